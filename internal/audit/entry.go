@@ -1,0 +1,47 @@
+package audit
+
+import (
+	"time"
+
+	"nanoclaw/internal/chat"
+)
+
+// Kind names what an entry records. The list is closed: a reader of an export
+// finds each word here.
+type Kind string
+
+// The kinds of entry.
+const (
+	HostStarted    Kind = "host.started"     // the daemon began; version, uid, layers of this machine
+	HostStopped    Kind = "host.stopped"     //
+	ConfigChanged  Kind = "config.changed"   // the fingerprint differs; new runs are held
+	ProbeRan       Kind = "probe.ran"        // what was tried and whether it held
+	Inbound        Kind = "inbound"          // a message was stored, with the verdict and its reason
+	RunStarted     Kind = "run.started"      // trigger and whole grant, before the act
+	SessionStarted Kind = "session.started"  // a boundary stands: engine, layers, init pid
+	SessionEnded   Kind = "session.ended"    //
+	ToolCalled     Kind = "tool.called"      // the agent used a tool of its own
+	HostToolCalled Kind = "host_tool.called" // the agent asked the host for something, and the answer
+	EgressTried    Kind = "egress"           // one connection, allowed or refused
+	RunEnded       Kind = "run.ended"        // outcome, duration, cost
+	RunRefused     Kind = "run.refused"      // rule and words
+	Outbox         Kind = "outbox"           // a message waits for delivery
+	Delivered      Kind = "delivered"        //
+	GivenUp        Kind = "given_up"         //
+	ExecStarted    Kind = "exec.started"     // the owner ran a command in a group's boundary
+	ExecEnded      Kind = "exec.ended"       //
+	WireFailed     Kind = "wire.failed"      // a session's wire carried something it must not
+	OwnerActed     Kind = "owner.acted"      // a privileged act by the owner: stop, group set
+)
+
+// Entry is one line of the log as its writer gives it.
+type Entry struct {
+	At      time.Time
+	Kind    Kind
+	Group   chat.Group
+	Run     chat.RunID
+	Session chat.SessionID
+	// Data is marshalled as JSON. It may hold a person's words: only a salted
+	// commitment to it enters the tamper-evident log.
+	Data any
+}

@@ -1,0 +1,156 @@
+// Package config is the owner's one file: what it may say, what it means, and
+// how a mistake in it is told.
+//
+// The file is JSONC (JSON with comments and trailing commas). Config is its
+// only description: the comments on its fields are the manual, the JSON Schema
+// is made from it, and the template that a first start writes is checked
+// against it by a test.
+//
+// The file decides what agents may touch, so the package refuses one that
+// somebody else could have written (see Load), and gives a fingerprint by which
+// the daemon notices a change under its feet.
+package config
+
+// Config is the whole file.
+type Config struct {
+	// Version of this format. Always 1.
+	Version int `json:"version"`
+	// Assistant is how the assistant is called.
+	Assistant Assistant `json:"assistant"`
+	// Agent says which agent answers, for groups that do not say it themselves.
+	Agent Agent `json:"agent"`
+	// Model says where the model is and which credential the host adds. None of
+	// it ever enters a boundary.
+	Model Model `json:"model"`
+	// ExecutionMode is where agents of groups without a mode of their own run:
+	// "container" or "host".
+	ExecutionMode string `json:"executionMode"`
+	// HostMode bounds native execution.
+	HostMode HostMode `json:"hostMode"`
+	// Boundary says what the operating system must enforce.
+	Boundary Boundary `json:"boundary"`
+	// Tools are folders of programs that every agent may read and run, beside
+	// the system's own: "/opt/node", "~/.cargo/bin".
+	Tools []string `json:"tools"`
+	// Limits bound every run.
+	Limits Limits `json:"limits"`
+	// Groups are the chats that have an agent, by name. "main" is the owner's own.
+	Groups map[string]Group `json:"groups"`
+}
+
+// Assistant is how the assistant is called.
+type Assistant struct {
+	// Name is the word that calls it in a group: "@Andy" for "Andy".
+	Name string `json:"name"`
+}
+
+// Agent says which agent answers.
+type Agent struct {
+	// Kind is "auto", "claude" or "shell". "auto" is Claude Code where it and a
+	// model can be had; without them it is a shell in main's own terminal and
+	// "no model" everywhere else.
+	Kind string `json:"kind"`
+	// Claude is about Claude Code.
+	Claude Claude `json:"claude"`
+}
+
+// Claude is about Claude Code.
+type Claude struct {
+	// Path of the program. Empty: the one that nanoclaw installed, else "claude"
+	// on the PATH.
+	Path string `json:"path"`
+	// Model to ask for, such as "sonnet". Empty: Claude Code's own choice.
+	Model string `json:"model"`
+}
+
+// Model says where the model is. At most one of the three credentials is set.
+type Model struct {
+	// BaseURL of the API. Empty: ANTHROPIC_BASE_URL of the daemon, else Anthropic's own.
+	BaseURL string `json:"baseURL"`
+	// APIKey is sent as X-Api-Key.
+	APIKey string `json:"apiKey"`
+	// AuthToken is sent as a bearer token, for compatible endpoints.
+	AuthToken string `json:"authToken"`
+	// OAuthToken is a Claude subscription's token (claude setup-token).
+	OAuthToken string `json:"oauthToken"`
+}
+
+// HostMode bounds native execution.
+type HostMode struct {
+	// Enabled is the global switch. Off: no group runs in host mode.
+	Enabled bool `json:"enabled"`
+	// RunsPerHour is the limit of each group but main.
+	RunsPerHour int `json:"runsPerHour"`
+}
+
+// Boundary says what the operating system must enforce.
+type Boundary struct {
+	// LandlockFloor is the lowest Landlock version that is accepted. 0 accepts a
+	// kernel without it: the other layers are always required.
+	LandlockFloor int `json:"landlockFloor"`
+}
+
+// Limits bound every run.
+type Limits struct {
+	// RunTime ends a run that takes longer.
+	RunTime Duration `json:"runTime"`
+	// IdleTime ends a warm session that nobody writes to.
+	IdleTime Duration `json:"idleTime"`
+	// ConcurrentRuns is how many runs go on at once, over all groups.
+	ConcurrentRuns int `json:"concurrentRuns"`
+	// Processes is how many processes and threads a session may have.
+	Processes int `json:"processes"`
+	// OpenFiles is how many files one process may have open.
+	OpenFiles int `json:"openFiles"`
+	// FileSize is the largest file a process may write.
+	FileSize Size `json:"fileSize"`
+	// TmpSize is how much a session may keep in its private /tmp and /dev/shm.
+	TmpSize Size `json:"tmpSize"`
+	// Output is how much of an answer is kept; the rest is cut, and the answer says so.
+	Output Size `json:"output"`
+	// ContextMessages is how many messages that called nobody are kept as context.
+	ContextMessages int `json:"contextMessages"`
+	// MessageSize is the longest message taken in; the rest is cut, and the prompt says so.
+	MessageSize Size `json:"messageSize"`
+	// QueuedMessages is how many messages of one group may wait.
+	QueuedMessages int `json:"queuedMessages"`
+}
+
+// Group is one chat, or several, with one agent and one set of rights.
+type Group struct {
+	// Mode is "host" or "container". Empty: executionMode above.
+	Mode string `json:"mode,omitempty"`
+	// HostModeAllowed is the group's own opt-in, without which it never runs in
+	// host mode, whatever Mode says.
+	HostModeAllowed bool `json:"hostModeAllowed,omitempty"`
+	// Agent is "auto", "claude" or "shell". Empty: agent.kind above.
+	Agent string `json:"agent,omitempty"`
+	// Chats are the addresses that belong to the group, as CHANNEL:CHAT. The
+	// terminal's is always console:NAME and need not be written.
+	Chats []string `json:"chats,omitempty"`
+	// Trigger says when the agent is addressed: "mention" (its name, with or
+	// without @, begins the message, or the channel marks a mention) or
+	// "always". Empty: "always" for main, else "mention".
+	Trigger string `json:"trigger,omitempty"`
+	// Senders are who may speak beside the owner, as CHANNEL:SENDER. An empty
+	// list admits nobody else.
+	Senders []string `json:"senders,omitempty"`
+	// Mounts are folders of this machine that the agent may touch, each at
+	// /workspace/extra/NAME.
+	Mounts []Mount `json:"mounts,omitempty"`
+	// Egress are hosts that the agent may reach, as HOST, *.SUFFIX, HOST:PORT, or
+	// a preset: @git, @npm, @go, @pypi. Empty: only the model.
+	Egress []string `json:"egress,omitempty"`
+	// Model to ask for in this group. Empty: agent.claude.model above.
+	Model string `json:"model,omitempty"`
+}
+
+// Mount is a folder of this machine that an agent may touch.
+type Mount struct {
+	// Path on this machine; "~/" is the owner's home.
+	Path string `json:"path"`
+	// Name under /workspace/extra. Empty: the last element of Path.
+	Name string `json:"name,omitempty"`
+	// Write permits changing it.
+	Write bool `json:"write,omitempty"`
+}

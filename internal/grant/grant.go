@@ -1,0 +1,162 @@
+// Package grant answers one question: what may this session touch?
+//
+// Decide is pure. It takes the configuration, the trigger and what is known of
+// the machine as values, and gives a Grant or a Refusal. It reads no file, no
+// clock and no environment, so a decision can be printed, compared, tested by a
+// table and explained afterwards. Everything that enforces (the boundary, the
+// egress gateway, the host tools) is rendered from the Grant and from nothing
+// else.
+//
+// A Grant names paths as the agent sees them. Each line carries the reason why
+// it is there.
+package grant
+
+import (
+	"nanoclaw/internal/chat"
+	"time"
+)
+
+// Mode is where an agent runs.
+type Mode string
+
+// The modes.
+const (
+	HostMode      Mode = "host"      // natively, inside the operating-system boundary
+	ContainerMode Mode = "container" // in a container
+)
+
+// Paths inside, the same in every mode on Linux.
+const (
+	Workspace = "/workspace/group"  // the working directory
+	Global    = "/workspace/global" // memory shared by all groups
+	Extra     = "/workspace/extra"  // extra mounts, by name
+	Home      = "/home/agent"       // the group's own home
+	ClaudeDir = "/opt/claude"       // holds the agent program "claude", read-only
+)
+
+// Ports of the loopback endpoints inside.
+const (
+	ProxyPort = 3128 // HTTP proxy, the way to granted hosts
+	ModelPort = 8480 // the model; the host adds the credential
+	ToolsPort = 8481 // host tools over MCP, for agents without their own stdio way
+)
+
+// Grant is everything one session may touch.
+type Grant struct {
+	Group chat.Group `json:"group"`
+	Mode  Mode       `json:"mode"`
+	// ModeReason is why this mode: the line of the configuration.
+	ModeReason string     `json:"mode_reason"`
+	Agent      string     `json:"agent"` // "claude" or "shell"
+	Mounts     []Mount    `json:"mounts"`
+	Env        []Var      `json:"env"`
+	Egress     []Host     `json:"egress"`
+	Endpoints  []Endpoint `json:"endpoints"`
+	Tools      []Tool     `json:"tools"`
+	Limits     Limits     `json:"limits"`
+}
+
+// Mount lets the agent see Source, a path of the host, at Target.
+type Mount struct {
+	Target string `json:"target"`
+	Source string `json:"source"`
+	Write  bool   `json:"write"`
+	// Exec permits running programs from it.
+	Exec bool `json:"exec"`
+	// File says that it is a file and not a folder.
+	File bool `json:"file,omitempty"`
+	// Optional mounts are left out where Source does not exist: system folders.
+	Optional bool `json:"optional,omitempty"`
+	// Foreign marks folders of the owner (extra mounts), whose files belong to
+	// other uids than the group's.
+	Foreign bool   `json:"foreign,omitempty"`
+	Reason  string `json:"reason"`
+}
+
+// Var is one variable of the agent's environment.
+type Var struct {
+	Name   string `json:"name"`
+	Value  string `json:"value"`
+	Reason string `json:"reason"`
+}
+
+// Host is one line of the egress allow-list: an exact name or "*." and a
+// suffix, and a port.
+type Host struct {
+	Pattern string `json:"pattern"`
+	Port    int    `json:"port"`
+	Reason  string `json:"reason"`
+}
+
+// Endpoint is a loopback port inside that leads over the wire to the host.
+type Endpoint struct {
+	Name   string `json:"name"` // "proxy", "model", "tools": the kinds of wire stream
+	Port   int    `json:"port"`
+	Reason string `json:"reason"`
+}
+
+// Tool is a host tool that the agent may call.
+type Tool struct {
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+}
+
+// Limits bound the session. Sizes are bytes.
+type Limits struct {
+	RunTime   time.Duration `json:"run_time"`
+	IdleTime  time.Duration `json:"idle_time"`
+	Processes int           `json:"processes"`
+	OpenFiles int           `json:"open_files"`
+	FileSize  int64         `json:"file_size"`
+	TmpSize   int64         `json:"tmp_size"`
+	Output    int64         `json:"output"`
+}
+
+// Machine is what a decision must know of this machine, gathered once at
+// start.
+type Machine struct {
+	// OwnerHome is the owner's home folder, which no mount may cover.
+	OwnerHome string
+	// Private are folders that no grant may ever touch: configuration, data,
+	// sockets (I6).
+	Private []string
+	// GroupDir gives the host folder of a group's workspace and home; GlobalDir
+	// is the shared one.
+	GroupsDir, GlobalDir string
+	// Claude is the Claude Code program on this machine, "" if there is none.
+	Claude string
+	// HasModel says that an upstream and a credential are configured.
+	HasModel bool
+	// TimeZone is the owner's, such as "Europe/Berlin".
+	TimeZone string
+}
+
+// Trigger is why a run starts.
+type Trigger struct {
+	// Kind is "message", "exec" or, later, "task".
+	Kind string `json:"kind"`
+	// Owner says that the owner asked, proven by the pipe.
+	Owner bool `json:"owner"`
+	// Terminal says that it came from the owner's own terminal.
+	Terminal bool `json:"terminal"`
+	// Mounts are the owner's --mount flags.
+	Mounts []string `json:"mounts,omitempty"`
+}
+
+// Refusal is the answer "no", in words fit for the owner's chat.
+type Refusal struct {
+	// Rule names what refused, for the audit: "mode.container", "hostmode.rate".
+	Rule string
+	// Text says what is refused and why.
+	Text string
+	// Hint says what to do.
+	Hint string
+}
+
+// Error gives text and hint.
+func (r *Refusal) Error() string {
+	if r.Hint == "" {
+		return r.Text
+	}
+	return r.Text + "\n" + r.Hint
+}

@@ -1,0 +1,77 @@
+package runner
+
+import (
+	"context"
+	"time"
+
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/chat"
+)
+
+// State is where a run is.
+type State string
+
+// The states of a run. The first three are live.
+const (
+	Queued      State = "queued"
+	Starting    State = "starting"
+	Running     State = "running"
+	Succeeded   State = "succeeded"
+	Failed      State = "failed"
+	Refused     State = "refused"
+	Cancelled   State = "cancelled"
+	Interrupted State = "interrupted"
+)
+
+// Store is what the runner needs of the store.
+type Store interface {
+	// Record appends an audit entry by itself.
+	Record(ctx context.Context, e audit.Entry) error
+	// Start moves a run from queued to starting and records mode, agent, session
+	// and the audit entry, in one transaction, before anything is done.
+	Start(ctx context.Context, run chat.RunID, s Start, e audit.Entry) error
+	// Running moves a run from starting to running.
+	Running(ctx context.Context, run chat.RunID) error
+	// Finish ends a run: its state, its messages done, its replies in the outbox,
+	// the group's agent session, and the audit entry, in one transaction.
+	Finish(ctx context.Context, run chat.RunID, o Outcome, e audit.Entry) error
+	// HostRuns counts the host-mode runs of a group that began since then, and
+	// tells when the oldest of them was.
+	HostRuns(ctx context.Context, g chat.Group, since time.Time) (n int, oldest time.Time, err error)
+	// GroupState is what is remembered of a group between runs.
+	GroupState(ctx context.Context, g chat.Group) (GroupState, error)
+	// UID gives the group's own uid from the recorded range, choosing the next
+	// free one the first time.
+	UID(ctx context.Context, g chat.Group, first, count int) (int, error)
+}
+
+// Start is what is known when a run starts.
+type Start struct {
+	Mode, Agent string
+	Session     chat.SessionID
+	At          time.Time
+}
+
+// Outcome is how a run ended.
+type Outcome struct {
+	State   State
+	At      time.Time
+	Replies []chat.Outbound
+	// AgentSession is the agent's own session to resume; "" keeps the old one.
+	AgentSession string
+	// ForgetSession drops the agent's session: it cannot be resumed.
+	ForgetSession bool
+	Error         string
+	CostUSD       float64
+	InputTokens   int64
+	OutputTokens  int64
+	ToolCalls     int
+}
+
+// GroupState is what is remembered of a group between runs.
+type GroupState struct {
+	// AgentSession is Claude Code's session id, "" for none.
+	AgentSession string
+	// RanClaude is true once the group ran claude: it never falls back.
+	RanClaude bool
+}

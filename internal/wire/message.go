@@ -1,0 +1,255 @@
+package wire
+
+import "time"
+
+// Version is the version of the protocol. Host and init are built together,
+// so a difference is a mistake in packaging and is refused.
+const Version = 1
+
+// Kind says what a stream carries. The init opens every stream and sends a
+// Header first.
+type Kind string
+
+// The kinds of stream.
+const (
+	Control Kind = "control" // one for each session, opened first; Messages both ways
+	Stdio   Kind = "stdio"   // stdin (to the inside) and stdout (to the host) of one process
+	Stderr  Kind = "stderr"  // stderr of one process, towards the host
+	Proxy   Kind = "proxy"   // one connection to the egress proxy
+	Model   Kind = "model"   // one connection to the model endpoint
+	Tools   Kind = "tools"   // one connection to the host tools endpoint
+)
+
+// Header is the first thing on each stream.
+type Header struct {
+	Kind Kind `json:"kind"`
+	// Token is the session's secret, which only the init holds. It is empty on
+	// the control stream, since it arrives there.
+	Token string `json:"token,omitempty"`
+	// Exec names the process on Stdio and Stderr streams.
+	Exec uint32 `json:"exec,omitempty"`
+}
+
+// Message is what travels on the control stream: exactly one field is set.
+// Unknown fields are ignored, so that a message of a later version is an
+// empty one and is reported as such.
+type Message struct {
+	// from the init
+	Hello   *Hello   `json:"hello,omitempty"`
+	Ready   *Ready   `json:"ready,omitempty"`
+	Failed  *Failed  `json:"failed,omitempty"`
+	Started *Started `json:"started,omitempty"`
+	Exited  *Exited  `json:"exited,omitempty"`
+
+	// from the host
+	Spec   *Spec   `json:"spec,omitempty"`
+	Exec   *Exec   `json:"exec,omitempty"`
+	Signal *Signal `json:"signal,omitempty"`
+	Resize *Resize `json:"resize,omitempty"`
+}
+
+// Hello is the init's first message.
+type Hello struct {
+	Version int `json:"version"`
+	PID     int `json:"pid"` // as seen inside; 1
+}
+
+// Spec is everything the init needs to finish the boundary. It crosses the
+// wire, never arguments or environment.
+type Spec struct {
+	Version  int    `json:"version"`
+	Token    string `json:"token"`
+	Hostname string `json:"hostname"`
+
+	// Mounts are attached in order. Every source was opened by the host and is
+	// an inherited descriptor.
+	Mounts []Mount `json:"mounts"`
+	// Links are symbolic links of the new root, such as /bin to usr/bin.
+	Links []Link `json:"links,omitempty"`
+	// Files are generated into the new root, such as /etc/passwd.
+	Files []File `json:"files,omitempty"`
+	// TmpBytes bounds /tmp and /dev/shm together with the root's own tmpfs.
+	TmpBytes int64 `json:"tmp_bytes"`
+
+	Endpoints []Endpoint `json:"endpoints,omitempty"`
+	Rlimits   []Rlimit   `json:"rlimits,omitempty"`
+	// LandlockFloor is the lowest Landlock ABI the owner accepts; 0 accepts a
+	// kernel without Landlock, and then Ready says so.
+	LandlockFloor int `json:"landlock_floor"`
+	// Landlock is the allow-list of paths, made from the grant and not from
+	// Mounts, so that a mistake in one is caught by the other.
+	Landlock []PathRule `json:"landlock"`
+}
+
+// Mount attaches one source at Target.
+type Mount struct {
+	Target string `json:"target"`
+	// FD is the inherited descriptor of the source.
+	FD int `json:"fd"`
+	// Detached says that FD is already a detached mount (open_tree(2) with
+	// OPEN_TREE_CLONE, made by a privileged host) and only has to be moved.
+	// Otherwise FD pins an inode, Source is its path, and the init mounts Source
+	// and then proves that it got the pinned inode.
+	Detached bool   `json:"detached,omitempty"`
+	Source   string `json:"source,omitempty"`
+	Write    bool   `json:"write,omitempty"`
+	// Exec permits running programs from it; without it the mount is noexec.
+	Exec bool `json:"exec,omitempty"`
+	// File says that the source is a regular file and not a directory.
+	File bool `json:"file,omitempty"`
+}
+
+// Link is a symbolic link made in the new root.
+type Link struct {
+	Path   string `json:"path"`
+	Target string `json:"target"`
+}
+
+// File is a small file made in the new root, read-only to the agent.
+type File struct {
+	Path string `json:"path"`
+	Data []byte `json:"data"`
+}
+
+// Endpoint is a loopback listener that the init makes before any process of
+// the agent runs. Each accepted connection becomes a stream of Kind.
+type Endpoint struct {
+	Port int  `json:"port"`
+	Kind Kind `json:"kind"`
+}
+
+// Rlimit is a setrlimit(2) limit, soft and hard alike.
+type Rlimit struct {
+	Resource int    `json:"resource"`
+	Value    uint64 `json:"value"`
+}
+
+// PathRule lets Landlock grant rights beneath Path, a path inside.
+type PathRule struct {
+	Path  string `json:"path"`
+	Read  bool   `json:"read,omitempty"`
+	Write bool   `json:"write,omitempty"`
+	Exec  bool   `json:"exec,omitempty"`
+	// Device permits ioctl on devices beneath it.
+	Device bool `json:"device,omitempty"`
+}
+
+// Ready says that the boundary stands. From here on the init is as confined
+// as what it starts.
+type Ready struct {
+	// Layers are the layers in force, each in words, such as
+	// "landlock ABI 7" or "seccomp: 412 numbers known".
+	Layers []string `json:"layers"`
+	// Missing are layers that this kernel does not have.
+	Missing []string `json:"missing,omitempty"`
+	// Took is how long the init worked.
+	Took time.Duration `json:"took"`
+}
+
+// Failed ends the session: a step of building the boundary did not work, so
+// nothing was started. Nothing is ever skipped.
+type Failed struct {
+	Step string `json:"step"`
+	Err  string `json:"err"`
+	// Errno is the error number if there was one.
+	Errno int `json:"errno,omitempty"`
+}
+
+// StdioMode says what a process has as its standard input and output.
+type StdioMode string
+
+// The stdio modes.
+const (
+	// Pipes: three pipes. For shell and exec.
+	Pipes StdioMode = "pipes"
+	// Socketpair: stdin and stdout are one end of a socketpair that the init
+	// holds, stderr a pipe. A process inside cannot reopen a socket by /proc, so
+	// a child of a protocol agent cannot forge its parent's lines.
+	Socketpair StdioMode = "socketpair"
+	// PTY: a terminal; stderr arrives with stdout.
+	PTY StdioMode = "pty"
+)
+
+// Exec starts a process inside.
+type Exec struct {
+	// ID is chosen by the host, unique in the session.
+	ID    uint32    `json:"id"`
+	Argv  []string  `json:"argv"`
+	Env   []string  `json:"env"`
+	Dir   string    `json:"dir"`
+	Stdio StdioMode `json:"stdio"`
+	Rows  uint16    `json:"rows,omitempty"`
+	Cols  uint16    `json:"cols,omitempty"`
+	// Probe runs the init's own break-out attempts in place of Argv, as an
+	// ordinary process of the agent. Its stdout is one ProbeReport.
+	Probe *Probe `json:"probe,omitempty"`
+}
+
+// Started answers Exec: the process runs, or Err says why it does not.
+type Started struct {
+	ID  uint32 `json:"id"`
+	PID int    `json:"pid,omitempty"`
+	Err string `json:"err,omitempty"`
+	// NotFound and NotExecutable tell exit codes 127 and 126 apart.
+	NotFound      bool `json:"not_found,omitempty"`
+	NotExecutable bool `json:"not_executable,omitempty"`
+}
+
+// Exited says that a process ended. Code is -1 if Signal ended it.
+type Exited struct {
+	ID     uint32        `json:"id"`
+	Code   int           `json:"code"`
+	Signal int           `json:"signal,omitempty"`
+	User   time.Duration `json:"user"`
+	System time.Duration `json:"system"`
+	MaxRSS int64         `json:"max_rss"` // bytes
+}
+
+// Signal sends a signal to the process group of a process.
+type Signal struct {
+	ID     uint32 `json:"id"`
+	Signal int    `json:"signal"`
+}
+
+// Resize sets the size of a process's terminal.
+type Resize struct {
+	ID   uint32 `json:"id"`
+	Rows uint16 `json:"rows"`
+	Cols uint16 `json:"cols"`
+}
+
+// Probe is what the break-out attempts look for.
+type Probe struct {
+	// Canaries are paths outside the grant that exist on the host and must not
+	// exist inside, each with the content that must not be found.
+	Canaries []Canary `json:"canaries"`
+	// Dial are host:port addresses on the host where something listens.
+	Dial []string `json:"dial"`
+	// HostPID is a process of the host that must not be seen.
+	HostPID int `json:"host_pid"`
+	// WriteTo are folders outside the grant where nothing may be created.
+	WriteTo []string `json:"write_to"`
+	// Env are names of variables of the host that must not be seen.
+	Env []string `json:"env"`
+}
+
+// Canary is a planted secret.
+type Canary struct {
+	Path string `json:"path"`
+	Data string `json:"data"`
+}
+
+// ProbeReport is what the probe found: one line for each attempt.
+type ProbeReport struct {
+	Attempts []Attempt `json:"attempts"`
+}
+
+// Attempt is one thing the probe tried.
+type Attempt struct {
+	// Name is what was tried, in words: "read the canary in the data folder".
+	Name string `json:"name"`
+	// Broke is true if it succeeded, which means that the boundary does not hold.
+	Broke bool `json:"broke"`
+	// Detail is the kernel's answer, or what was got.
+	Detail string `json:"detail,omitempty"`
+}
