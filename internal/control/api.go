@@ -1,0 +1,292 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"syscall"
+	"time"
+
+	"nanoclaw/internal/chat"
+)
+
+// Host is what the daemon does for its owner: the acts behind the socket, one
+// method each. Whoever calls is the owner; the server has proven that before.
+//
+// Errors of type *Error reach the caller as they are; any other error becomes
+// one with CodeFailed. Methods may be called from several goroutines. Those of
+// Observer work on a host that was opened but does not run.
+type Host interface {
+	Talker
+	Executor
+	Operator
+	Observer
+}
+
+// Talker carries the owner's conversation with a group.
+type Talker interface {
+	// Attach connects a terminal to the chat console:GROUP. Messages that were
+	// held because nobody was there are delivered to it. It fails with
+	// CodeNotFound if there is no such group.
+	Attach(ctx context.Context, g chat.Group) (Terminal, error)
+	// Say stores a message of the owner in console:GROUP and returns once it is
+	// durable.
+	Say(ctx context.Context, r SayRequest) (chat.MessageID, error)
+	// Wait returns what became of a message that Say stored, once that is final
+	// and every message of its run has left the outbox or is held there.
+	Wait(ctx context.Context, g chat.Group, id chat.MessageID) (Answer, error)
+}
+
+// Terminal is the receiving end of one attached terminal.
+type Terminal interface {
+	// Next gives the next thing to show: exactly one of the two is not nil.
+	// Calling it again confirms that what it gave before was shown. It returns
+	// io.EOF after Close or when the host stops.
+	Next(ctx context.Context) (*chat.Outbound, *chat.Progress, error)
+	// Close detaches the terminal. What it did not confirm is kept for the next.
+	Close() error
+}
+
+// Executor starts commands in a group's boundary.
+type Executor interface {
+	// Exec starts a command in exactly the boundary that the group's agent gets.
+	// ctx bounds the whole life of the process. The error is CodeRefused if the
+	// grant refuses, CodeBoundary if the boundary cannot be built,
+	// CodeNoCommand or CodeNotExecutable if the command cannot be started.
+	Exec(ctx context.Context, r ExecRequest) (Process, error)
+}
+
+// Process is a command running inside.
+type Process interface {
+	Stdin() io.WriteCloser
+	Stdout() io.Reader
+	// Stderr is empty for a process with a terminal.
+	Stderr() io.Reader
+	Signal(s syscall.Signal) error
+	Resize(rows, cols uint16) error
+	// Wait returns once the process ended. Its output may still be in the readers.
+	Wait(ctx context.Context) (Exit, error)
+	// Close ends the process if it lives and frees its boundary. It is called
+	// once, after the readers are drained or given up.
+	Close() error
+}
+
+// Operator changes what goes on.
+type Operator interface {
+	// Interrupt ends what a group's agent is doing now and keeps its session, as
+	// a person does with Ctrl-C. It is nil if nothing was going on.
+	Interrupt(ctx context.Context, g chat.Group) error
+	// Stop ends runs for good, with everything inside, and returns when it is over.
+	Stop(ctx context.Context, r StopRequest) (Stopped, error)
+	// Shutdown asks the daemon to end. It returns at once.
+	Shutdown(ctx context.Context) error
+}
+
+// Observer answers questions.
+type Observer interface {
+	Status(ctx context.Context) (Status, error)
+	Groups(ctx context.Context) ([]GroupInfo, error)
+	// Runs lists runs, the newest first.
+	Runs(ctx context.Context, q RunsQuery) ([]RunInfo, error)
+	// Run tells one run's story. CodeNotFound if there is none of that name.
+	Run(ctx context.Context, id chat.RunID) (RunInfo, error)
+	// Policy decides what a session of the group would be granted now.
+	Policy(ctx context.Context, q PolicyQuery) (Policy, error)
+	// Doctor examines this machine; with Probe it starts a boundary and lets the
+	// probe try to break out.
+	Doctor(ctx context.Context, q DoctorQuery) (DoctorReport, error)
+	// AuditList lists entries, the oldest first.
+	AuditList(ctx context.Context, q AuditQuery) ([]AuditEntry, error)
+	// AuditExport writes the log as JSON lines with its proofs.
+	AuditExport(ctx context.Context, w io.Writer) error
+	// AuditVerify checks the log in the store. A log that does not hold is a
+	// report, not an error.
+	AuditVerify(ctx context.Context) (AuditReport, error)
+}
+
+// SayRequest is a message of the owner.
+type SayRequest struct {
+	Group chat.Group `json:"group"`
+	Text  string     `json:"text"`
+	Ask   chat.Ask   `json:"ask,omitzero"`
+}
+
+// Answer says what became of a message.
+type Answer struct {
+	Message chat.MessageID `json:"message"`
+	// Run is empty if no run came of it.
+	Run chat.RunID `json:"run,omitempty"`
+	// State is the run's final state (succeeded, failed, refused, cancelled,
+	// interrupted), or "ignored" if the message started nothing, or "dead" if it
+	// was given up after several attempts.
+	State string `json:"state"`
+	// Reason says why, for every state but succeeded.
+	Reason string `json:"reason,omitempty"`
+}
+
+// The states of an Answer that the command line tells apart.
+const (
+	Succeeded = "succeeded"
+	Refused   = "refused"
+)
+
+// ExecRequest asks for a command.
+type ExecRequest struct {
+	Group chat.Group `json:"group"`
+	// Mode and Boundary are empty for the group's own.
+	Mode     string   `json:"mode,omitempty"`
+	Boundary string   `json:"boundary,omitempty"`
+	Argv     []string `json:"argv"`
+	// Mounts are the owner's --mount flags: DIR or DIR:rw, absolute.
+	Mounts []string `json:"mounts,omitempty"`
+	// TTY asks for a terminal of that size and of the type Term.
+	TTY  bool   `json:"tty,omitempty"`
+	Rows uint16 `json:"rows,omitempty"`
+	Cols uint16 `json:"cols,omitempty"`
+	Term string `json:"term,omitempty"`
+}
+
+// Exit says how a process ended. Code counts if Signal is 0.
+type Exit struct {
+	Code   int `json:"code"`
+	Signal int `json:"signal,omitempty"`
+}
+
+// StopRequest names what to stop: exactly one field is set.
+type StopRequest struct {
+	Run   chat.RunID `json:"run,omitempty"`
+	Group chat.Group `json:"group,omitempty"`
+	All   bool       `json:"all,omitempty"`
+}
+
+// Stopped names the runs that were ended.
+type Stopped struct {
+	Runs []chat.RunID `json:"runs"`
+}
+
+// Status is the daemon's state in one look.
+type Status struct {
+	Version string    `json:"version"`
+	PID     int       `json:"pid"`
+	UID     int       `json:"uid"`
+	Started time.Time `json:"started"`
+	// HostMode is "on" or "off"; HostModeReason says why it is off, or what was
+	// proven.
+	HostMode       string `json:"host_mode"`
+	HostModeReason string `json:"host_mode_reason,omitempty"`
+	// Layers are the layers a session of this machine gets, Missing the ones it lacks.
+	Layers  []string `json:"layers,omitempty"`
+	Missing []string `json:"missing,omitempty"`
+	// Held says why no new run starts (a changed configuration), "" if they do.
+	Held     string    `json:"held,omitempty"`
+	Live     []RunInfo `json:"live"`
+	Waiting  int       `json:"waiting"` // messages that wait for a run
+	Sessions int       `json:"sessions"`
+	Outbox   int       `json:"outbox"` // messages that wait for delivery
+	Config   string    `json:"config"`
+	Data     string    `json:"data"`
+}
+
+// GroupInfo is one group.
+type GroupInfo struct {
+	Name    chat.Group `json:"name"`
+	Mode    string     `json:"mode"`
+	Agent   string     `json:"agent"`
+	Trigger string     `json:"trigger"`
+	Chats   []string   `json:"chats"`
+	// Refusal says why a message would be refused now, "" if it would run.
+	Refusal string `json:"refusal,omitempty"`
+}
+
+// RunsQuery bounds a list of runs.
+type RunsQuery struct {
+	Group chat.Group `json:"group,omitempty"`
+	Live  bool       `json:"live,omitempty"` // only runs that go on
+	Limit int        `json:"limit,omitempty"`
+}
+
+// RunInfo is one run.
+type RunInfo struct {
+	ID      chat.RunID     `json:"id"`
+	Group   chat.Group     `json:"group"`
+	State   string         `json:"state"`
+	Mode    string         `json:"mode,omitempty"`
+	Agent   string         `json:"agent,omitempty"`
+	Session chat.SessionID `json:"session,omitempty"`
+	Created time.Time      `json:"created"`
+	Started time.Time      `json:"started,omitzero"`
+	Ended   time.Time      `json:"ended,omitzero"`
+	Error   string         `json:"error,omitempty"`
+	CostUSD float64        `json:"cost_usd,omitempty"`
+	Tools   int            `json:"tool_calls,omitempty"`
+}
+
+// PolicyQuery asks for a grant. Owner asks as the owner's terminal would.
+type PolicyQuery struct {
+	Group  chat.Group `json:"group"`
+	Mode   string     `json:"mode,omitempty"`
+	Mounts []string   `json:"mounts,omitempty"`
+}
+
+// Policy is a decision: a grant, or a refusal in words.
+type Policy struct {
+	// Grant is the value as JSON, Text the same for a person, each line with its
+	// reason. Both are empty for a refusal.
+	Grant   json.RawMessage `json:"grant,omitempty"`
+	Text    string          `json:"text,omitempty"`
+	Refusal string          `json:"refusal,omitempty"`
+	Hint    string          `json:"hint,omitempty"`
+}
+
+// DoctorQuery says how deep to look.
+type DoctorQuery struct {
+	Probe bool `json:"probe,omitempty"`
+}
+
+// DoctorReport is what was found.
+type DoctorReport struct {
+	Checks []Check `json:"checks"`
+}
+
+// Check is one finding. State is "ok", "note", "warn" or "fail"; Fix says what
+// the owner can do.
+type Check struct {
+	Name   string `json:"name"`
+	State  string `json:"state"`
+	Detail string `json:"detail,omitempty"`
+	Fix    string `json:"fix,omitempty"`
+}
+
+// AuditQuery bounds a list of entries. Limit 0 is 200; the newest that fit.
+type AuditQuery struct {
+	Group chat.Group `json:"group,omitempty"`
+	Run   chat.RunID `json:"run,omitempty"`
+	Kind  string     `json:"kind,omitempty"`
+	ID    int64      `json:"id,omitempty"` // one entry alone
+	Limit int        `json:"limit,omitempty"`
+}
+
+// AuditEntry is one entry as the store has it.
+type AuditEntry struct {
+	ID      int64          `json:"id"`
+	At      time.Time      `json:"at"`
+	Kind    string         `json:"kind"`
+	Group   chat.Group     `json:"group,omitempty"`
+	Run     chat.RunID     `json:"run,omitempty"`
+	Session chat.SessionID `json:"session,omitempty"`
+	// Index is its place in the tamper-evident log, -1 before it is sequenced.
+	Index int64           `json:"index"`
+	Data  json.RawMessage `json:"data,omitempty"`
+}
+
+// AuditReport is the outcome of a verification.
+type AuditReport struct {
+	OK bool `json:"ok"`
+	// Entries is how many are in the log and covered by the checkpoint.
+	Entries int64 `json:"entries"`
+	// Unsequenced are rows that are not in the log yet.
+	Unsequenced int64  `json:"unsequenced"`
+	Checkpoint  string `json:"checkpoint,omitempty"`
+	// Bad names the first entry that does not hold, in words.
+	Bad string `json:"bad,omitempty"`
+}
