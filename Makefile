@@ -1,0 +1,108 @@
+# Two commands matter: "make run" and "make test". "make help" lists the rest.
+#
+# Every target uses one set of Go flags. A second set would compile everything
+# a second time.
+MAKEFLAGS += --no-builtin-rules
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+export GOFLAGS := -trimpath -buildvcs=false
+export CGO_ENABLED := 0
+export GOWORK := off
+
+# Recursive on purpose: these programs run only in recipes that need them.
+ARCH    = $(shell go env GOARCH)
+VERSION = $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+INSIDE    := cmd/nanoclaw/inside
+LDFLAGS    = -s -w -X main.version=$(VERSION)
+STEP      := tools/step
+CROSS     := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+PACKAGES  ?= ./...
+ARGS      ?=
+BENCHTIME ?= 1s
+FUZZTIME  ?= 10s
+
+# The real Claude Code, which tests talk to. Its licence does not permit us to
+# ship it, so npm fetches the version that tools/claude/package-lock.json pins.
+CLAUDE := $(CURDIR)/tools/claude/claude
+export NANOCLAW_TEST_CLAUDE := $(CLAUDE)
+
+.PHONY: run
+run: build ## chat with a confined agent (needs Go and make alone); ARGS="--group G" is passed on
+	@bin/nanoclaw chat $(ARGS)
+
+.PHONY: test
+test: deps claude ## install what the tests need (as root), then check everything
+	@$(MAKE) --no-print-directory check
+
+.PHONY: check
+check: build fmt vet staticcheck cross race ## format, vet, staticcheck, builds for linux and darwin, race tests, house rules
+
+# Everything that "build" says goes to stderr, so that "make -s run" can be one
+# end of a pipe. Only the init of this architecture stays in the folder, since
+# all that lies there is embedded.
+.PHONY: build
+build: need-go ## build bin/nanoclaw with its nanoclaw-init inside
+	@rm -f $(filter-out $(INSIDE)/nanoclaw-init-linux-$(ARCH),$(wildcard $(INSIDE)/nanoclaw-init-*))
+	@GOOS=linux go build -ldflags "-s -w" -o $(INSIDE)/nanoclaw-init-linux-$(ARCH) ./cmd/nanoclaw-init >&2
+	@mkdir -p bin
+	@go build -ldflags "$(LDFLAGS)" -o bin/nanoclaw ./cmd/nanoclaw >&2
+
+.PHONY: fmt
+fmt: need-go
+	@$(STEP) format sh -c 'bad=$$(gofmt -l *.go cmd internal) && [ -z "$$bad" ] || { echo "run gofmt -w on:" $$bad >&2; exit 1; }'
+
+.PHONY: vet
+vet: need-go
+	@$(STEP) "vet (linux)" go vet ./...
+	@$(STEP) "vet (darwin)" env GOOS=darwin go vet ./...
+
+.PHONY: staticcheck
+staticcheck: need-go
+	@$(STEP) staticcheck tools/staticcheck ./...
+
+.PHONY: cross
+cross: need-go
+	@for p in $(CROSS); do \
+		$(STEP) "build for $$p" env GOOS=$${p%/*} GOARCH=$${p#*/} go build -ldflags "$(LDFLAGS)" -o /dev/null ./cmd/nanoclaw || exit 1; done
+	@for a in amd64 arm64; do \
+		$(STEP) "build the init for linux/$$a" env GOOS=linux GOARCH=$$a go build -ldflags "-s -w" -o /dev/null ./cmd/nanoclaw-init || exit 1; done
+
+# The race detector is the one thing that needs a C compiler.
+.PHONY: race
+race: need-go
+	@CGO_ENABLED=1 $(STEP) "race tests" go test -race -timeout 15m $(PACKAGES)
+
+.PHONY: test-user
+test-user: deps claude build ## the part of "make test" that an ordinary user repeats: race tests
+	@CGO_ENABLED=1 $(STEP) "race tests as a user" go test -race -count=1 -timeout 15m $(PACKAGES)
+
+.PHONY: bench
+bench: build ## measure, each figure beside its peer from the same run
+	@go test -run '^$$' -bench . -benchtime $(BENCHTIME) \
+		$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
+
+.PHONY: fuzz
+fuzz: need-go ## run each fuzz test for FUZZTIME (10s)
+	@tools/fuzz $(FUZZTIME)
+
+.PHONY: deps
+deps: ## install the Debian packages that the tests need (as root), or name what is missing
+	@tools/deps
+
+.PHONY: claude
+claude:
+	@tools/claude/install
+
+.PHONY: clean
+clean: ## remove what was built
+	@rm -rf bin tools/bin tools/claude/node_modules tools/claude/claude $(INSIDE)/nanoclaw-init-*
+
+.PHONY: need-go
+need-go:
+	@command -v go >/dev/null || { echo "Go is not on the PATH: install Go 1.26 or newer (https://go.dev/dl), then try again" >&2; exit 1; }
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
