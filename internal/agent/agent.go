@@ -1,0 +1,208 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"syscall"
+
+	"nanoclaw/internal/wire"
+)
+
+// Box is the boundary as an adapter sees it: it starts processes inside.
+type Box interface {
+	// Exec starts a process. The ID of the request is the box's to choose.
+	Exec(ctx context.Context, e wire.Exec) (Process, error)
+}
+
+// Process is one process inside a boundary.
+type Process interface {
+	// Stdin is written to the process. Closing it is its end of input.
+	Stdin() io.WriteCloser
+	// Stdout and Stderr end when the process and all who inherited them let go.
+	Stdout() io.Reader
+	Stderr() io.Reader
+	// Signal reaches the process's whole group.
+	Signal(syscall.Signal) error
+	// Wait returns when the process has ended. It may be called more than once.
+	Wait(ctx context.Context) (wire.Exited, error)
+}
+
+// Adapter is one kind of agent.
+type Adapter interface {
+	// Open starts the agent, or resumes it, and returns when it can take a turn.
+	// The context bounds the opening alone. ErrSession says that the session to
+	// resume does not exist, so that the caller can begin a new one.
+	Open(ctx context.Context, box Box, o Options) (Conversation, error)
+}
+
+// Conversation is one agent that takes turns. It serves one turn at a time.
+type Conversation interface {
+	// Turn gives the agent a prompt and returns its answer. Emit is called with
+	// what happens meanwhile, from one goroutine, and never after Turn returned;
+	// events may be joined or dropped if emit is slow. An error means that the
+	// conversation is over; a Result with Failed set means that this turn did not
+	// succeed and the next one may. If ctx ends, the agent is killed.
+	Turn(ctx context.Context, p Prompt, emit func(Event)) (Result, error)
+	// Interrupt asks the running turn to end, and insists if it does not. It
+	// returns once the agent was told; Turn then returns with Interrupted set.
+	// Without a running turn it does nothing.
+	Interrupt(ctx context.Context) error
+	// Close ends the agent. It returns when the process has ended or was killed.
+	Close() error
+}
+
+// Options say how a conversation is opened.
+type Options struct {
+	// Env is the whole environment, made from the grant.
+	Env []string
+	// Dir is the working directory inside.
+	Dir string
+	// Argv0 is the agent's program inside; "" is the adapter's own default.
+	Argv0 string
+	// Resume is the SessionID of an earlier Result, or "" to begin anew.
+	Resume string
+	// Model to ask for, or "" for the agent's own choice.
+	Model string
+	// SystemPrompt is added to the agent's own.
+	SystemPrompt string
+	// Disallow are further tools of the agent that this session must not have.
+	Disallow []string
+	// MCP answers one JSON-RPC message to a server of the host. A notification is
+	// answered by nil. It is called from goroutines of its own.
+	MCP func(ctx context.Context, server string, msg json.RawMessage) (json.RawMessage, error)
+	// Tool is asked before each tool the agent uses. A text other than "" refuses
+	// it and is shown to the agent. It is called from goroutines of its own.
+	Tool func(ToolCall) (deny string)
+	// Log gets what nobody else is told. Nil discards it.
+	Log *slog.Logger
+	// MaxOutput bounds the text of an answer, in bytes. 0 is DefaultMaxOutput.
+	MaxOutput int64
+}
+
+// DefaultMaxOutput is the bound on an answer where the grant gives none.
+const DefaultMaxOutput = 1 << 20
+
+// Prompt is what a turn begins with.
+type Prompt struct {
+	// UUID names the prompt. An agent that knows it will not do it again.
+	UUID string
+	// Text is given to the agent as it is: for Claude the form of FormatPrompt,
+	// for Shell the command itself.
+	Text string
+}
+
+// ToolCall is an agent's wish to use one of its tools.
+type ToolCall struct {
+	// ID names the call, in the agent's spelling.
+	ID string
+	// Name of the tool, such as "Bash".
+	Name string
+	// Input is the tool's arguments as JSON. It comes from inside.
+	Input json.RawMessage
+	// Subagent is set if a subagent asks.
+	Subagent string
+}
+
+// EventKind says what an Event tells.
+type EventKind string
+
+// The kinds of event.
+const (
+	TextEvent EventKind = "text" // Text is the next piece of the answer
+	ToolEvent EventKind = "tool" // the agent uses Tool; Input shows how, in one line
+	NoteEvent EventKind = "note" // Text is about the work: a retry, a pause
+)
+
+// Event is something that happens during a turn.
+type Event struct {
+	Kind  EventKind
+	Text  string
+	Tool  string
+	Input string
+}
+
+// Result is how a turn ended.
+type Result struct {
+	// Text is the answer, or what there is of it.
+	Text string
+	// SessionID resumes this conversation, or "" if it cannot be resumed.
+	SessionID string
+	// Failed says that the turn did not succeed. Class names the kind of failure,
+	// Error tells it in words fit for the owner.
+	Failed bool
+	Class  string
+	Error  string
+	// CostUSD and the tokens are this turn's, as the agent claims them.
+	CostUSD      float64
+	InputTokens  int64
+	OutputTokens int64
+	ToolCalls    int
+	// Interrupted says that the turn ended because it was asked to.
+	Interrupted bool
+	// Truncated says that Text was cut at MaxOutput.
+	Truncated bool
+}
+
+// The classes of failure, in Result.Class and by Classify.
+const (
+	ClassSession    = "session"    // the session is unknown or in use: begin a new one
+	ClassStart      = "start"      // the agent did not start
+	ClassCredential = "credential" // the model refused the credential: log in again
+	ClassRateLimit  = "rate_limit" // the model says to wait
+	ClassBilling    = "billing"    // the account cannot pay
+	ClassOverloaded = "overloaded" // the model is too busy
+	ClassTooLong    = "too_long"   // the conversation no longer fits: begin a new one
+	ClassAPI        = "api"        // the model answered with another error
+	ClassLimit      = "limit"      // a limit on rounds or money was reached
+	ClassProtocol   = "protocol"   // the agent said something that it must not
+	ClassEnded      = "ended"      // the agent ended in the middle of the turn
+	ClassOther      = "other"
+)
+
+// Errors of a conversation.
+var (
+	// ErrSession says that the session to resume cannot be had.
+	ErrSession = errors.New("the agent does not know this session")
+	// ErrBusy says that a turn is already going on.
+	ErrBusy = errors.New("the agent is busy with another turn")
+	// ErrClosed says that the conversation was closed.
+	ErrClosed = errors.New("the conversation is closed")
+)
+
+// Error is why a conversation is over.
+type Error struct {
+	// Class is one of the classes above.
+	Class string
+	// Text says what failed, and Detail what the agent wrote about it: the end of
+	// its stderr. Both are bounded.
+	Text   string
+	Detail string
+}
+
+// Error gives the text and the last words of the agent.
+func (e *Error) Error() string {
+	if e.Detail == "" {
+		return e.Text
+	}
+	return e.Text + ": " + e.Detail
+}
+
+// Is makes an Error of class session match ErrSession.
+func (e *Error) Is(target error) bool { return target == ErrSession && e.Class == ClassSession }
+
+func (o Options) logger() *slog.Logger {
+	if o.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return o.Log
+}
+
+func (o Options) maxOutput() int {
+	if o.MaxOutput <= 0 {
+		return DefaultMaxOutput
+	}
+	return int(min(o.MaxOutput, 1<<30))
+}
