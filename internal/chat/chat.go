@@ -93,6 +93,8 @@ type Inbound struct {
 	Sent time.Time `json:"sent"`
 	// Mentioned is set by channels that mark mentions of us themselves.
 	Mentioned bool `json:"mentioned,omitempty"`
+	// Truncated is set where we cut a text that was too long.
+	Truncated bool `json:"truncated,omitempty"`
 	// Ask carries what only the owner's own terminal may ask for with a message.
 	Ask Ask `json:"ask,omitzero"`
 }

@@ -125,6 +125,8 @@ type Machine struct {
 	GroupsDir, GlobalDir string
 	// Claude is the Claude Code program on this machine, "" if there is none.
 	Claude string
+	// ClaudeEnv are the variables that Claude Code needs, from its adapter.
+	ClaudeEnv []Var
 	// HasModel says that an upstream and a credential are configured.
 	HasModel bool
 	// TimeZone is the owner's, such as "Europe/Berlin".
@@ -133,7 +135,7 @@ type Machine struct {
 
 // Trigger is why a run starts.
 type Trigger struct {
-	// Kind is "message", "exec" or, later, "task".
+	// Kind is "message" or "exec".
 	Kind string `json:"kind"`
 	// Owner says that the owner asked, proven by the pipe.
 	Owner bool `json:"owner"`

@@ -2,6 +2,8 @@ package queue
 
 import (
 	"context"
+	"log/slog"
+	"sync"
 	"time"
 
 	"nanoclaw/internal/chat"
@@ -60,4 +62,125 @@ type Lost struct {
 	Group chat.Group
 	To    chat.Address
 	Text  string
+}
+
+// Queue starts runs.
+type Queue struct {
+	store Store
+	do    func(context.Context, Job)
+	max   int
+	log   *slog.Logger
+	kick  chan struct{}
+
+	mu   sync.Mutex
+	live map[chat.Group]bool
+	held string // why nothing is started; "" if it is
+	work sync.WaitGroup
+}
+
+// New makes a queue that calls do for each job, at most max at once. do owns
+// the job until it returns; a job that it neither finishes nor releases stays
+// claimed until Recover.
+func New(store Store, max int, do func(context.Context, Job), log *slog.Logger) *Queue {
+	return &Queue{store: store, do: do, max: max, log: log, kick: make(chan struct{}, 1), live: map[chat.Group]bool{}}
+}
+
+// Wake tells the queue to look. It never blocks.
+func (q *Queue) Wake() {
+	select {
+	case q.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Hold stops new runs, with the reason in words. Runs that go on are left
+// alone. It gives true the first time, so that the owner is told once.
+func (q *Queue) Hold(reason string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	first := q.held == ""
+	q.held = reason
+	return first
+}
+
+// Held is why no runs are started, "" if they are.
+func (q *Queue) Held() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.held
+}
+
+// Run serves until ctx ends, then waits for the runs that go on. Their context
+// ends with it.
+func (q *Queue) Run(ctx context.Context) {
+	defer q.work.Wait()
+	for {
+		if err := q.pass(ctx); err != nil && ctx.Err() == nil {
+			q.log.Error("the queue cannot read its jobs", "err", err)
+			q.again(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-q.kick:
+		}
+	}
+}
+
+// again looks once more after a pause: the store was busy or its disk full.
+func (q *Queue) again(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Second):
+		q.Wake()
+	}
+}
+
+// pass starts as many runs as there are free places.
+func (q *Queue) pass(ctx context.Context) error {
+	if q.Held() != "" || ctx.Err() != nil {
+		return nil
+	}
+	groups, err := q.store.Waiting(ctx)
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		if !q.enter(g) {
+			continue
+		}
+		job, err := q.store.Claim(ctx, g, chat.NewRunID(), time.Now())
+		if err != nil || job == nil {
+			q.leave(g)
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		go func() {
+			defer q.Wake()
+			defer q.leave(g)
+			q.do(ctx, *job)
+		}()
+	}
+	return nil
+}
+
+// enter takes a place for a group, if there is one and the group has none.
+func (q *Queue) enter(g chat.Group) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.live[g] || len(q.live) >= q.max || q.held != "" {
+		return false
+	}
+	q.live[g] = true
+	q.work.Add(1)
+	return true
+}
+
+func (q *Queue) leave(g chat.Group) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.live, g)
+	q.work.Done()
 }

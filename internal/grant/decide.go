@@ -1,0 +1,318 @@
+package grant
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/config"
+)
+
+// Request is everything a decision rests on.
+type Request struct {
+	Config  *config.Config
+	Group   chat.Group
+	Trigger Trigger
+	Machine Machine
+	// Mode asks for a mode instead of the configured one: exec --mode.
+	Mode Mode
+	// HostRuns is how many host-mode runs of the group began within the last
+	// hour, and Reopens when the oldest of them leaves it (I7).
+	HostRuns int
+	Reopens  time.Duration
+	// HostModeOff is why this machine cannot run host mode, "" if it can (I1).
+	HostModeOff string
+	// RanClaude is true if the group ever ran Claude Code: then it never falls
+	// back to a shell.
+	RanClaude bool
+}
+
+// Decide gives the grant for one run, or a *Refusal as the error.
+func Decide(r Request) (Grant, error) {
+	group, ok := r.Config.Groups[string(r.Group)]
+	if !ok && r.Group != chat.Main {
+		return Grant{}, &Refusal{"group.unknown", fmt.Sprintf("there is no group %q", r.Group), "nanoclaw group add " + string(r.Group)}
+	}
+	mode, reason := resolveMode(r, group)
+	if err := r.checkMode(mode, group); err != nil {
+		return Grant{}, err
+	}
+	agent, err := r.chooseAgent(group)
+	if err != nil {
+		return Grant{}, err
+	}
+	mounts, err := r.mounts(group, agent)
+	if err != nil {
+		return Grant{}, err
+	}
+	egress, err := egressHosts(r.Group, group)
+	if err != nil {
+		return Grant{}, err
+	}
+	return Grant{
+		Group: r.Group, Mode: mode, ModeReason: reason, Agent: agent,
+		Mounts: mounts, Egress: egress,
+		Env:       r.environment(agent),
+		Endpoints: endpoints(agent),
+		Tools:     tools(r.Group),
+		Limits:    limits(r.Config.Limits),
+	}, nil
+}
+
+// resolveMode is the group's own mode, else the global one; each with its line.
+func resolveMode(r Request, g config.Group) (Mode, string) {
+	switch {
+	case r.Mode != "":
+		return r.Mode, "asked for with --mode"
+	case g.Mode != "":
+		return Mode(g.Mode), fmt.Sprintf("groups.%s.mode", r.Group)
+	default:
+		return Mode(r.Config.ExecutionMode), "executionMode"
+	}
+}
+
+// checkMode holds I7: the config allows it, the group opted in, the machine
+// proved that it can, and the rate is kept.
+func (r Request) checkMode(m Mode, g config.Group) error {
+	name := string(r.Group)
+	if m == ContainerMode {
+		return &Refusal{"mode.container",
+			fmt.Sprintf("group %s runs in container mode, which this version cannot start", name),
+			fmt.Sprintf("let it run natively inside the boundary: nanoclaw group set %s --mode host", name)}
+	}
+	switch {
+	case m != HostMode:
+		return &Refusal{"mode.unknown", fmt.Sprintf("%q is no mode", m), `use "host" or "container"`}
+	case !r.Config.HostMode.Enabled:
+		return &Refusal{"hostmode.disabled", "host mode is switched off", "set hostMode.enabled to true in the configuration"}
+	case !g.HostModeAllowed:
+		return &Refusal{"hostmode.optin", fmt.Sprintf("group %s has not opted in to host mode", name),
+			fmt.Sprintf("nanoclaw group set %s --mode host", name)}
+	case r.HostModeOff != "":
+		return &Refusal{"hostmode.off", "host mode is off on this machine: " + r.HostModeOff, "nanoclaw doctor says what is missing and how to mend it"}
+	case r.Group != chat.Main && r.Trigger.Kind == "message" && r.HostRuns >= r.Config.HostMode.RunsPerHour:
+		return &Refusal{"hostmode.rate",
+			fmt.Sprintf("group %s used its %d host runs of this hour", name, r.Config.HostMode.RunsPerHour),
+			fmt.Sprintf("it opens again in %s", r.Reopens.Round(time.Minute))}
+	}
+	return nil
+}
+
+// The agents.
+const (
+	Claude = "claude"
+	Shell  = "shell"
+	Auto   = "auto"
+)
+
+// chooseAgent gives "claude" or "shell". "auto" is a shell only where the owner
+// sits at main's own terminal, and never for a group that ran claude: a group
+// must not turn into a shell because a credential expired.
+func (r Request) chooseAgent(g config.Group) (string, error) {
+	kind := g.Agent
+	if kind == "" {
+		kind = r.Config.Agent.Kind
+	}
+	ready := r.Machine.Claude != "" && r.Machine.HasModel
+	atMain := r.Group == chat.Main && r.Trigger.Owner && r.Trigger.Terminal
+	switch {
+	case kind == Shell:
+		return Shell, nil
+	case ready:
+		return Claude, nil
+	case r.Trigger.Kind == "exec":
+		return Shell, nil // a command of the owner needs no model
+	case kind == Auto && atMain && !r.RanClaude:
+		return Shell, nil
+	}
+	return "", noModel(r.Machine)
+}
+
+// AgentReason says in words which agent was chosen and why.
+func AgentReason(r Request, agent string) string {
+	kind, where := r.Config.Groups[string(r.Group)].Agent, "groups."+string(r.Group)+".agent"
+	if kind == "" {
+		kind, where = r.Config.Agent.Kind, "agent.kind"
+	}
+	switch {
+	case kind == agent:
+		return where + " says so"
+	case agent == Claude:
+		return "auto: Claude Code and a model are there"
+	default:
+		return "auto: " + missingModel(r.Machine)
+	}
+}
+
+func missingModel(m Machine) string {
+	switch {
+	case m.Claude == "" && !m.HasModel:
+		return "neither Claude Code nor a credential for a model is there"
+	case m.Claude == "":
+		return "Claude Code is not installed"
+	default:
+		return "there is no credential for a model"
+	}
+}
+
+func noModel(m Machine) *Refusal {
+	hint := "set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN for nanoclaw, or model.apiKey in the configuration"
+	if m.Claude == "" {
+		hint = "install Claude Code (npm install -g @anthropic-ai/claude-code), or set agent.claude.path in the configuration"
+	}
+	return &Refusal{"agent.nomodel", "no model: " + missingModel(m), hint}
+}
+
+// system are the parts of the system every agent may read. The rest of /etc is
+// generated: it would tell about the owner and hold secrets.
+var system = []Mount{
+	{Target: "/usr", Exec: true},
+	{Target: "/bin", Exec: true}, {Target: "/sbin", Exec: true},
+	{Target: "/lib", Exec: true}, {Target: "/lib64", Exec: true}, {Target: "/lib32", Exec: true}, {Target: "/libx32", Exec: true},
+	{Target: "/etc/alternatives"},
+	{Target: "/etc/ssl/certs"}, {Target: "/etc/ssl/openssl.cnf", File: true}, {Target: "/etc/pki/tls/certs"}, {Target: "/etc/pki/ca-trust/extracted"},
+	{Target: "/etc/ld.so.cache", File: true}, {Target: "/etc/ld.so.conf", File: true}, {Target: "/etc/ld.so.conf.d"},
+	{Target: "/etc/localtime", File: true}, {Target: "/etc/mime.types", File: true},
+	{Target: "/etc/services", File: true}, {Target: "/etc/protocols", File: true},
+}
+
+// GroupDir is the host folder that holds a group's workspace and home.
+func (m Machine) GroupDir(g chat.Group) string { return filepath.Join(m.GroupsDir, string(g)) }
+
+func (r Request) mounts(g config.Group, agent string) ([]Mount, error) {
+	var out []Mount
+	for _, m := range system {
+		m.Source, m.Optional, m.Reason = m.Target, true, "the system, read-only"
+		out = append(out, m)
+	}
+	dir := r.Machine.GroupDir(r.Group)
+	out = append(out,
+		Mount{Target: Workspace, Source: filepath.Join(dir, "workspace"), Write: true, Exec: true, Reason: "the group's workspace"},
+		Mount{Target: Home, Source: filepath.Join(dir, "home"), Write: true, Exec: true, Reason: "the group's own home"},
+		Mount{Target: Global, Source: r.Machine.GlobalDir, Write: r.Group == chat.Main, Reason: "memory of all groups"})
+	if agent == Claude {
+		out = append(out, Mount{Target: ClaudeDir + "/claude", Source: r.Machine.Claude, Exec: true, File: true, Reason: "the agent program"})
+	}
+	for i, dir := range r.Config.Tools {
+		p, err := r.hostPath(dir, fmt.Sprintf("tools[%d]", i))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Mount{Target: p, Source: p, Exec: true, Foreign: true, Reason: fmt.Sprintf("tools[%d]", i)})
+	}
+	extra, err := r.extraMounts(g)
+	return append(out, extra...), err
+}
+
+// extraMounts are the folders that the owner gave to the group, in the
+// configuration or with --mount.
+func (r Request) extraMounts(g config.Group) ([]Mount, error) {
+	given := make([]config.Mount, 0, len(g.Mounts)+len(r.Trigger.Mounts))
+	reasons := make([]string, 0, cap(given))
+	for i, m := range g.Mounts {
+		given, reasons = append(given, m), append(reasons, fmt.Sprintf("groups.%s.mounts[%d]", r.Group, i))
+	}
+	for _, s := range r.Trigger.Mounts {
+		if !r.Trigger.Owner || !r.Trigger.Terminal {
+			return nil, &Refusal{"mount.asked", "only the owner's own terminal may ask for a mount", ""}
+		}
+		path, rw := strings.CutSuffix(s, ":rw")
+		path = strings.TrimSuffix(path, ":ro")
+		given, reasons = append(given, config.Mount{Path: path, Write: rw}), append(reasons, "asked for by the owner with --mount")
+	}
+	var out []Mount
+	seen := map[string]string{}
+	for i, m := range given {
+		p, err := r.hostPath(m.Path, reasons[i])
+		if err != nil {
+			return nil, err
+		}
+		name := m.Name
+		if name == "" {
+			name = filepath.Base(p)
+		}
+		if other, dup := seen[name]; dup {
+			return nil, &Refusal{"mount.name", fmt.Sprintf("two mounts are called %q: %s and %s", name, other, p), "give one of them a name of its own"}
+		}
+		seen[name] = p
+		out = append(out, Mount{Target: Extra + "/" + name, Source: p, Write: m.Write, Exec: true, Foreign: true, Reason: reasons[i]})
+	}
+	return out, nil
+}
+
+func (r Request) environment(agent string) []Var {
+	path := []string{}
+	for _, t := range r.Config.Tools {
+		path = append(path, expandHome(t, r.Machine.OwnerHome))
+	}
+	path = append(path, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+	proxy := fmt.Sprintf("http://127.0.0.1:%d", ProxyPort)
+	const sys, net = "every session", "the way out is the egress proxy, which refuses what is not granted"
+	env := []Var{
+		{"HOME", Home, sys}, {"USER", "agent", sys}, {"LOGNAME", "agent", sys}, {"SHELL", "/bin/bash", sys},
+		{"PATH", strings.Join(path, ":"), sys + ", tools"}, {"LANG", "C.UTF-8", sys}, {"TERM", "xterm-256color", sys}, {"TMPDIR", "/tmp", sys},
+		{"HTTP_PROXY", proxy, net}, {"HTTPS_PROXY", proxy, net}, {"http_proxy", proxy, net}, {"https_proxy", proxy, net},
+		{"NO_PROXY", "127.0.0.1,localhost", net}, {"no_proxy", "127.0.0.1,localhost", net}, {"NODE_USE_ENV_PROXY", "1", net},
+	}
+	if r.Machine.TimeZone != "" {
+		env = append(env, Var{"TZ", r.Machine.TimeZone, "the owner's time zone"})
+	}
+	if agent != Claude {
+		return env
+	}
+	have := map[string]bool{}
+	for _, v := range env {
+		have[v.Name] = true
+	}
+	for _, v := range r.Machine.ClaudeEnv {
+		if !have[v.Name] {
+			env = append(env, v)
+		}
+	}
+	return env
+}
+
+func endpoints(agent string) []Endpoint {
+	out := []Endpoint{{"proxy", ProxyPort, "the egress proxy"}, {"tools", ToolsPort, "host tools over MCP"}}
+	if agent == Claude {
+		out = append(out, Endpoint{"model", ModelPort, "the model; the host adds the credential"})
+	}
+	return out
+}
+
+func tools(g chat.Group) []Tool {
+	out := []Tool{{"send_message", "every group, to its own chat; main to any group"}}
+	if g == chat.Main {
+		out = append(out, Tool{"list_groups", "main only"})
+	}
+	return out
+}
+
+func limits(l config.Limits) Limits {
+	return Limits{
+		RunTime: time.Duration(l.RunTime), IdleTime: time.Duration(l.IdleTime),
+		Processes: l.Processes, OpenFiles: l.OpenFiles,
+		FileSize: int64(l.FileSize), TmpSize: int64(l.TmpSize), Output: int64(l.Output),
+	}
+}
+
+func egressHosts(name chat.Group, g config.Group) ([]Host, error) {
+	var out []Host
+	seen := map[string]bool{}
+	for i, entry := range g.Egress {
+		hosts, err := ParseHost(entry)
+		if err != nil {
+			return nil, &Refusal{"egress.entry", fmt.Sprintf("groups.%s.egress[%d]: %v", name, i, err), ""}
+		}
+		for _, h := range hosts {
+			if key := fmt.Sprintf("%s:%d", h.Pattern, h.Port); !seen[key] {
+				seen[key] = true
+				h.Reason = fmt.Sprintf("groups.%s.egress[%d] %s", name, i, entry)
+				out = append(out, h)
+			}
+		}
+	}
+	return out, nil
+}

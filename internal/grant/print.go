@@ -1,0 +1,82 @@
+package grant
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Lines gives the grant for people: one line for each thing that may be
+// touched, with its reason after "#".
+func (g Grant) Lines() []string {
+	out := []string{
+		fmt.Sprintf("group %s", g.Group),
+		fmt.Sprintf("mode %s  # %s", g.Mode, g.ModeReason),
+		fmt.Sprintf("agent %s", g.Agent),
+	}
+	for _, m := range g.Mounts {
+		out = append(out, fmt.Sprintf("mount %s %s%s  # %s", m.access(), m.Target, from(m), m.Reason))
+	}
+	for _, v := range g.Env {
+		out = append(out, fmt.Sprintf("env %s=%s  # %s", v.Name, v.Value, v.Reason))
+	}
+	for _, h := range g.Egress {
+		out = append(out, fmt.Sprintf("egress %s:%d  # %s", h.Pattern, h.Port, h.Reason))
+	}
+	for _, e := range g.Endpoints {
+		out = append(out, fmt.Sprintf("endpoint 127.0.0.1:%d %s  # %s", e.Port, e.Name, e.Reason))
+	}
+	for _, t := range g.Tools {
+		out = append(out, fmt.Sprintf("tool %s  # %s", t.Name, t.Reason))
+	}
+	l := g.Limits
+	return append(out,
+		fmt.Sprintf("limit run %s, idle %s, %d processes, %d open files, file %d MB, tmp %d MB, output %d KB",
+			l.RunTime, l.IdleTime, l.Processes, l.OpenFiles, l.FileSize>>20, l.TmpSize>>20, l.Output>>10))
+}
+
+// String is Lines, one below the other.
+func (g Grant) String() string { return strings.Join(g.Lines(), "\n") + "\n" }
+
+// access is "rw", "rx" or "r".
+func (m Mount) access() string {
+	switch {
+	case m.Write:
+		return "rw"
+	case m.Exec:
+		return "rx"
+	}
+	return "r "
+}
+
+func from(m Mount) string {
+	if m.Source == m.Target {
+		return ""
+	}
+	return " = " + m.Source
+}
+
+// Diff gives the lines that b has and a has not, with "+", and the other way
+// round with "-".
+func Diff(a, b Grant) []string {
+	have := func(lines []string) map[string]bool {
+		set := map[string]bool{}
+		for _, l := range lines {
+			set[l] = true
+		}
+		return set
+	}
+	old, now := a.Lines(), b.Lines()
+	inOld, inNow := have(old), have(now)
+	var out []string
+	for _, l := range old {
+		if !inNow[l] {
+			out = append(out, "- "+l)
+		}
+	}
+	for _, l := range now {
+		if !inOld[l] {
+			out = append(out, "+ "+l)
+		}
+	}
+	return out
+}

@@ -1,0 +1,140 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"nanoclaw/internal/chat"
+)
+
+// Channel is what the outbox needs of a channel.
+type Channel interface {
+	// Deliver sends one message and gives the network's id for it.
+	Deliver(ctx context.Context, m chat.Outbound) (chat.MessageID, error)
+}
+
+// Outbox is the loop that delivers.
+type Outbox struct {
+	store    Store
+	channels map[chat.ChannelID]Channel
+	log      *slog.Logger
+	kick     chan struct{}
+	// attempts is how often a message is tried before it is given up.
+	attempts int
+	// pause is the wait after the first failure; it doubles.
+	pause time.Duration
+}
+
+// New makes an outbox for these channels.
+func New(store Store, channels map[chat.ChannelID]Channel, log *slog.Logger) *Outbox {
+	return &Outbox{store: store, channels: channels, log: log, kick: make(chan struct{}, 1), attempts: 6, pause: 2 * time.Second}
+}
+
+// Wake tells the outbox to look. It never blocks.
+func (o *Outbox) Wake() {
+	select {
+	case o.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Put stores a message and wakes the loop.
+func (o *Outbox) Put(ctx context.Context, m chat.Outbound) (chat.Outbound, error) {
+	m, err := o.store.Put(ctx, m, time.Now())
+	if err == nil {
+		o.Wake()
+	}
+	return m, err
+}
+
+// Attached makes the held messages of a chat due: somebody is there again.
+func (o *Outbox) Attached(ctx context.Context, to chat.Address) error {
+	if err := o.store.Unhold(ctx, to); err != nil {
+		return err
+	}
+	o.Wake()
+	return nil
+}
+
+// batch is how many messages one look at the store takes.
+const batch = 64
+
+// Run delivers until ctx ends.
+func (o *Outbox) Run(ctx context.Context) {
+	for {
+		more, err := o.pass(ctx)
+		if err != nil && ctx.Err() == nil {
+			o.log.Error("the outbox cannot read its messages", "err", err)
+		}
+		if more && err == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-o.kick:
+		case <-o.timer(ctx, err):
+		}
+	}
+}
+
+// timer fires when the next retry is due, or soon if the store failed.
+func (o *Outbox) timer(ctx context.Context, failed error) <-chan time.Time {
+	if failed != nil {
+		return time.After(o.pause)
+	}
+	next, err := o.store.NextDue(ctx)
+	switch {
+	case err != nil:
+		return time.After(o.pause)
+	case next.IsZero():
+		return nil // wait for a kick
+	}
+	return time.After(max(time.Until(next), 10*time.Millisecond))
+}
+
+// pass delivers what is due, and says whether there may be more.
+func (o *Outbox) pass(ctx context.Context) (more bool, err error) {
+	due, err := o.store.Due(ctx, time.Now(), batch)
+	if err != nil {
+		return false, err
+	}
+	for _, p := range due {
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		if err := o.deliver(ctx, p); err != nil {
+			return false, err
+		}
+	}
+	return len(due) == batch, nil
+}
+
+// deliver makes one attempt. Its error is the store's; the channel's own
+// decides what becomes of the message.
+func (o *Outbox) deliver(ctx context.Context, p Pending) error {
+	ch, ok := o.channels[p.To.Channel]
+	if !ok {
+		return o.store.GiveUp(ctx, p.ID, "there is no channel "+string(p.To.Channel), time.Now())
+	}
+	if err := o.store.Sending(ctx, p.ID, time.Now()); err != nil {
+		return err
+	}
+	id, err := ch.Deliver(ctx, p.Outbound)
+	now := time.Now()
+	switch {
+	case err == nil:
+		return o.store.Sent(ctx, p.ID, id, now)
+	case errors.Is(err, chat.ErrNobody):
+		return o.store.Held(ctx, p.ID)
+	case ctx.Err() != nil:
+		return o.store.Retry(context.WithoutCancel(ctx), p.ID, "we stopped", now)
+	case p.Attempts+1 >= o.attempts:
+		o.log.Error("a message is given up", "id", p.ID, "to", p.To, "run", p.Run, "err", err)
+		return o.store.GiveUp(ctx, p.ID, err.Error(), now)
+	}
+	o.log.Warn("a message could not be delivered and is tried again", "id", p.ID, "to", p.To, "run", p.Run, "err", err)
+	return o.store.Retry(ctx, p.ID, err.Error(), now.Add(o.pause<<p.Attempts))
+}

@@ -1,0 +1,184 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/config"
+)
+
+func TestAddressed(t *testing.T) {
+	tests := []struct {
+		name, text string
+		want       bool
+	}{
+		{"Andy", "@Andy hello", true},
+		{"Andy", "@andy, hello", true},
+		{"Andy", "  \n@ANDY", true},
+		{"Andy", "＠Andy hello", true},
+		{"Andy", "Andy was here", false},
+		{"Andy", "hello @Andy", false},
+		{"Andy", "@Andrea hello", false},
+		{"Andy", "@Andys hat", false},
+		{"Andy", "@Andy_2", false},
+		{"Andy", "@Andé", false},
+		{"Andy", "@An", false},
+		{"Andy", "", false},
+		{"", "@ hello", false},
+		{"Zoë", "@Zoe\u0308 hi", true}, // the same name, typed as two characters
+		{"ÉMILE", "@émile", true},
+		{"Дядя", "@дядя привет", true},
+		{"Дядя", "@дядями", false},
+		{"小助手", "@小助手你好", true}, // no space between words
+		{"ผู้ช่วย", "@ผู้ช่วยสวัสดี", true},
+		{"Dr. X!", "@dr. x!go", true}, // ends by itself
+		{"Dr. X!", "@dr. x", false},
+		{"a.b", "@axb hi", false}, // a name is no pattern
+		{"(", "@(", true},
+		{"Andy", "@Andy\u0301 hi", false}, // another letter at the end
+	}
+	for _, tt := range tests {
+		if got := Addressed(tt.text, tt.name); got != tt.want {
+			t.Errorf("Addressed(%q, %q) = %v", tt.text, tt.name, got)
+		}
+	}
+}
+
+func FuzzAddressed(f *testing.F) {
+	f.Add("@Andy hello", "Andy")
+	f.Add("＠小助手你好", "小助手")
+	f.Fuzz(func(t *testing.T, text, name string) {
+		if Addressed(text, name) && !strings.ContainsAny(text, "@＠﹫") {
+			t.Errorf("%q calls %q without @", text, name)
+		}
+	})
+}
+
+func rules(t *testing.T) Rules {
+	t.Helper()
+	c := &config.Config{
+		Assistant: config.Assistant{Name: "Andy"},
+		Limits:    config.Limits{MessageSize: 32, ContextMessages: 5, QueuedMessages: 7},
+		Groups: map[string]config.Group{
+			"main":   {Chats: []string{"whatsapp:self"}},
+			"family": {Chats: []string{"whatsapp:fam"}, Senders: []string{"whatsapp:bob"}},
+			"work":   {Chats: []string{"slack:C1"}, Senders: []string{"slack:bob"}, Trigger: "always"},
+		},
+	}
+	r, err := NewRules(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func from(address, sender, text string) chat.Inbound {
+	a, _ := chat.ParseAddress(address)
+	return chat.Inbound{From: a, ID: "1", Sender: chat.Sender{ID: chat.SenderID(sender)}, Text: text}
+}
+
+func owner(in chat.Inbound) chat.Inbound     { in.Sender.Owner = true; return in }
+func self(in chat.Inbound) chat.Inbound      { in.Sender.Self = true; return in }
+func mentioned(in chat.Inbound) chat.Inbound { in.Mentioned = true; return in }
+
+func TestDecide(t *testing.T) {
+	tests := []struct {
+		name   string
+		in     chat.Inbound
+		group  chat.Group
+		action Action
+	}{
+		{"the owner in main's terminal", owner(from("console:main", "owner", "hi")), "main", Run},
+		{"the owner in a group's terminal calls nobody", owner(from("console:family", "owner", "hi")), "family", Run},
+		{"the owner in main's chat", owner(from("whatsapp:self", "me", "hi")), "main", Run},
+		{"somebody in main's chat", from("whatsapp:self", "bob", "@Andy hi"), "main", Refuse},
+		{"somebody in main's terminal", from("console:main", "owner", "hi"), "main", Refuse},
+		{"somebody who calls himself owner", from("console:main", "Owner", "hi"), "main", Refuse},
+		{"a listed sender who calls", from("whatsapp:fam", "bob", "@andy hi"), "family", Run},
+		{"a listed sender who calls nobody", from("whatsapp:fam", "bob", "dinner?"), "family", Context},
+		{"a mention marked by the channel", mentioned(from("whatsapp:fam", "bob", "hi")), "family", Run},
+		{"an unlisted sender who calls", from("whatsapp:fam", "eve", "@andy hi"), "family", Refuse},
+		{"a mention by an unlisted sender", mentioned(from("whatsapp:fam", "eve", "hi")), "family", Refuse},
+		{"a sender listed for another channel", from("slack:C1", "whatsapp:bob", "hi"), "work", Refuse},
+		{"a group that always runs", from("slack:C1", "bob", "hi"), "work", Run},
+		{"an unregistered chat", from("slack:C9", "bob", "@andy hi"), "", Ignore},
+		{"our own message", self(owner(from("console:main", "owner", "hi"))), "", Ignore},
+		{"our name in front of somebody's text is no sign of us", from("whatsapp:fam", "bob", "Andy: hi"), "family", Context},
+		{"nothing", owner(from("console:main", "owner", " \n")), "main", Ignore},
+	}
+	r := rules(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			v := r.Decide(tt.in)
+			if v.Group != tt.group || v.Action != tt.action {
+				t.Errorf("got %s in %q (%s), want %s in %q", v.Action, v.Group, v.Reason, tt.action, tt.group)
+			}
+			if v.Reason == "" {
+				t.Error("no reason")
+			}
+		})
+	}
+}
+
+func TestNobodyBecomesMainByName(t *testing.T) {
+	for _, groups := range []map[string]config.Group{
+		{"family": {Chats: []string{"console:main"}}},
+		{"family": {Chats: []string{"x:1"}}, "work": {Chats: []string{"x:1"}}},
+		{"Main": {}},
+		{"../main": {}},
+	} {
+		if r, err := NewRules(&config.Config{Groups: groups}); err == nil {
+			t.Errorf("%v gave rules %+v", groups, r)
+		}
+	}
+}
+
+// memory is a store that remembers what it was given.
+type memory struct {
+	got  []chat.Inbound
+	seen map[chat.MessageID]bool
+	full bool
+	err  error
+}
+
+func (m *memory) Accept(_ context.Context, in chat.Inbound, _ Verdict, keep, max int) (Accepted, error) {
+	if m.err != nil {
+		return Accepted{}, m.err
+	}
+	fresh := !m.seen[in.ID]
+	m.seen[in.ID] = true
+	m.got = append(m.got, in)
+	return Accepted{Row: int64(len(m.got)), Fresh: fresh, Full: m.full}, nil
+}
+
+func TestDeliver(t *testing.T) {
+	var woken []chat.Group
+	m := &memory{seen: map[chat.MessageID]bool{}}
+	r := New(rules(t), m, func(g chat.Group) { woken = append(woken, g) })
+	in := owner(from("console:main", "owner", strings.Repeat("é", 100)))
+	if v, err := r.Deliver(t.Context(), in); err != nil || v.Action != Run {
+		t.Fatalf("got %v, %v", v, err)
+	}
+	if got := m.got[0]; len(got.Text) != 32 || !got.Truncated || got.Text != strings.Repeat("é", 16) {
+		t.Errorf("stored %q, truncated %v; want 32 bytes that end at a rune", got.Text, got.Truncated)
+	}
+	if v, _ := r.Deliver(t.Context(), in); v.Action != Ignore {
+		t.Errorf("the same message again: %v", v)
+	}
+	in.ID, m.full = "2", true
+	if v, _ := r.Deliver(t.Context(), in); v.Action != Ignore || !strings.Contains(v.Reason, "7 messages") {
+		t.Errorf("a full queue: %v", v)
+	}
+	if d := cmp.Diff([]chat.Group{"main"}, woken); d != "" {
+		t.Errorf("woken (-want +got):\n%s", d)
+	}
+	m.err = errors.New("disk full")
+	if _, err := r.Deliver(t.Context(), in); err == nil {
+		t.Error("a message that was not stored was taken for delivered")
+	}
+}
