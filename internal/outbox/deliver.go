@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"nanoclaw/internal/channel"
 	"nanoclaw/internal/chat"
 )
 
@@ -101,40 +102,47 @@ func (o *Outbox) pass(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	behind := map[chat.Address]bool{} // chats with an earlier message that must be tried again
 	for _, p := range due {
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}
-		if err := o.deliver(ctx, p); err != nil {
+		if behind[p.To] {
+			continue
+		}
+		over, err := o.deliver(ctx, p)
+		if err != nil {
 			return false, err
 		}
+		behind[p.To] = !over
 	}
 	return len(due) == batch, nil
 }
 
-// deliver makes one attempt. Its error is the store's; the channel's own
-// decides what becomes of the message.
-func (o *Outbox) deliver(ctx context.Context, p Pending) error {
+// deliver makes one attempt and says whether the message is over: sent or given
+// up. Its error is the store's; the channel's own decides what becomes of the
+// message.
+func (o *Outbox) deliver(ctx context.Context, p Pending) (over bool, err error) {
 	ch, ok := o.channels[p.To.Channel]
 	if !ok {
-		return o.store.GiveUp(ctx, p.ID, "there is no channel "+string(p.To.Channel), time.Now())
+		return true, o.store.GiveUp(ctx, p.ID, "there is no channel "+string(p.To.Channel), time.Now())
 	}
 	if err := o.store.Sending(ctx, p.ID, time.Now()); err != nil {
-		return err
+		return false, err
 	}
 	id, err := ch.Deliver(ctx, p.Outbound)
 	now := time.Now()
 	switch {
 	case err == nil:
-		return o.store.Sent(ctx, p.ID, id, now)
+		return true, o.store.Sent(ctx, p.ID, id, now)
 	case errors.Is(err, chat.ErrNobody):
-		return o.store.Held(ctx, p.ID)
+		return false, o.store.Held(ctx, p.ID)
 	case ctx.Err() != nil:
-		return o.store.Retry(context.WithoutCancel(ctx), p.ID, "we stopped", now)
-	case p.Attempts+1 >= o.attempts:
+		return false, o.store.Retry(context.WithoutCancel(ctx), p.ID, "we stopped", now)
+	case p.Attempts+1 >= o.attempts, channel.IsPermanent(err):
 		o.log.Error("a message is given up", "id", p.ID, "to", p.To, "run", p.Run, "err", err)
-		return o.store.GiveUp(ctx, p.ID, err.Error(), now)
+		return true, o.store.GiveUp(ctx, p.ID, err.Error(), now)
 	}
 	o.log.Warn("a message could not be delivered and is tried again", "id", p.ID, "to", p.To, "run", p.Run, "err", err)
-	return o.store.Retry(ctx, p.ID, err.Error(), now.Add(o.pause<<p.Attempts))
+	return false, o.store.Retry(ctx, p.ID, err.Error(), now.Add(o.pause<<p.Attempts))
 }
