@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"nanoclaw/internal/channel"
@@ -26,11 +27,16 @@ type Outbox struct {
 	attempts int
 	// pause is the wait after the first failure; it doubles.
 	pause time.Duration
+
+	mu   sync.Mutex
+	busy map[chat.Address]bool // chats that are being delivered to
+	work sync.WaitGroup
 }
 
 // New makes an outbox for these channels.
 func New(store Store, channels map[chat.ChannelID]Channel, log *slog.Logger) *Outbox {
-	return &Outbox{store: store, channels: channels, log: log, kick: make(chan struct{}, 1), attempts: 6, pause: 2 * time.Second}
+	return &Outbox{store: store, channels: channels, log: log, kick: make(chan struct{}, 1),
+		attempts: 6, pause: 2 * time.Second, busy: map[chat.Address]bool{}}
 }
 
 // Wake tells the outbox to look. It never blocks.
@@ -62,15 +68,14 @@ func (o *Outbox) Attached(ctx context.Context, to chat.Address) error {
 // batch is how many messages one look at the store takes.
 const batch = 64
 
-// Run delivers until ctx ends.
+// Run delivers until ctx ends, and waits for the attempts that go on. Chats do
+// not wait for each other: each has its own goroutine while it has messages.
 func (o *Outbox) Run(ctx context.Context) {
+	defer o.work.Wait()
 	for {
-		more, err := o.pass(ctx)
+		err := o.pass(ctx)
 		if err != nil && ctx.Err() == nil {
 			o.log.Error("the outbox cannot read its messages", "err", err)
-		}
-		if more && err == nil {
-			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -91,32 +96,76 @@ func (o *Outbox) timer(ctx context.Context, failed error) <-chan time.Time {
 	case err != nil:
 		return time.After(o.pause)
 	case next.IsZero():
-		return nil // wait for a kick
+		return nil // nothing waits: a kick begins again
 	}
-	return time.After(max(time.Until(next), 10*time.Millisecond))
+	// What is due already is being delivered, or waits behind an earlier message
+	// of its chat: no reason to spin.
+	if wait := time.Until(next); wait > 0 {
+		return time.After(wait)
+	}
+	return time.After(o.pause)
 }
 
-// pass delivers what is due, and says whether there may be more.
-func (o *Outbox) pass(ctx context.Context) (more bool, err error) {
+// pass begins to deliver what is due.
+func (o *Outbox) pass(ctx context.Context) error {
 	due, err := o.store.Due(ctx, time.Now(), batch)
 	if err != nil {
-		return false, err
+		return err
 	}
-	behind := map[chat.Address]bool{} // chats with an earlier message that must be tried again
+	chats := map[chat.Address][]Pending{}
 	for _, p := range due {
-		if ctx.Err() != nil {
-			return false, ctx.Err()
+		chats[p.To] = append(chats[p.To], p)
+	}
+	for to, messages := range chats {
+		if !o.enter(to) {
+			continue // its goroutine wakes us when it is done
 		}
-		if behind[p.To] {
-			continue
+		go func() {
+			defer o.leave(to)
+			o.deliverAll(ctx, messages)
+		}()
+	}
+	return nil
+}
+
+// deliverAll delivers messages of one chat in order, until one of them has to
+// wait.
+func (o *Outbox) deliverAll(ctx context.Context, messages []Pending) {
+	for _, p := range messages {
+		if ctx.Err() != nil {
+			return
 		}
 		over, err := o.deliver(ctx, p)
-		if err != nil {
-			return false, err
+		if err != nil && ctx.Err() == nil {
+			o.log.Error("the outbox cannot write what became of a message", "id", p.ID, "err", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(o.pause):
+			}
 		}
-		behind[p.To] = !over
+		if !over || err != nil {
+			return
+		}
 	}
-	return len(due) == batch, nil
+}
+
+func (o *Outbox) enter(to chat.Address) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.busy[to] {
+		return false
+	}
+	o.busy[to] = true
+	o.work.Add(1)
+	return true
+}
+
+func (o *Outbox) leave(to chat.Address) {
+	o.mu.Lock()
+	delete(o.busy, to)
+	o.mu.Unlock()
+	o.work.Done()
+	o.Wake()
 }
 
 // deliver makes one attempt and says whether the message is over: sent or given

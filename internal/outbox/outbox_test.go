@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,10 +26,15 @@ type row struct {
 	held     bool
 }
 
-// rows is a store in memory. The tests call it from one goroutine at a time.
-type rows struct{ all []*row }
+// rows is a store in memory.
+type rows struct {
+	mu  sync.Mutex
+	all []*row
+}
 
 func (s *rows) Put(_ context.Context, m chat.Outbound, at time.Time) (chat.Outbound, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, r := range s.all {
 		if r.Key == m.Key {
 			return r.Outbound, nil
@@ -38,6 +46,8 @@ func (s *rows) Put(_ context.Context, m chat.Outbound, at time.Time) (chat.Outbo
 }
 
 func (s *rows) Due(_ context.Context, now time.Time, n int) ([]Pending, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var out []Pending
 	blocked := map[chat.Address]bool{}
 	for _, r := range s.all {
@@ -54,6 +64,8 @@ func (s *rows) Due(_ context.Context, now time.Time, n int) ([]Pending, error) {
 }
 
 func (s *rows) NextDue(context.Context) (time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var next time.Time
 	for _, r := range s.all {
 		if r.state == "pending" && !r.held && (next.IsZero() || r.due.Before(next)) {
@@ -66,16 +78,22 @@ func (s *rows) NextDue(context.Context) (time.Time, error) {
 func (s *rows) at(id int64) *row { return s.all[id-1] }
 
 func (s *rows) Sending(_ context.Context, id int64, _ time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.at(id).state = "sending"
 	return nil
 }
 
 func (s *rows) Sent(_ context.Context, id int64, _ chat.MessageID, _ time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.at(id).state = "sent"
 	return nil
 }
 
 func (s *rows) Retry(_ context.Context, id int64, _ string, next time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	r := s.at(id)
 	r.state, r.due = "pending", next
 	r.attempts++
@@ -83,17 +101,23 @@ func (s *rows) Retry(_ context.Context, id int64, _ string, next time.Time) erro
 }
 
 func (s *rows) Held(_ context.Context, id int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	r := s.at(id)
 	r.state, r.held = "pending", true
 	return nil
 }
 
 func (s *rows) GiveUp(_ context.Context, id int64, _ string, _ time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.at(id).state = "given up"
 	return nil
 }
 
 func (s *rows) Unhold(_ context.Context, to chat.Address) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, r := range s.all {
 		if r.To == to {
 			r.held = false
@@ -104,6 +128,7 @@ func (s *rows) Unhold(_ context.Context, to chat.Address) error {
 
 // network is a channel that answers by err and remembers what arrived, and when.
 type network struct {
+	mu    sync.Mutex
 	err   func(text string) error
 	texts []string
 	tries []time.Duration
@@ -111,6 +136,8 @@ type network struct {
 }
 
 func (n *network) Deliver(_ context.Context, m chat.Outbound) (chat.MessageID, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.tries = append(n.tries, time.Since(n.began))
 	if err := n.err(m.Text); err != nil {
 		return "", err
@@ -147,7 +174,8 @@ func TestDelivers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, n := &rows{}, &network{err: func(string) error { return nil }}
 		serve(t, s, n, []string{"a1", "b1", "a2", "a1"}, time.Second, nil)
-		if d := cmp.Diff([]string{"a1", "b1", "a2"}, n.texts); d != "" {
+		slices.SortStableFunc(n.texts, func(a, b string) int { return strings.Compare(a[:1], b[:1]) }) // chats do not wait for each other
+		if d := cmp.Diff([]string{"a1", "a2", "b1"}, n.texts); d != "" {
 			t.Errorf("in order, once each (-want +got):\n%s", d)
 		}
 	})
@@ -230,10 +258,52 @@ func TestUnknownChannel(t *testing.T) {
 	if _, err := o.Put(t.Context(), chat.Outbound{To: chat.Address{Channel: "none", Chat: "1"}, Key: "k"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := o.pass(t.Context()); err != nil {
+	if err := o.pass(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	o.work.Wait()
 	if s.all[0].state != "given up" {
 		t.Errorf("it is %s", s.all[0].state)
 	}
+}
+
+// A terminal that stands still holds up nobody else.
+func TestStalledChatHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, stalled := &rows{}, make(chan struct{})
+		n := stallingNetwork{stalled, &network{err: func(string) error { return nil }}}
+		o := New(s, map[chat.ChannelID]Channel{"net": n}, slog.New(slog.DiscardHandler))
+		for _, text := range []string{"a1", "b1"} {
+			if _, err := o.Put(t.Context(), chat.Outbound{To: chat.Address{Channel: "net", Chat: chat.ChatID(text[:1])}, Text: text, Key: text}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { o.Run(ctx); close(done) }()
+		synctest.Wait()
+		if d := cmp.Diff([]string{"b1"}, n.texts); d != "" {
+			t.Error(d)
+		}
+		close(stalled)
+		synctest.Wait()
+		if len(n.texts) != 2 {
+			t.Errorf("delivered %v", n.texts)
+		}
+		cancel()
+		<-done
+	})
+}
+
+// stallingNetwork stands still for chat "a" until the channel is closed.
+type stallingNetwork struct {
+	until chan struct{}
+	*network
+}
+
+func (n stallingNetwork) Deliver(ctx context.Context, m chat.Outbound) (chat.MessageID, error) {
+	if m.To.Chat == "a" {
+		<-n.until
+	}
+	return n.network.Deliver(ctx, m)
 }
