@@ -85,7 +85,7 @@ func checkHostBytes(s string) error {
 		case c < 0x20 || c == 0x7f:
 			return fmt.Errorf("the host name holds the control character 0x%02x", c)
 		case c >= 0x80:
-			return fmt.Errorf("the host name %q is not ASCII: write it in punycode (xn--…)", printable(s))
+			return fmt.Errorf("the host name %q is not ASCII: write it in punycode (xn--...)", printable(s))
 		case c == '%':
 			return errors.New("the host name holds '%': escapes and zones are not accepted")
 		case c == '@':
@@ -140,7 +140,7 @@ func lowerASCII(s string) string {
 // printable shortens s for an error.
 func printable(s string) string {
 	if len(s) > 80 {
-		return s[:80] + "…"
+		return s[:80] + "..."
 	}
 	return s
 }
