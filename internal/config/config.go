@@ -13,6 +13,9 @@ package config
 
 // Config is the whole file.
 type Config struct {
+	// Schema is where an editor finds the JSON Schema of this file, as
+	// "./config.schema.json". NanoClaw itself does not look at it.
+	Schema string `json:"$schema,omitempty"`
 	// Version of this format. Always 1.
 	Version int `json:"version"`
 	// Assistant is how the assistant is called.
@@ -64,15 +67,17 @@ type Claude struct {
 }
 
 // Model says where the model is. At most one of the three credentials is set.
+// Fields tagged as secret are never shown in messages, and a Model that is
+// printed or logged says only which of them are there.
 type Model struct {
 	// BaseURL of the API. Empty: ANTHROPIC_BASE_URL of the daemon, else Anthropic's own.
-	BaseURL string `json:"baseURL"`
+	BaseURL string `json:"baseURL" secret:"true"`
 	// APIKey is sent as X-Api-Key.
-	APIKey string `json:"apiKey"`
+	APIKey string `json:"apiKey" secret:"true"`
 	// AuthToken is sent as a bearer token, for compatible endpoints.
-	AuthToken string `json:"authToken"`
+	AuthToken string `json:"authToken" secret:"true"`
 	// OAuthToken is a Claude subscription's token (claude setup-token).
-	OAuthToken string `json:"oauthToken"`
+	OAuthToken string `json:"oauthToken" secret:"true"`
 }
 
 // HostMode bounds native execution.

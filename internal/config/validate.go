@@ -1,0 +1,330 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"nanoclaw/internal/chat"
+)
+
+// Validate says what is wrong with the values as such. It is pure: whether a
+// folder exists or a program runs is found out where it is used. Groups are
+// looked at in the order of their names, so the same file gives the same words.
+func (c *Config) Validate(o Options) Problems {
+	v := validator{}
+	if c.Version != 1 {
+		v.add(at("version"), "1", fmt.Sprint(c.Version), "a newer nanoclaw may know this format")
+	}
+	v.assistant(c.Assistant.Name)
+	v.oneOf(at("agent", "kind"), c.Agent.Kind, agentKinds...)
+	v.program(at("agent", "claude", "path"), c.Agent.Claude.Path)
+	v.modelName(at("agent", "claude", "model"), c.Agent.Claude.Model)
+	v.model(c.Model)
+	v.oneOf(at("executionMode"), c.ExecutionMode, modeContainer, modeHost)
+	v.limits(c)
+	v.tools(c.Tools)
+
+	chats := make(map[string]string) // address to the group that has it
+	names := slices.Sorted(maps.Keys(c.Groups))
+	for _, name := range names {
+		// The terminal of a group is the group's, whether it says so or not.
+		chats[consoleOf(name)] = name
+	}
+	for _, name := range names {
+		if v.full() {
+			break
+		}
+		v.group(name, c.Groups[name], chats, o.CheckHost)
+	}
+	return v.problems
+}
+
+var (
+	agentKinds = []string{"auto", "claude", "shell"}
+	triggers   = []string{"mention", "always"}
+)
+
+// validator collects problems, up to one more than are shown.
+type validator struct {
+	problems Problems
+}
+
+func (v *validator) full() bool { return len(v.problems) > maxProblems }
+
+func (v *validator) add(field Path, expected, found, hint string) {
+	v.problems = append(v.problems, Problem{Field: field, Expected: expected, Found: found, Hint: hint})
+}
+
+func (v *validator) addKey(field Path, expected, found, hint string) {
+	v.add(field, expected, found, hint)
+	v.problems[len(v.problems)-1].atKey = true
+}
+
+func (v *validator) oneOf(field Path, value string, known ...string) {
+	if slices.Contains(known, value) {
+		return
+	}
+	words := make([]string, len(known))
+	for i, k := range known {
+		words[i] = quote(k)
+	}
+	last := len(words) - 1
+	v.add(field, strings.Join(words[:last], ", ")+" or "+words[last], quote(value), didYouMean(value, known))
+}
+
+func (v *validator) assistant(name string) {
+	switch bare := strings.TrimLeft(name, "@"); {
+	case name == "", utf8.RuneCountInString(name) > 40, name != strings.TrimSpace(name), hasControl(name):
+		v.add(at("assistant", "name"), "a name of 1 to 40 characters on one line", quote(name), "")
+	case bare != name:
+		v.add(at("assistant", "name"), "a name without @", quote(name), fmt.Sprintf("write %q", bare))
+	}
+}
+
+// program checks the path of a program; empty is allowed.
+func (v *validator) program(field Path, p string) {
+	if p != "" {
+		v.hostPath(field, p)
+	}
+}
+
+// modelName checks what becomes an argument of the agent: it must not be read
+// as an option.
+func (v *validator) modelName(field Path, name string) {
+	if strings.HasPrefix(name, "-") || len(name) > 200 || strings.ContainsFunc(name, unicode.IsSpace) || hasControl(name) {
+		v.add(field, "the name of a model, or nothing", quote(name), "")
+	}
+}
+
+// model checks address and credentials. Credentials become HTTP headers: they
+// must be one line. Neither they nor an address that holds one is ever shown.
+func (v *validator) model(m Model) {
+	if m.BaseURL != "" {
+		u, err := url.Parse(m.BaseURL)
+		switch {
+		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Opaque != "":
+			v.add(at("model", "baseURL"), "an address that begins with https:// or http://", "something else", "")
+		case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+			v.add(at("model", "baseURL"), "an address without user, query and fragment", "one of them",
+				"write the credential into apiKey or authToken")
+		}
+	}
+	var set []string
+	for _, f := range []struct{ key, value string }{
+		{"apiKey", m.APIKey}, {"authToken", m.AuthToken}, {"oauthToken", m.OAuthToken},
+	} {
+		if f.value == "" {
+			continue
+		}
+		set = append(set, f.key)
+		if strings.ContainsFunc(f.value, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			v.add(at("model", f.key), "printable ASCII without spaces", "other characters", "was it copied with a line break?")
+		}
+	}
+	if len(set) > 1 {
+		v.add(at("model", set[1]), "at most one credential", strings.Join(set, " and "), "remove all but one")
+	}
+}
+
+func (v *validator) limits(c *Config) {
+	l := c.Limits
+	v.between(at("hostMode", "runsPerHour"), c.HostMode.RunsPerHour, 0, 100_000)
+	v.between(at("boundary", "landlockFloor"), c.Boundary.LandlockFloor, 0, 100)
+	between(v, at("limits", "runTime"), l.RunTime, Duration(time.Second), Duration(7*24*time.Hour))
+	between(v, at("limits", "idleTime"), l.IdleTime, 0, Duration(7*24*time.Hour))
+	v.between(at("limits", "concurrentRuns"), l.ConcurrentRuns, 1, 1000)
+	v.between(at("limits", "processes"), l.Processes, 16, 1_000_000)
+	v.between(at("limits", "openFiles"), l.OpenFiles, 64, 1_000_000)
+	between(v, at("limits", "fileSize"), l.FileSize, 64<<10, 1<<50)
+	between(v, at("limits", "tmpSize"), l.TmpSize, 1<<20, 1<<50)
+	between(v, at("limits", "output"), l.Output, 1<<10, 16<<20)
+	v.between(at("limits", "contextMessages"), l.ContextMessages, 0, 10_000)
+	between(v, at("limits", "messageSize"), l.MessageSize, 1<<10, 512<<10)
+	v.between(at("limits", "queuedMessages"), l.QueuedMessages, 1, 100_000)
+}
+
+func (v *validator) between(field Path, n, low, high int) {
+	if n < low || n > high {
+		v.add(field, fmt.Sprintf("%d to %d", low, high), fmt.Sprint(n), "")
+	}
+}
+
+// between is the same for the types that print with a unit.
+func between[T interface {
+	~int64
+	fmt.Stringer
+}](v *validator, field Path, n, low, high T) {
+	if n < low || n > high {
+		v.add(field, fmt.Sprintf("%s to %s", low, high), n.String(), "")
+	}
+}
+
+func (v *validator) tools(tools []string) {
+	seen := make(map[string]bool)
+	for i, p := range tools {
+		if v.full() {
+			return
+		}
+		field := at("tools", i)
+		if v.hostPath(field, p); seen[p] {
+			v.add(field, "each folder once", quote(p)+" again", "")
+		}
+		seen[p] = true
+	}
+}
+
+// hostPath checks a path of this machine. Colons, commas and control
+// characters are refused because the path ends up in lists, mount options and
+// lines of logs; ".." and "." because a path must mean what it looks like.
+func (v *validator) hostPath(field Path, p string) {
+	clean := path.Clean(p)
+	switch {
+	case p == "~" || p == "/":
+		v.add(field, "one folder", quote(p), "name a folder inside it")
+	case !strings.HasPrefix(p, "/") && !strings.HasPrefix(p, "~/"):
+		v.add(field, `a path that begins with "/" or "~/"`, quote(p), "")
+	case hasControl(p) || strings.ContainsAny(p, ":,") || len(p) > maxPath:
+		v.add(field, "a path without colon, comma and control characters", quote(p), "rename the folder")
+	case clean != p:
+		v.add(field, `a path without "..", "." and needless slashes`, quote(p), "")
+	}
+}
+
+// maxPath is the longest path of Linux, without its final zero byte.
+const maxPath = 4095
+
+func (v *validator) group(name string, g Group, chats map[string]string, checkHost func(string) error) {
+	field := at("groups", name)
+	if _, err := chat.ParseGroup(name); err != nil {
+		_, why, _ := strings.Cut(err.Error(), ": ")
+		if why == "" {
+			why = "it is reserved: choose another"
+		}
+		v.addKey(field, "the name of a group", quote(name), why)
+	}
+	if g.Mode != "" {
+		v.oneOf(field.plus("mode"), g.Mode, modeContainer, modeHost)
+	}
+	if g.Agent != "" {
+		v.oneOf(field.plus("agent"), g.Agent, agentKinds...)
+	}
+	if g.Trigger != "" {
+		v.oneOf(field.plus("trigger"), g.Trigger, triggers...)
+	}
+	v.modelName(field.plus("model"), g.Model)
+	v.chats(field.plus("chats"), name, g.Chats, chats)
+	for i, s := range g.Senders {
+		if v.full() {
+			return
+		}
+		v.address(field.plus("senders", i), s, "CHANNEL:SENDER")
+	}
+	v.mounts(field.plus("mounts"), g.Mounts)
+	for i, h := range g.Egress {
+		if v.full() {
+			return
+		}
+		v.egress(field.plus("egress", i), h, checkHost)
+	}
+}
+
+func (v *validator) chats(field Path, name string, list []string, owner map[string]string) {
+	seen := make(map[string]bool)
+	for i, a := range list {
+		if v.full() {
+			return
+		}
+		field := field.plus(i)
+		if !v.address(field, a, "CHANNEL:CHAT") {
+			continue
+		}
+		switch other, taken := owner[a]; {
+		case taken && other != name:
+			v.add(field, "a chat of no other group", quote(a)+", which belongs to "+quote(other), "a chat has one group")
+		case !taken && strings.HasPrefix(a, consoleOf("")):
+			v.add(field, fmt.Sprintf("the terminal of this group, %q", consoleOf(name)), quote(a), "it need not be written")
+		case seen[a]:
+			v.add(field, "each chat once", quote(a)+" again", "")
+		}
+		seen[a], owner[a] = true, cmp.Or(owner[a], name)
+	}
+}
+
+// consoleOf is the address of a group's terminal.
+func consoleOf(group string) string {
+	return chat.Address{Channel: "console", Chat: chat.ChatID(group)}.String()
+}
+
+// address checks the form that chats and senders share.
+func (v *validator) address(field Path, s, form string) bool {
+	if _, err := chat.ParseAddress(s); err != nil || hasControl(s) || len(s) > 512 || s != strings.TrimSpace(s) {
+		v.add(field, form, quote(s), "")
+		return false
+	}
+	return true
+}
+
+func (v *validator) mounts(field Path, mounts []Mount) {
+	seen := make(map[string]bool)
+	for i, m := range mounts {
+		if v.full() {
+			return
+		}
+		if m.Path == "" {
+			v.add(field.plus(i, "path"), "the path of a folder", "none", "")
+			continue
+		}
+		v.hostPath(field.plus(i, "path"), m.Path)
+		name := m.Inside()
+		if !safeElement(name) {
+			v.add(field.plus(i, "name"), "a name for one folder, without slash, colon, comma and control characters", quote(name), "")
+		}
+		if seen[name] {
+			v.add(field.plus(i, "name"), "each name once in a group", quote(name)+" again", "give one of the mounts another name")
+		}
+		seen[name] = true
+	}
+}
+
+// Inside is the name of the mount under /workspace/extra.
+func (m Mount) Inside() string {
+	if m.Name != "" {
+		return m.Name
+	}
+	return path.Base(m.Path)
+}
+
+// safeElement says whether s can be the name of one folder and nothing else.
+func safeElement(s string) bool {
+	return s != "" && s != "." && s != ".." && s != "~" && len(s) <= 100 && s[0] != '-' &&
+		s == strings.TrimSpace(s) && !strings.ContainsAny(s, `/\:,`) && !hasControl(s)
+}
+
+func (v *validator) egress(field Path, entry string, check func(string) error) {
+	if entry == "" || hasControl(entry) {
+		v.add(field, "HOST, *.SUFFIX, HOST:PORT or a preset", quote(entry), "")
+		return
+	}
+	if check == nil {
+		return
+	}
+	if err := check(entry); err != nil {
+		v.add(field, "HOST, *.SUFFIX, HOST:PORT or a preset", quote(entry), oneLine(err.Error()))
+	}
+}
+
+// hasControl finds characters that end lines, steer terminals or turn the
+// direction of text, and bytes that are no text at all.
+func hasControl(s string) bool {
+	return !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029'
+	})
+}
