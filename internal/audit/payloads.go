@@ -1,0 +1,134 @@
+package audit
+
+import "nanoclaw/internal/chat"
+
+// The payloads of the kinds of entry. Each is what a person needs to understand
+// the entry without another file. Readers ignore fields they do not know, so
+// fields may be added, never given another meaning.
+type (
+	// HostStartedData belongs to HostStarted.
+	HostStartedData struct {
+		Version string   `json:"version"`
+		UID     int      `json:"uid"`
+		PID     int      `json:"pid"`
+		Layers  []string `json:"layers,omitempty"`
+		Missing []string `json:"missing,omitempty"`
+	}
+	// HostStoppedData belongs to HostStopped.
+	HostStoppedData struct {
+		Reason string `json:"reason"`
+	}
+	// ConfigChangedData belongs to ConfigChanged.
+	ConfigChangedData struct {
+		Path string `json:"path,omitempty"`
+		Was  string `json:"was"`
+		Is   string `json:"is"`
+	}
+	// ProbeData belongs to ProbeRan.
+	ProbeData struct {
+		Held     bool   `json:"held"`
+		Finding  string `json:"finding,omitempty"`
+		Attempts any    `json:"attempts,omitempty"`
+	}
+	// InboundData belongs to Inbound.
+	InboundData struct {
+		From    chat.Address   `json:"from"`
+		ID      chat.MessageID `json:"id"`
+		Row     int64          `json:"row"`
+		Sender  chat.Sender    `json:"sender"`
+		Text    string         `json:"text"`
+		Verdict string         `json:"verdict"`
+		Reason  string         `json:"reason"`
+	}
+	// RunStartedData belongs to RunStarted. Grant is the whole grant.
+	RunStartedData struct {
+		Trigger any    `json:"trigger"`
+		Mode    string `json:"mode,omitempty"`
+		Agent   string `json:"agent,omitempty"`
+		Grant   any    `json:"grant"`
+	}
+	// SessionStartedData belongs to SessionStarted.
+	SessionStartedData struct {
+		Engine  string   `json:"engine"`
+		Layers  []string `json:"layers"`
+		Missing []string `json:"missing,omitempty"`
+		InitPID int      `json:"initPid"`
+	}
+	// SessionEndedData belongs to SessionEnded.
+	SessionEndedData struct {
+		Reason string `json:"reason,omitempty"`
+		Ms     int64  `json:"ms,omitempty"`
+	}
+	// ToolCalledData belongs to ToolCalled.
+	ToolCalledData struct {
+		Tool    string `json:"tool"`
+		Input   any    `json:"input,omitempty"`
+		Verdict string `json:"verdict,omitempty"`
+	}
+	// HostToolCalledData belongs to HostToolCalled.
+	HostToolCalledData struct {
+		Tool    string `json:"tool"`
+		Args    any    `json:"args,omitempty"`
+		Verdict string `json:"verdict"`
+		Reason  string `json:"reason,omitempty"`
+	}
+	// EgressData belongs to EgressTried. Up and Down are bytes.
+	EgressData struct {
+		Host    string `json:"host"`
+		Port    int    `json:"port"`
+		Addr    string `json:"addr,omitempty"`
+		Verdict string `json:"verdict"`
+		Reason  string `json:"reason,omitempty"`
+		Up      int64  `json:"up,omitempty"`
+		Down    int64  `json:"down,omitempty"`
+		Ms      int64  `json:"ms,omitempty"`
+	}
+	// RunEndedData belongs to RunEnded. State is the run's last state.
+	RunEndedData struct {
+		State     string  `json:"state"`
+		Error     string  `json:"error,omitempty"`
+		Ms        int64   `json:"ms,omitempty"`
+		CostUSD   float64 `json:"costUsd,omitempty"`
+		ToolCalls int     `json:"toolCalls,omitempty"`
+	}
+	// RunRefusedData belongs to RunRefused.
+	RunRefusedData struct {
+		Rule string `json:"rule"`
+		Text string `json:"text"`
+	}
+	// OutboxData belongs to Outbox, Delivered and GivenUp. The words themselves
+	// are in the outbox row.
+	OutboxData struct {
+		ID      int64             `json:"id"`
+		To      chat.Address      `json:"to"`
+		Kind    chat.OutboundKind `json:"kind"`
+		Bytes   int               `json:"bytes"`
+		Network chat.MessageID    `json:"network,omitempty"`
+		Tries   int               `json:"tries,omitempty"`
+		Cause   string            `json:"cause,omitempty"`
+	}
+	// ExecStartedData belongs to ExecStarted.
+	ExecStartedData struct {
+		Argv  []string `json:"argv"`
+		Grant any      `json:"grant,omitempty"`
+	}
+	// ExecEndedData belongs to ExecEnded.
+	ExecEndedData struct {
+		Exit   int    `json:"exit"`
+		Signal string `json:"signal,omitempty"`
+		Error  string `json:"error,omitempty"`
+		Ms     int64  `json:"ms,omitempty"`
+	}
+	// WireFailedData belongs to WireFailed.
+	WireFailedData struct {
+		Reason string `json:"reason"`
+	}
+	// OwnerActedData belongs to OwnerActed.
+	OwnerActedData struct {
+		Act    string `json:"act"`
+		Target string `json:"target,omitempty"`
+		Detail string `json:"detail,omitempty"`
+		// Entries are the ids of entries whose words were erased.
+		Entries []int64 `json:"entries,omitempty"`
+	}
+)

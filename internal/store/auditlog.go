@@ -1,0 +1,219 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"nanoclaw/internal/audit"
+)
+
+// addEntry seals an entry and adds it in the transaction of what it records.
+func addEntry(ctx context.Context, t *tx, e audit.Entry) error {
+	r, err := audit.Seal(e)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(ctx, `INSERT INTO audit (at, kind, grp, run, session, payload, salt, commitment) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		r.At.UnixNano(), r.Kind, r.Group, r.Run, r.Session, string(r.Payload), r.Salt, r.Commitment[:])
+	if err == nil {
+		t.audited = true
+	}
+	return err
+}
+
+// Erase removes the words of entries from the log, payload and salt, and leaves
+// an entry that says so. Places, times, kinds and names stay, and the log still
+// verifies. It gives how many entries had words to erase.
+func (s *Store) Erase(ctx context.Context, ids []int64, why string) (int, error) {
+	var n int
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		var erased []int64
+		for _, id := range ids {
+			res, err := t.exec(ctx, `UPDATE audit SET payload = NULL, salt = NULL WHERE id = ? AND payload IS NOT NULL`, id)
+			if err != nil {
+				return err
+			}
+			if k, err := res.RowsAffected(); err != nil || k == 0 {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+			erased = append(erased, id)
+		}
+		n = len(erased)
+		if n == 0 {
+			return nil
+		}
+		return addEntry(ctx, t, audit.Entry{At: s.now(), Kind: audit.OwnerActed,
+			Data: audit.OwnerActedData{Act: "erase", Detail: why, Entries: erased}})
+	})
+	if err != nil {
+		return 0, fmt.Errorf("erase the words of audit entries: %w", err)
+	}
+	return n, nil
+}
+
+// Head is audit.Source's.
+func (r *Reader) Head(ctx context.Context) (audit.Head, error) {
+	var h audit.Head
+	err := r.db.QueryRowContext(ctx, `SELECT size, last, checkpoint FROM audit_head`).Scan(&h.Size, &h.LastID, &h.Checkpoint)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return audit.Head{}, fmt.Errorf("read the head of the audit log: %w", explain(r.path, err))
+	}
+	return h, nil
+}
+
+// Rows is audit.Source's. A loop over it holds one connection of the pool.
+func (r *Reader) Rows(ctx context.Context, f audit.Filter) iter.Seq2[audit.Row, error] {
+	return func(yield func(audit.Row, error) bool) {
+		query, args := rowsQuery(f)
+		rows, err := r.db.QueryContext(ctx, query, args...)
+		if err != nil {
+			yield(audit.Row{}, fmt.Errorf("read the audit log: %w", explain(r.path, err)))
+			return
+		}
+		defer rows.Close()
+		for rows.Next() {
+			row, err := scanEntry(rows)
+			if !yield(row, err) || err != nil {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(audit.Row{}, fmt.Errorf("read the audit log: %w", explain(r.path, err)))
+		}
+	}
+}
+
+func rowsQuery(f audit.Filter) (string, []any) {
+	where, args := []string{"a.id > ?"}, []any{f.After}
+	add := func(cond string, v any) { where, args = append(where, cond), append(args, v) }
+	if f.Run != "" {
+		add("a.run <> '' AND a.run = ?", f.Run) // the first half lets the partial index serve
+	}
+	if f.Group != "" {
+		add("a.grp = ?", f.Group)
+	}
+	if f.Session != "" {
+		add("a.session = ?", f.Session)
+	}
+	if !f.Since.IsZero() {
+		add("a.at >= ?", f.Since.UnixNano())
+	}
+	if !f.Until.IsZero() {
+		add("a.at < ?", f.Until.UnixNano())
+	}
+	if len(f.Kinds) > 0 {
+		where = append(where, "a.kind IN ("+marks(len(f.Kinds))+")")
+		for _, k := range f.Kinds {
+			args = append(args, k)
+		}
+	}
+	q := `SELECT a.id, a.at, a.kind, a.grp, a.run, a.session, a.payload, a.salt, a.commitment, coalesce(l.leaf, -1)
+		FROM audit a LEFT JOIN audit_leaf l ON l.entry = a.id WHERE ` + strings.Join(where, " AND ") + ` ORDER BY a.id`
+	if f.Newest {
+		q += " DESC"
+	}
+	if f.Limit > 0 {
+		q += " LIMIT " + strconv.Itoa(f.Limit)
+	}
+	return q, args
+}
+
+func scanEntry(rows *sql.Rows) (audit.Row, error) {
+	var r audit.Row
+	var at int64
+	var payload, salt, commitment sql.RawBytes
+	if err := rows.Scan(&r.ID, &at, &r.Kind, &r.Group, &r.Run, &r.Session, &payload, &salt, &commitment, &r.Leaf); err != nil {
+		return r, fmt.Errorf("read an audit entry: %w", err)
+	}
+	r.At = time.Unix(0, at).UTC()
+	r.Payload, r.Salt = slices.Clone([]byte(payload)), slices.Clone([]byte(salt))
+	// A commitment of another length is somebody's change; the zero one fails to
+	// verify, which names the entry.
+	if len(commitment) == len(r.Commitment) {
+		r.Commitment = tlog.Hash(commitment)
+	}
+	return r, nil
+}
+
+// hashChunk is how many hashes one query reads.
+const hashChunk = 4096
+
+// ReadHashes is audit.Source's.
+func (r *Reader) ReadHashes(ctx context.Context, indexes []int64) ([]tlog.Hash, error) {
+	out := make([]tlog.Hash, 0, len(indexes))
+	for chunk := range slices.Chunk(indexes, hashChunk) {
+		found := make(map[int64]tlog.Hash, len(chunk))
+		query := []byte(`SELECT pos, hash FROM audit_hash WHERE pos IN (`)
+		for i, ix := range chunk {
+			if i > 0 {
+				query = append(query, ',')
+			}
+			query = strconv.AppendInt(query, ix, 10)
+		}
+		err := each(ctx, r.db, func(rows *sql.Rows) error {
+			var pos int64
+			var hash sql.RawBytes
+			err := rows.Scan(&pos, &hash)
+			if err == nil && len(hash) == tlog.HashSize {
+				found[pos] = tlog.Hash(hash)
+			}
+			return err
+		}, string(append(query, ')')))
+		if err != nil {
+			return nil, fmt.Errorf("read the hashes of the audit log: %w", explain(r.path, err))
+		}
+		for _, ix := range chunk {
+			h, ok := found[ix]
+			if !ok {
+				return nil, fmt.Errorf("hash %d of the audit log is missing: %w", ix, ErrNotFound)
+			}
+			out = append(out, h)
+		}
+	}
+	return out, nil
+}
+
+// Append is audit.Storage's.
+func (s *Store) Append(ctx context.Context, old audit.Head, b audit.Batch) error {
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		var size, last int64
+		err := t.row(ctx, []any{&size, &last}, `SELECT size, last FROM audit_head`)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if size != old.Size || last != old.LastID {
+			return fmt.Errorf("its head is at %d leaves, not %d: another sequencer is at work", size, old.Size)
+		}
+		for i, id := range b.IDs {
+			if _, err := t.exec(ctx, `INSERT INTO audit_leaf (leaf, entry) VALUES (?, ?)`, old.Size+int64(i), id); err != nil {
+				return err
+			}
+		}
+		pos := tlog.StoredHashCount(old.Size)
+		for i, h := range b.Hashes {
+			if _, err := t.exec(ctx, `INSERT INTO audit_hash (pos, hash) VALUES (?, ?)`, pos+int64(i), h[:]); err != nil {
+				return err
+			}
+		}
+		_, err = t.exec(ctx, `INSERT INTO audit_head (one, size, last, checkpoint) VALUES (1, ?, ?, ?)
+			ON CONFLICT (one) DO UPDATE SET size = excluded.size, last = excluded.last, checkpoint = excluded.checkpoint`,
+			b.Head.Size, b.Head.LastID, b.Head.Checkpoint)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("append to the audit log: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,37 @@
+// Package store keeps the host's state in one SQLite file and is the only
+// package that knows SQL. It implements the small interfaces that router, queue,
+// outbox, runner and audit declare for themselves.
+//
+// # The states it holds
+//
+//	inbox   waiting ─┐            ┌─► done
+//	        context ─┴─► claimed ─┼─► dead      after too many runs that did not finish
+//	        ignored, refused      └─► waiting, context   released or recovered
+//	        context ─► ignored                           pushed out by newer context
+//
+//	runs    queued ─► starting ─► running ─► succeeded
+//	           └──────────┴───────────┴────► failed, refused, cancelled, interrupted
+//
+//	outbox  pending ⇄ sending ─► sent
+//	           └─────────┴─────► given_up       pending may be held: nobody is connected
+//
+// A change that does not follow an arrow is refused with a *StateError that
+// names both states. A group has at most one run in the first three states,
+// held by a unique index.
+//
+// # What it promises
+//
+// What a method returned without error is on the disk: it survives a crash of
+// the process and a loss of power (invariant I8; see connect.go for the
+// settings). A method is one transaction; it changes everything it says or
+// nothing, and its audit entries are in the same transaction. The order of
+// messages is the order of row ids, never of a clock. One process holds the
+// store at a time; others may read it with OpenReader.
+//
+// It leaves to others when to retry, whom to tell, and what anything means.
+//
+// Trust: text in it comes from anybody who can write a message and from agents;
+// it is only ever a bound parameter. The file is the owner's (0600, in a folder
+// that is in no grant); who can write it can change state, and package audit
+// says what of that can be proven.
+package store

@@ -1,0 +1,127 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/queue"
+	"nanoclaw/internal/router"
+)
+
+// Inbox states.
+const (
+	waiting = "waiting"
+	kept    = "context"
+	ignored = "ignored"
+	refused = "refused"
+)
+
+// Accept is router.Store's. A max of 0 or less means no bound.
+func (s *Store) Accept(ctx context.Context, in chat.Inbound, v router.Verdict, keep, max int) (router.Accepted, error) {
+	if in.From.Channel == "" || in.From.Chat == "" || in.ID == "" {
+		return router.Accepted{}, errors.New("store: a message needs a channel, a chat and an id: without them it cannot be known again")
+	}
+	body, err := json.Marshal(in)
+	if err != nil {
+		return router.Accepted{}, fmt.Errorf("store: encode a message: %w", err)
+	}
+	var acc router.Accepted
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		acc = router.Accepted{}
+		return s.accept(ctx, t, in, body, v, keep, max, &acc)
+	})
+	if err != nil {
+		return router.Accepted{}, fmt.Errorf("store the message: %w", err)
+	}
+	return acc, nil
+}
+
+func (s *Store) accept(ctx context.Context, t *tx, in chat.Inbound, body []byte, v router.Verdict, keep, max int, acc *router.Accepted) error {
+	err := t.row(ctx, []any{&acc.Row}, `SELECT id FROM inbox WHERE channel = ? AND chat = ? AND message = ?`,
+		in.From.Channel, in.From.Chat, in.ID)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return err // stored already, or a failure
+	}
+	state, err := inboxState(v.Action)
+	if err != nil {
+		return err
+	}
+	if state == waiting && max > 0 {
+		var n int
+		if err := t.row(ctx, []any{&n}, `SELECT count(*) FROM inbox WHERE state = 'waiting' AND grp = ?`, v.Group); err != nil {
+			return err
+		}
+		if n >= max {
+			acc.Full, state = true, ignored
+			v.Action, v.Reason = router.Ignore, fmt.Sprintf("the queue of %s is full: %d messages wait already", v.Group, n)
+		}
+	}
+	now := s.now()
+	err = t.row(ctx, []any{&acc.Row}, `INSERT INTO inbox (channel, chat, message, grp, state, trigger, reason, body, at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`,
+		in.From.Channel, in.From.Chat, in.ID, v.Group, state, state == waiting, v.Reason, string(body), now.UnixNano())
+	if err != nil {
+		return err
+	}
+	acc.Fresh = true
+	if state == kept {
+		if err := pruneContext(ctx, t, v.Group, keep); err != nil {
+			return err
+		}
+	}
+	return addEntry(ctx, t, audit.Entry{At: now, Kind: audit.Inbound, Group: v.Group, Data: audit.InboundData{
+		From: in.From, ID: in.ID, Row: acc.Row, Sender: in.Sender, Text: in.Text,
+		Verdict: string(v.Action), Reason: v.Reason,
+	}})
+}
+
+func inboxState(a router.Action) (string, error) {
+	switch a {
+	case router.Run:
+		return waiting, nil
+	case router.Context:
+		return kept, nil
+	case router.Ignore:
+		return ignored, nil
+	case router.Refuse:
+		return refused, nil
+	}
+	return "", fmt.Errorf("store: %q is not an action for a message; this is a fault of the caller", a)
+}
+
+// pruneContext keeps the newest context of a group.
+func pruneContext(ctx context.Context, t *tx, g chat.Group, keep int) error {
+	_, err := t.exec(ctx, `UPDATE inbox SET state = 'ignored', reason = 'pushed out by newer context'
+		WHERE id IN (SELECT id FROM inbox WHERE state = 'context' AND grp = ? ORDER BY id DESC LIMIT -1 OFFSET ?)`,
+		g, keep)
+	return err
+}
+
+// messageColumns are what scanMessage reads.
+const messageColumns = `id, trigger, attempts, body`
+
+func scanMessage(rows *sql.Rows) (queue.Message, error) {
+	var m queue.Message
+	var body string
+	if err := rows.Scan(&m.Row, &m.Trigger, &m.Attempts, &body); err != nil {
+		return m, err
+	}
+	if err := json.Unmarshal([]byte(body), &m.Inbound); err != nil {
+		return m, fmt.Errorf("%w: message %d cannot be read: %w", ErrCorrupt, m.Row, err)
+	}
+	return m, nil
+}
+
+// nanos and fromNanos keep times; the zero time is 0 or NULL.
+func fromNanos(n sql.NullInt64) time.Time {
+	if !n.Valid || n.Int64 == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n.Int64).UTC()
+}

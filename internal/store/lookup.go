@@ -1,0 +1,38 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"nanoclaw/internal/chat"
+)
+
+// Fate is what became of a stored message.
+type Fate struct {
+	// State is waiting, context, ignored, refused, claimed, done or dead.
+	State string
+	// Reason is the router's.
+	Reason string
+	// Run is the run that works or worked on it, "" for none.
+	Run chat.RunID
+}
+
+// Fate tells what became of a message, or ErrNotFound.
+func (r *Reader) Fate(ctx context.Context, a chat.Address, id chat.MessageID) (Fate, error) {
+	var f Fate
+	var run sql.NullString
+	found := false
+	err := each(ctx, r.db, func(rows *sql.Rows) error {
+		found = true
+		return rows.Scan(&f.State, &f.Reason, &run)
+	}, `SELECT state, reason, run FROM inbox WHERE channel = ? AND chat = ? AND message = ?`, a.Channel, a.Chat, id)
+	if err == nil && !found {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return f, fmt.Errorf("read message %s of %s: %w", id, a, explain(r.path, err))
+	}
+	f.Run = chat.RunID(run.String)
+	return f, nil
+}

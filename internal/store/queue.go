@@ -1,0 +1,190 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/queue"
+	"nanoclaw/internal/runner"
+)
+
+// liveStates is the condition of the index that holds one live run for a group.
+const liveStates = `(state = 'queued' OR state = 'starting' OR state = 'running')`
+
+// Waiting is queue.Store's.
+func (r *Reader) Waiting(ctx context.Context) ([]chat.Group, error) {
+	var groups []chat.Group
+	err := each(ctx, r.db, func(rows *sql.Rows) error {
+		var g chat.Group
+		var first int64
+		err := rows.Scan(&g, &first)
+		groups = append(groups, g)
+		return err
+	}, waitingQuery)
+	if err != nil {
+		return nil, fmt.Errorf("list waiting groups: %w", explain(r.path, err))
+	}
+	return groups, nil
+}
+
+const waitingQuery = `SELECT grp, min(id) AS first FROM inbox WHERE state = 'waiting'
+	AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.grp = inbox.grp AND (r.state = 'queued' OR r.state = 'starting' OR r.state = 'running'))
+	GROUP BY grp ORDER BY first`
+
+// Claim is queue.Store's.
+func (s *Store) Claim(ctx context.Context, g chat.Group, run chat.RunID, at time.Time) (*queue.Job, error) {
+	var job *queue.Job
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		job = nil
+		var n int
+		if err := t.row(ctx, []any{&n}, `SELECT EXISTS (SELECT 1 FROM inbox WHERE state = 'waiting' AND grp = ?)
+			AND NOT EXISTS (SELECT 1 FROM runs WHERE grp = ? AND `+liveStates+`)`, g, g); err != nil || n == 0 {
+			return err
+		}
+		if _, err := t.exec(ctx, `INSERT INTO runs (id, grp, state, queued) VALUES (?, ?, 'queued', ?)`, run, g, at.UnixNano()); err != nil {
+			return err
+		}
+		// Two statements, since each can then use the index of open messages.
+		for _, q := range []string{
+			`UPDATE inbox SET state = 'claimed', run = ? WHERE state = 'waiting' AND grp = ?`,
+			`UPDATE inbox SET state = 'claimed', run = ? WHERE state = 'context' AND grp = ?`,
+		} {
+			if _, err := t.exec(ctx, q, run, g); err != nil {
+				return err
+			}
+		}
+		j := &queue.Job{Run: run, Group: g, Claimed: at}
+		err := each(ctx, t, func(rows *sql.Rows) error {
+			m, err := scanMessage(rows)
+			j.Messages = append(j.Messages, m)
+			return err
+		}, `SELECT `+messageColumns+` FROM inbox WHERE run = ? ORDER BY id`, run)
+		if err != nil {
+			return err
+		}
+		job = j
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim the messages of %s: %w", g, err)
+	}
+	return job, nil
+}
+
+// Release is queue.Store's. Only a queued run can be released; its row goes, as
+// nothing happened.
+func (s *Store) Release(ctx context.Context, run chat.RunID) error {
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		is, err := runState(ctx, t, run)
+		if err != nil {
+			return err
+		}
+		if is != runner.Queued {
+			return &StateError{What: "run " + string(run), Is: string(is), Want: "released"}
+		}
+		if err := putBack(ctx, t, run, 0); err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, `DELETE FROM runs WHERE id = ?`, run)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("release run %s: %w", run, err)
+	}
+	return nil
+}
+
+// putBack makes the messages of a run wait again.
+func putBack(ctx context.Context, t *tx, run chat.RunID, attempts int) error {
+	_, err := t.exec(ctx, `UPDATE inbox SET state = CASE trigger WHEN 1 THEN 'waiting' ELSE 'context' END,
+		run = NULL, attempts = attempts + ? WHERE run = ? AND state = 'claimed'`, attempts, run)
+	return err
+}
+
+// Recover is queue.Store's. It also makes pending again what was being sent
+// when the earlier process ended: whether that attempt reached its network is
+// unknown, so it is made again. A network that lets us choose message ids sees
+// the same one, others may see the message twice; silence would be worse.
+func (s *Store) Recover(ctx context.Context, maxAttempts int, at time.Time) ([]queue.Lost, error) {
+	var lost []queue.Lost
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		lost = nil
+		runs, err := liveRuns(ctx, t)
+		if err != nil {
+			return err
+		}
+		for _, r := range runs {
+			dead, err := interrupt(ctx, t, r, maxAttempts, at)
+			if err != nil {
+				return err
+			}
+			lost = append(lost, dead...)
+		}
+		_, err = t.exec(ctx, `UPDATE outbox SET state = 'pending', held = 0, due = ? WHERE state = 'sending'`, at.UnixNano())
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("recover what an earlier process left: %w", err)
+	}
+	return lost, nil
+}
+
+func liveRuns(ctx context.Context, q querier) ([]RunInfo, error) {
+	var runs []RunInfo
+	err := each(ctx, q, func(rows *sql.Rows) error {
+		r, err := scanRun(rows)
+		runs = append(runs, r)
+		return err
+	}, `SELECT `+runColumns+` FROM runs WHERE `+liveStates+` ORDER BY row`)
+	return runs, err
+}
+
+// interrupt ends one run that nobody works on any more.
+func interrupt(ctx context.Context, t *tx, r RunInfo, maxAttempts int, at time.Time) ([]queue.Lost, error) {
+	const why = "nanoclaw ended during this run"
+	if _, err := t.exec(ctx, `UPDATE runs SET state = 'interrupted', ended = ?, error = ? WHERE id = ?`, at.UnixNano(), why, r.ID); err != nil {
+		return nil, err
+	}
+	var lost []queue.Lost
+	err := each(ctx, t, func(rows *sql.Rows) error {
+		m, err := scanMessage(rows)
+		if err == nil && m.Trigger {
+			lost = append(lost, queue.Lost{Group: r.Group, To: m.From, Text: m.Text})
+		}
+		return err
+	}, `SELECT `+messageColumns+` FROM inbox WHERE run = ? AND state = 'claimed' AND attempts + 1 >= ? ORDER BY id`, r.ID, maxAttempts)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := t.exec(ctx, `UPDATE inbox SET state = 'dead', attempts = attempts + 1
+		WHERE run = ? AND state = 'claimed' AND attempts + 1 >= ?`, r.ID, maxAttempts); err != nil {
+		return nil, err
+	}
+	if err := putBack(ctx, t, r.ID, 1); err != nil {
+		return nil, err
+	}
+	return lost, addEntry(ctx, t, audit.Entry{At: at, Kind: audit.RunEnded, Group: r.Group, Run: r.ID, Session: r.Session,
+		Data: audit.RunEndedData{State: string(runner.Interrupted), Error: why, Ms: sinceMs(r.Started, at)}})
+}
+
+func sinceMs(from, to time.Time) int64 {
+	if from.IsZero() || to.Before(from) {
+		return 0
+	}
+	return to.Sub(from).Milliseconds()
+}
+
+// runState gives a run's state, or ErrNotFound.
+func runState(ctx context.Context, t *tx, run chat.RunID) (runner.State, error) {
+	var is runner.State
+	err := t.row(ctx, []any{&is}, `SELECT state FROM runs WHERE id = ?`, run)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("run %s: %w", run, ErrNotFound)
+	}
+	return is, err
+}

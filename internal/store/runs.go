@@ -1,0 +1,226 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/runner"
+)
+
+// runFrom says from which states a run may come to a state.
+var runFrom = map[runner.State][]runner.State{
+	runner.Starting:    {runner.Queued},
+	runner.Running:     {runner.Starting},
+	runner.Succeeded:   {runner.Running},
+	runner.Refused:     {runner.Queued, runner.Starting},
+	runner.Failed:      {runner.Queued, runner.Starting, runner.Running},
+	runner.Cancelled:   {runner.Queued, runner.Starting, runner.Running},
+	runner.Interrupted: {runner.Queued, runner.Starting, runner.Running},
+}
+
+// moveRun checks that a run may come to a state.
+func moveRun(ctx context.Context, t *tx, run chat.RunID, to runner.State) error {
+	is, err := runState(ctx, t, run)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(runFrom[to], is) {
+		return &StateError{What: "run " + string(run), Is: string(is), Want: string(to)}
+	}
+	return nil
+}
+
+// Record is runner.Store's.
+func (s *Store) Record(ctx context.Context, e audit.Entry) error {
+	if e.At.IsZero() {
+		e.At = s.now()
+	}
+	err := s.write(ctx, func(ctx context.Context, t *tx) error { return addEntry(ctx, t, e) })
+	if err != nil {
+		return fmt.Errorf("record %s: %w", e.Kind, err)
+	}
+	return nil
+}
+
+// Start is runner.Store's.
+func (s *Store) Start(ctx context.Context, run chat.RunID, st runner.Start, e audit.Entry) error {
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		if err := moveRun(ctx, t, run, runner.Starting); err != nil {
+			return err
+		}
+		if _, err := t.exec(ctx, `UPDATE runs SET state = 'starting', mode = ?, agent = ?, session = ?, started = ? WHERE id = ?`,
+			st.Mode, st.Agent, st.Session, st.At.UnixNano(), run); err != nil {
+			return err
+		}
+		return addEntry(ctx, t, e)
+	})
+	if err != nil {
+		return fmt.Errorf("start run %s: %w", run, err)
+	}
+	return nil
+}
+
+// Running is runner.Store's. From here on a group whose agent is claude is
+// remembered as one that never falls back to another.
+func (s *Store) Running(ctx context.Context, run chat.RunID) error {
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		if err := moveRun(ctx, t, run, runner.Running); err != nil {
+			return err
+		}
+		if _, err := t.exec(ctx, `UPDATE runs SET state = 'running' WHERE id = ?`, run); err != nil {
+			return err
+		}
+		_, err := t.exec(ctx, `INSERT INTO groups (grp, ran_claude) SELECT grp, 1 FROM runs WHERE id = ? AND agent = 'claude'
+			ON CONFLICT (grp) DO UPDATE SET ran_claude = 1`, run)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("mark run %s running: %w", run, err)
+	}
+	return nil
+}
+
+// Finish is runner.Store's. The messages of a run that ends as interrupted (the
+// host is stopping) wait again, with one attempt more; all others are done.
+func (s *Store) Finish(ctx context.Context, run chat.RunID, o runner.Outcome, e audit.Entry) error {
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		if err := moveRun(ctx, t, run, o.State); err != nil {
+			return err
+		}
+		if err := finishRow(ctx, t, run, o); err != nil {
+			return err
+		}
+		if err := addEntry(ctx, t, e); err != nil {
+			return err
+		}
+		for _, m := range o.Replies {
+			if _, err := putOutbound(ctx, t, m, o.At); err != nil {
+				return err
+			}
+		}
+		return rememberSession(ctx, t, run, o)
+	})
+	if err != nil {
+		return fmt.Errorf("finish run %s: %w", run, err)
+	}
+	return nil
+}
+
+// finishRow ends the run's row and its messages.
+func finishRow(ctx context.Context, t *tx, run chat.RunID, o runner.Outcome) error {
+	_, err := t.exec(ctx, `UPDATE runs SET state = ?, ended = ?, error = ?, cost = ?, tokens_in = ?, tokens_out = ?, tool_calls = ? WHERE id = ?`,
+		o.State, o.At.UnixNano(), o.Error, o.CostUSD, o.InputTokens, o.OutputTokens, o.ToolCalls, run)
+	if err != nil {
+		return err
+	}
+	if o.State == runner.Interrupted {
+		return putBack(ctx, t, run, 1)
+	}
+	_, err = t.exec(ctx, `UPDATE inbox SET state = 'done' WHERE run = ? AND state = 'claimed'`, run)
+	return err
+}
+
+func rememberSession(ctx context.Context, t *tx, run chat.RunID, o runner.Outcome) error {
+	if o.AgentSession == "" && !o.ForgetSession {
+		return nil
+	}
+	session := o.AgentSession
+	if o.ForgetSession {
+		session = ""
+	}
+	_, err := t.exec(ctx, `INSERT INTO groups (grp, agent_session) SELECT grp, ? FROM runs WHERE id = ?
+		ON CONFLICT (grp) DO UPDATE SET agent_session = excluded.agent_session`, session, run)
+	return err
+}
+
+// HostRuns is runner.Store's.
+func (r *Reader) HostRuns(ctx context.Context, g chat.Group, since time.Time) (int, time.Time, error) {
+	var n int
+	var oldest sql.NullInt64
+	err := r.db.QueryRowContext(ctx, hostRunsQuery, g, since.UnixNano()).Scan(&n, &oldest)
+	if err != nil {
+		return 0, time.Time{}, fmt.Errorf("count the host runs of %s: %w", g, explain(r.path, err))
+	}
+	return n, fromNanos(oldest), nil
+}
+
+const hostRunsQuery = `SELECT count(*), min(started) FROM runs WHERE mode = 'host' AND grp = ? AND started >= ?`
+
+// GroupState is runner.Store's.
+func (r *Reader) GroupState(ctx context.Context, g chat.Group) (runner.GroupState, error) {
+	var st runner.GroupState
+	err := r.db.QueryRowContext(ctx, `SELECT agent_session, ran_claude FROM groups WHERE grp = ?`, g).Scan(&st.AgentSession, &st.RanClaude)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return st, fmt.Errorf("read what is remembered of %s: %w", g, explain(r.path, err))
+	}
+	return st, nil
+}
+
+// UID is runner.Store's. A uid stays with its group for ever, also when the
+// group is deleted: files it left behind must not come to belong to another.
+func (s *Store) UID(ctx context.Context, g chat.Group, first, count int) (int, error) {
+	var uid int
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		err := t.row(ctx, []any{&uid}, `SELECT uid FROM uids WHERE grp = ?`, g)
+		if err == nil && (uid < first || uid >= first+count) {
+			return fmt.Errorf("it has uid %d from an earlier range, outside %d to %d: set the old range again, or give its folder to another group name", uid, first, first+count-1)
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if uid, err = freeUID(ctx, t, first, count); err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, `INSERT INTO uids (uid, grp, first, count) VALUES (?, ?, ?, ?)`, uid, g, first, count)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("choose a uid for group %s: %w", g, err)
+	}
+	return uid, nil
+}
+
+// freeUID is the smallest uid of the range that no group ever had.
+func freeUID(ctx context.Context, t *tx, first, count int) (int, error) {
+	next := first
+	err := each(ctx, t, func(rows *sql.Rows) error {
+		var used int
+		err := rows.Scan(&used)
+		if used == next {
+			next++
+		}
+		return err
+	}, `SELECT uid FROM uids WHERE uid >= ? ORDER BY uid`, first)
+	if err == nil && next >= first+count {
+		return 0, fmt.Errorf("all %d uids from %d are taken: widen the range", count, first)
+	}
+	return next, err
+}
+
+// Meta gives a remembered value, "" if there is none.
+func (r *Reader) Meta(ctx context.Context, key string) (string, error) {
+	var v string
+	err := r.db.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = ?`, key).Scan(&v)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("read %q: %w", key, explain(r.path, err))
+	}
+	return v, nil
+}
+
+// SetMeta remembers a value, such as the range of uids.
+func (s *Store) SetMeta(ctx context.Context, key, value string) error {
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		_, err := t.exec(ctx, `INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, key, value)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("remember %q: %w", key, err)
+	}
+	return nil
+}

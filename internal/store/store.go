@@ -1,0 +1,189 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/outbox"
+	"nanoclaw/internal/queue"
+	"nanoclaw/internal/router"
+	"nanoclaw/internal/runner"
+)
+
+// FileName is the store's file in the data folder.
+const FileName = "nanoclaw.db"
+
+// ErrNotFound is returned for a row that is not there.
+var ErrNotFound = errors.New("not found")
+
+// StateError refuses a change that does not fit the state of a row.
+type StateError struct {
+	What     string // such as "run r7k2m"
+	Is, Want string
+}
+
+func (e *StateError) Error() string {
+	return fmt.Sprintf("%s is %s and cannot become %s", e.What, e.Is, e.Want)
+}
+
+// Options are what Open needs beside the folder.
+type Options struct {
+	// Now is the clock for entries that no caller dates; nil means time.Now.
+	Now func() time.Time
+}
+
+// Reader reads a store. It is all that a second process may have.
+type Reader struct {
+	path string
+	db   *sql.DB
+}
+
+// Store reads and changes a store. It is safe for concurrent use.
+type Store struct {
+	*Reader
+	now     func() time.Time
+	lock    *instanceLock
+	db      *sql.DB // of the one writing connection
+	w       *writer
+	onAudit atomic.Pointer[func()]
+}
+
+// The interfaces that others declare and this package fulfils.
+var (
+	_ router.Store  = (*Store)(nil)
+	_ queue.Store   = (*Store)(nil)
+	_ outbox.Store  = (*Store)(nil)
+	_ runner.Store  = (*Store)(nil)
+	_ audit.Storage = (*Store)(nil)
+	_ audit.Source  = (*Reader)(nil)
+)
+
+// Open opens the store in a data folder, which it makes if need be, takes the
+// folder's lock, and brings an older schema up to date. The error is a
+// *LockedError if another process holds it, and has ErrCorrupt or ErrNewer in
+// its chain if the file cannot be used; it is then left untouched.
+func Open(ctx context.Context, dir string, o Options) (s *Store, err error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	dir, err = filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	s = &Store{Reader: &Reader{path: filepath.Join(dir, FileName)}, now: o.Now}
+	if s.lock, err = lockDir(dir, o.Now()); err != nil {
+		return nil, err
+	}
+	if err := s.connect(ctx); err != nil {
+		return nil, errors.Join(err, s.closeFiles())
+	}
+	return s, nil
+}
+
+func (s *Store) connect(ctx context.Context) error {
+	newest, err := newestSchema()
+	if err != nil {
+		return err
+	}
+	if err := ensureFile(s.path); err != nil {
+		return err
+	}
+	version, err := inspect(ctx, s.path, newest)
+	if err != nil {
+		return err
+	}
+	if s.db, err = openWriter(s.path); err != nil {
+		return err
+	}
+	if err := migrate(ctx, s.db, version, newest); err != nil {
+		return explain(s.path, err)
+	}
+	if s.Reader.db, err = openReaders(s.path); err != nil {
+		return err
+	}
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return explain(s.path, err)
+	}
+	s.w = startWriter(conn, s.path, s.audited)
+	return nil
+}
+
+// OpenReader opens the store in a data folder for reading alone, also while a
+// daemon holds it.
+func OpenReader(ctx context.Context, dir string) (*Reader, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{path: filepath.Join(dir, FileName)}
+	newest, err := newestSchema()
+	if err != nil {
+		return nil, err
+	}
+	version, err := inspect(ctx, r.path, newest)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no store in %s yet: nanoclaw chat or nanoclaw run makes it", dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if version != newest {
+		return nil, fmt.Errorf("%s has schema %d, this program reads %d: start nanoclaw run once to bring it up to date", r.path, version, newest)
+	}
+	r.db, err = openReaders(r.path)
+	return r, err
+}
+
+// Close ends reading.
+func (r *Reader) Close() error { return r.db.Close() }
+
+// OnAudit sets the function to call after each commit that added audit entries,
+// such as the sequencer's Kick. It must not block.
+func (s *Store) OnAudit(f func()) { s.onAudit.Store(&f) }
+
+func (s *Store) audited() {
+	if f := s.onAudit.Load(); f != nil {
+		(*f)()
+	}
+}
+
+// Close waits for the commit at hand, closes the file and frees the folder.
+// Changes that come later get ErrClosed.
+func (s *Store) Close() error {
+	s.w.stop()
+	var errs []error
+	for _, st := range s.w.stmts {
+		errs = append(errs, st.Close())
+	}
+	errs = append(errs, s.w.conn.Close())
+	return errors.Join(append(errs, s.closeFiles())...)
+}
+
+// closeFiles closes what is open. The writer's connection is the last one, so
+// that SQLite folds its log into the file.
+func (s *Store) closeFiles() error {
+	var errs []error
+	if s.Reader.db != nil {
+		errs = append(errs, s.Reader.db.Close())
+	}
+	if s.db != nil {
+		errs = append(errs, s.db.Close())
+	}
+	return errors.Join(append(errs, s.lock.release())...)
+}
+
+// write is writer.write.
+func (s *Store) write(ctx context.Context, do func(context.Context, *tx) error) error {
+	return s.w.write(ctx, do)
+}

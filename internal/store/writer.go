@@ -1,0 +1,207 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// maxShared is how many changes may share one commit.
+const maxShared = 128
+
+// ErrClosed is returned by changes after Close.
+var ErrClosed = errors.New("the store is closed")
+
+// tx is the transaction that a change sees.
+type tx struct {
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt // prepared once for the life of the connection
+	// audited is set when an audit entry was added.
+	audited bool
+}
+
+func (t *tx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if st := t.stmts[query]; st != nil {
+		return st, nil
+	}
+	st, err := t.conn.PrepareContext(ctx, query)
+	if err == nil {
+		t.stmts[query] = st
+	}
+	return st, err
+}
+
+func (t *tx) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	st, err := t.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return st.ExecContext(ctx, args...)
+}
+
+// QueryContext makes tx a querier.
+func (t *tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	st, err := t.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return st.QueryContext(ctx, args...)
+}
+
+// row reads one row into dest; sql.ErrNoRows if there is none.
+func (t *tx) row(ctx context.Context, dest []any, query string, args ...any) error {
+	st, err := t.prepare(ctx, query)
+	if err != nil {
+		return err
+	}
+	return st.QueryRowContext(ctx, args...).Scan(dest...)
+}
+
+// change is one caller's piece of work.
+type change struct {
+	ctx  context.Context
+	do   func(context.Context, *tx) error
+	err  error
+	done chan struct{}
+}
+
+// writer owns the one connection that writes. Changes that arrive while a commit
+// waits for the disk share the next one: each runs behind a savepoint of its
+// own, so that a failed one takes nothing of the others with it, and each caller
+// hears of success only after the common commit is on the disk. So the number of
+// durable changes a second is not bound to the number of syncs.
+type writer struct {
+	path    string
+	conn    *sql.Conn
+	stmts   map[string]*sql.Stmt
+	changes chan *change
+	audited func() // called after a commit that added audit entries
+
+	quit chan struct{} // closed by stop: no more changes
+	done chan struct{} // closed by loop at its end
+	once sync.Once
+}
+
+func startWriter(conn *sql.Conn, path string, audited func()) *writer {
+	w := &writer{
+		path: path, conn: conn, stmts: map[string]*sql.Stmt{}, audited: audited,
+		changes: make(chan *change), quit: make(chan struct{}), done: make(chan struct{}),
+	}
+	go w.loop()
+	return w
+}
+
+// write runs a change and returns once it is durable or has failed. The change
+// itself is not cancelled in the middle: SQLite would roll back the whole
+// transaction, which others share. It is short, and it sees no network.
+func (w *writer) write(ctx context.Context, do func(context.Context, *tx) error) error {
+	c := &change{ctx: ctx, do: do, done: make(chan struct{})}
+	select {
+	case w.changes <- c:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-w.quit:
+		return ErrClosed
+	}
+	<-c.done
+	return explain(w.path, c.err)
+}
+
+// stop ends the loop after the commit at hand.
+func (w *writer) stop() {
+	w.once.Do(func() { close(w.quit) })
+	<-w.done
+}
+
+func (w *writer) loop() {
+	defer close(w.done)
+	for {
+		select {
+		case <-w.quit:
+			return
+		case c := <-w.changes:
+			w.commit(c)
+		}
+	}
+}
+
+// commit runs c and whatever else waits in one transaction.
+func (w *writer) commit(c *change) {
+	ctx := context.Background()
+	t := &tx{conn: w.conn, stmts: w.stmts}
+	batch := []*change{c}
+	defer func() {
+		for _, c := range batch {
+			close(c.done)
+		}
+	}()
+	// The lock is taken at once: a transaction that begins by reading could find
+	// at its first write that it is too late (SQLITE_BUSY_SNAPSHOT).
+	if _, err := t.exec(ctx, `BEGIN IMMEDIATE`); err != nil {
+		c.err = fmt.Errorf("begin: %w", err)
+		return
+	}
+	err := w.apply(ctx, t, c)
+	for err == nil && len(batch) < maxShared {
+		next := w.next()
+		if next == nil {
+			break
+		}
+		batch = append(batch, next)
+		err = w.apply(ctx, t, next)
+	}
+	if err == nil {
+		_, err = t.exec(ctx, `COMMIT`)
+	}
+	if err != nil {
+		w.fail(ctx, batch, err)
+		return
+	}
+	if t.audited {
+		w.audited()
+	}
+}
+
+// next takes a change that already waits.
+func (w *writer) next() *change {
+	select {
+	case c := <-w.changes:
+		return c
+	default:
+		return nil
+	}
+}
+
+// apply runs one change behind a savepoint. Its own failure stays its own; an
+// error returned here has broken the whole transaction.
+func (w *writer) apply(ctx context.Context, t *tx, c *change) error {
+	if c.err = c.ctx.Err(); c.err != nil {
+		return nil
+	}
+	if _, err := t.exec(ctx, `SAVEPOINT change`); err != nil {
+		return err
+	}
+	audited := t.audited
+	if c.err = c.do(context.WithoutCancel(c.ctx), t); c.err != nil {
+		t.audited = audited
+		if _, err := t.exec(ctx, `ROLLBACK TO change`); err != nil {
+			return fmt.Errorf("%w (after: %w)", err, c.err)
+		}
+	}
+	_, err := t.exec(ctx, `RELEASE change`)
+	return err
+}
+
+// fail tells all of a batch that nothing of it was kept.
+func (w *writer) fail(ctx context.Context, batch []*change, err error) {
+	// SQLite has already rolled back after some errors; then this one says so,
+	// and there is nothing to do about it.
+	_, _ = w.conn.ExecContext(ctx, `ROLLBACK`)
+	for _, c := range batch {
+		if c.err == nil {
+			c.err = fmt.Errorf("commit: %w", err)
+		}
+	}
+}
