@@ -159,6 +159,7 @@ const (
 	ClassLimit      = "limit"      // a limit on rounds or money was reached
 	ClassProtocol   = "protocol"   // the agent said something that it must not
 	ClassEnded      = "ended"      // the agent ended in the middle of the turn
+	ClassDone       = "done"       // the agent had done this prompt before, and its answer is lost
 	ClassOther      = "other"
 )
 

@@ -115,7 +115,8 @@ func escape(s string) string {
 		case r == '\u2028' || r == '\u2029': // line and paragraph separator
 			return '\n'
 		case r >= '\u202A' && r <= '\u202E', r >= '\u2066' && r <= '\u2069', // embeddings, overrides, isolates
-			r == '\u200E', r == '\u200F', r == '\u061C': // marks
+			r == '\u200E', r == '\u200F', r == '\u061C', // marks
+			r == '\uFFFE', r == '\uFFFF': // not characters
 			return -1
 		}
 		return r

@@ -105,3 +105,55 @@ func StripInternal(s string) string {
 	}
 	return strings.TrimSpace(out.String())
 }
+
+// quiet removes the internal parts from a text that arrives in pieces.
+type quiet struct {
+	inside bool
+	held   string // may be the beginning of a mark
+}
+
+// add takes the next piece and gives what of the text is known to be meant for
+// others.
+func (q *quiet) add(s string) string {
+	var out strings.Builder
+	q.held += s
+	for {
+		mark := internalOpen
+		if q.inside {
+			mark = internalClose
+		}
+		before, after, found := strings.Cut(q.held, mark)
+		if !found {
+			keep := overlap(q.held, mark)
+			if !q.inside {
+				out.WriteString(q.held[:len(q.held)-keep])
+			}
+			q.held = q.held[len(q.held)-keep:]
+			return out.String()
+		}
+		if !q.inside {
+			out.WriteString(before)
+		}
+		q.held, q.inside = after, !q.inside
+	}
+}
+
+// flush gives what was held back, at the end of the text.
+func (q *quiet) flush() string {
+	s := q.held
+	if q.inside {
+		s = ""
+	}
+	*q = quiet{}
+	return s
+}
+
+// overlap is the length of the longest end of s that begins mark.
+func overlap(s, mark string) int {
+	for n := min(len(s), len(mark)-1); n > 0; n-- {
+		if strings.HasSuffix(s, mark[:n]) {
+			return n
+		}
+	}
+	return 0
+}

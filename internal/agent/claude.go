@@ -1,0 +1,410 @@
+package agent
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"syscall"
+	"time"
+
+	"nanoclaw/internal/wire"
+)
+
+// Claude is Claude Code, driven over its stream-json protocol.
+//
+// One process is one Conversation: it stays warm between turns and is resumed
+// by a new process. Its stdio is a socketpair (wire.Socketpair), because a
+// command that it runs could reopen a pipe and write lines in its name. What
+// it says is still only what something inside says: its hooks and tool lists
+// guide the model, and every right is checked by the host.
+type Claude struct{}
+
+var _ Adapter = Claude{}
+
+const (
+	// hookTimeout is how long Options.Tool may think; then the call is denied.
+	hookTimeout = 60 * time.Second
+	// closeGrace is how long an idle Claude Code may take to end by itself.
+	closeGrace = 2 * time.Second
+	// maxOutgoing bounds what waits to be written to a process that does not
+	// read, in bytes and in lines.
+	maxOutgoing      = 64 << 20
+	maxOutgoingLines = 1024
+	// maxAsked bounds the requests of the process that we work on at once.
+	maxAsked = 32
+	// maxStderr is how much of the end of stderr is kept.
+	maxStderr = 4 << 10
+)
+
+// Open starts Claude Code and waits until it can take a turn.
+func (Claude) Open(ctx context.Context, box Box, o Options) (Conversation, error) {
+	session := o.Resume
+	if session == "" {
+		session = newUUID()
+	} else if !isUUID(session) {
+		return nil, &Error{Class: ClassSession, Text: fmt.Sprintf("%.60q is not a session of Claude Code", session)}
+	}
+	proc, err := box.Exec(ctx, wire.Exec{Argv: claudeArgv(o, session), Env: o.Env, Dir: o.Dir, Stdio: wire.Socketpair})
+	if err != nil {
+		return nil, &Error{Class: ClassStart, Text: "Claude Code did not start inside the boundary", Detail: err.Error()}
+	}
+	c := newClaude(proc, o, session)
+	answer, err := c.ask(claudeInitialize(o))
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	select {
+	case r := <-answer:
+		if r.Subtype == "success" {
+			return c, nil
+		}
+		c.fail(&Error{Class: ClassStart, Text: "Claude Code refused its settings", Detail: clip(r.Error, 500)})
+	case <-c.over:
+	case <-ctx.Done():
+		c.fail(&Error{Class: ClassStart, Text: "Claude Code was not ready in time", Detail: context.Cause(ctx).Error()})
+	}
+	c.Close()
+	return nil, c.why()
+}
+
+// claude is one process and the conversation with it.
+type claude struct {
+	o       Options
+	proc    Process
+	session string // ours, never read from a line
+	log     *slog.Logger
+
+	out     chan []byte   // lines on their way to the process
+	slots   chan struct{} // requests of the process in work
+	ended   chan struct{} // closed when the process has ended
+	over    chan struct{} // closed when the conversation is over
+	ctx     context.Context
+	cancel  context.CancelFunc
+	errRead sync.WaitGroup // stderr has ended
+
+	mu       sync.Mutex
+	err      error // why it is over
+	exited   wire.Exited
+	stderr   tail
+	outgoing int                             // bytes in out
+	serial   int                             // of our requests
+	asked    map[string]chan controlResponse // our requests without an answer
+	inwork   map[string]context.CancelFunc   // the process's requests in work
+	turn     *turn
+	dropped  *resultLine // a result that named no prompt: it tells of the process
+	usage    usage       // of turns that nobody asked for
+	read     int         // bytes since the turn began
+}
+
+func newClaude(proc Process, o Options, session string) *claude {
+	c := &claude{
+		o: o, proc: proc, session: session, log: o.logger(),
+		out: make(chan []byte, maxOutgoingLines), slots: make(chan struct{}, maxAsked),
+		ended: make(chan struct{}), over: make(chan struct{}),
+		asked: map[string]chan controlResponse{}, inwork: map[string]context.CancelFunc{},
+		stderr: tail{max: maxStderr},
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.errRead.Add(1)
+	go c.readStderr()
+	go c.readLines()
+	go c.writeLines()
+	go c.wait()
+	return c
+}
+
+// Turn gives Claude Code a prompt. Its text is taken as it is: no word in it is
+// a command of Claude Code's own (client_composed).
+func (c *claude) Turn(ctx context.Context, p Prompt, emit func(Event)) (Result, error) {
+	t, err := c.begin(cmp.Or(p.UUID, newUUID()))
+	if err != nil {
+		return Result{}, err
+	}
+	defer c.end(t)
+	line := map[string]any{
+		"type": "user", "message": map[string]string{"role": "user", "content": p.Text},
+		"parent_tool_use_id": nil, "uuid": t.uuid, "client_composed": true,
+	}
+	if err := c.send(line); err != nil {
+		return Result{}, err
+	}
+	for {
+		select {
+		case <-t.events.wake:
+			t.deliver(emit)
+			continue
+		case <-t.done:
+			t.deliver(emit)
+			return t.result, nil
+		case <-c.over:
+		case <-ctx.Done():
+			c.fail(fmt.Errorf("Claude Code was stopped: %w", context.Cause(ctx)))
+		}
+		t.deliver(emit)
+		return c.brokenOff(t), c.why()
+	}
+}
+
+func (c *claude) begin(uuid string) (*turn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.err != nil:
+		return nil, c.err
+	case c.turn != nil:
+		return nil, ErrBusy
+	}
+	c.turn, c.read, c.dropped = newTurn(uuid, c.o.maxOutput()), 0, nil
+	return c.turn, nil
+}
+
+func (c *claude) end(t *turn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.finish(Result{}) // so that nobody waits for it
+	c.turn = nil
+}
+
+// brokenOff is what is known of a turn that the end of the process cut short.
+func (c *claude) brokenOff(t *turn) Result {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := Result{Text: t.soFar(), SessionID: c.session, Interrupted: t.interrupted, Failed: true, ToolCalls: t.toolCalls, Truncated: t.said.cut}
+	var e *Error
+	r.Class, r.Error = ClassEnded, c.err.Error()
+	if errors.As(c.err, &e) {
+		r.Class = e.Class
+	}
+	return r
+}
+
+// Interrupt asks by the protocol, then by SIGINT, then by SIGKILL.
+func (c *claude) Interrupt(ctx context.Context) error {
+	c.mu.Lock()
+	t := c.turn
+	if t == nil {
+		c.mu.Unlock()
+		return nil
+	}
+	t.interrupted = true
+	c.mu.Unlock()
+	go c.insist(t)
+	answer, err := c.ask(map[string]any{"subtype": "interrupt", "cancel_queued": true})
+	if err != nil {
+		return err
+	}
+	select {
+	case <-answer:
+	case <-t.done:
+	case <-c.over:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// insist ends a turn that does not heed its interrupt.
+func (c *claude) insist(t *turn) {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
+		select {
+		case <-t.done:
+			return
+		case <-time.After(interruptGrace):
+			c.proc.Signal(sig)
+		}
+	}
+}
+
+// Close ends Claude Code: an idle one may end by itself, one in a turn is
+// killed.
+func (c *claude) Close() error {
+	c.mu.Lock()
+	idle := c.turn == nil && c.err == nil
+	c.mu.Unlock()
+	if idle {
+		c.proc.Stdin().Close()
+		select {
+		case <-c.ended:
+		case <-time.After(closeGrace):
+		}
+	}
+	c.fail(ErrClosed)
+	<-c.ended
+	return nil
+}
+
+// fail ends the conversation for the first reason given.
+func (c *claude) fail(err error) {
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.err = err
+	c.mu.Unlock()
+	c.cancel()
+	close(c.over)
+	select {
+	case <-c.ended:
+	default:
+		c.proc.Signal(syscall.SIGKILL)
+	}
+}
+
+// why is the reason for the end, once over is closed.
+func (c *claude) why() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// wait notices the end of the process.
+func (c *claude) wait() {
+	x, err := c.proc.Wait(context.Background())
+	c.mu.Lock()
+	c.exited = x
+	c.mu.Unlock()
+	close(c.ended)
+	if err != nil {
+		c.fail(&Error{Class: ClassEnded, Text: "Claude Code's boundary ended", Detail: err.Error()})
+		return
+	}
+	// What it said last may still be on its way; a process that it left behind
+	// could hold the stream open for ever.
+	select {
+	case <-c.over:
+	case <-time.After(closeGrace):
+		c.fail(c.lastWords())
+	}
+	release(c.proc)
+}
+
+// lastWords makes an error of how the process ended.
+func (c *claude) lastWords() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := &Error{Class: ClassEnded, Text: fmt.Sprintf("Claude Code ended with exit code %d", c.exited.Code), Detail: c.stderr.String()}
+	if c.exited.Signal != 0 {
+		e.Text = fmt.Sprintf("Claude Code was ended by signal %d", c.exited.Signal)
+	}
+	if c.dropped != nil && c.dropped.IsError {
+		e.Class, e.Text = failure(*c.dropped)
+		e.Detail = ""
+	}
+	return e
+}
+
+func (c *claude) readStderr() {
+	defer c.errRead.Done()
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := c.proc.Stderr().Read(buf)
+		c.mu.Lock()
+		c.stderr.add(buf[:n])
+		c.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// readLines gives each line to its handler, until the stream ends.
+func (c *claude) readLines() {
+	r := bufio.NewReaderSize(c.proc.Stdout(), 64<<10)
+	for {
+		line, err := readLine(r)
+		if err == nil && c.tooMuch(len(line)) {
+			err = errTooMuch
+		}
+		switch {
+		case errors.Is(err, errLineTooLong), errors.Is(err, errTooMuch):
+			c.fail(&Error{Class: ClassProtocol, Text: "Claude Code was stopped", Detail: err.Error()})
+			return
+		case err != nil:
+			c.hungUp()
+			return
+		}
+		if len(line) > 0 {
+			c.handle(line)
+		}
+	}
+}
+
+var errTooMuch = errors.New("it wrote more than 1 GiB in one turn")
+
+func (c *claude) tooMuch(n int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.read += n
+	return c.read > maxTurn
+}
+
+// hungUp tells why the stream ended: the process is about to end too, and its
+// exit code and stderr say more than the end of the stream.
+func (c *claude) hungUp() {
+	select {
+	case <-c.ended:
+		c.errRead.Wait()
+		c.fail(c.lastWords())
+	case <-c.over:
+	case <-time.After(closeGrace):
+		c.fail(&Error{Class: ClassProtocol, Text: "Claude Code closed its output"})
+	}
+}
+
+// send puts a line on its way. A process that does not read what it asked for
+// costs itself the conversation, not the host its memory.
+func (c *claude) send(v any) error {
+	line, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("write to Claude Code: %w", err)
+	}
+	line = append(line, '\n')
+	c.mu.Lock()
+	if c.err != nil {
+		defer c.mu.Unlock()
+		return c.err
+	}
+	full := c.outgoing+len(line) > maxOutgoing
+	if !full {
+		select {
+		case c.out <- line:
+			c.outgoing += len(line)
+		default:
+			full = true
+		}
+	}
+	c.mu.Unlock()
+	if full {
+		c.fail(&Error{Class: ClassProtocol, Text: "Claude Code was stopped: it does not read its input"})
+		return c.why()
+	}
+	return nil
+}
+
+func (c *claude) writeLines() {
+	for {
+		select {
+		case line := <-c.out:
+			_, err := c.proc.Stdin().Write(line)
+			c.mu.Lock()
+			c.outgoing -= len(line)
+			c.mu.Unlock()
+			if err != nil {
+				if !errors.Is(err, io.ErrClosedPipe) {
+					c.log.Debug("write to Claude Code", "err", err)
+				}
+				return // readLines finds out why
+			}
+		case <-c.over:
+			return
+		}
+	}
+}

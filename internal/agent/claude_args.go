@@ -1,0 +1,112 @@
+package agent
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"nanoclaw/internal/grant"
+)
+
+// toolServer is the name under which Claude Code knows the host's tools: the
+// model sees them as mcp__nanoclaw__NAME.
+const toolServer = "nanoclaw"
+
+// unwanted are tools that this host takes away. The first line starts turns
+// that nobody asked for, the second talks to other sessions of the machine or
+// leaves the workspace, the third waits for somebody at a keyboard, and the last
+// is done by the model's provider and so would reach the web past every grant.
+// None of this is a boundary: it keeps the model from plans that cannot work.
+var unwanted = []string{
+	"CronCreate", "CronDelete", "CronList", "ScheduleWakeup", "Monitor",
+	"SendMessage", "ListAgents", "EnterWorktree", "ExitWorktree",
+	"AskUserQuestion", "EnterPlanMode", "ExitPlanMode",
+	"WebSearch",
+}
+
+// ClaudeVersion is the version of Claude Code that the contract test runs. The
+// protocol is not documented by its maker, so another version may differ.
+const ClaudeVersion = "2.1.330"
+
+// ClaudeEnv is the part of the environment that Claude Code needs beside what
+// every agent has. It holds no secret: the key is a word that stands in for
+// one, and the host's gateway puts the real credential into each request.
+func ClaudeEnv() []grant.Var {
+	proxy := fmt.Sprintf("http://127.0.0.1:%d", grant.ProxyPort)
+	vars := []grant.Var{
+		{Name: "CLAUDE_CONFIG_DIR", Value: grant.Home + "/.claude", Reason: "Claude Code keeps its sessions and settings in the group's own home"},
+		{Name: "ANTHROPIC_BASE_URL", Value: fmt.Sprintf("http://127.0.0.1:%d", grant.ModelPort), Reason: "the model is reached through the host, which adds the credential"},
+		{Name: "ANTHROPIC_API_KEY", Value: "placeholder", Reason: "Claude Code does not start without a key; this one opens nothing"},
+		{Name: "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", Value: "1", Reason: "no telemetry, no feature flags, no update checks"},
+		{Name: "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS", Value: "1", Reason: "work left in the background would start turns that nobody asked for"},
+		{Name: "DISABLE_AUTOUPDATER", Value: "1", Reason: "the program is read-only and its version is the owner's choice"},
+		{Name: "NO_PROXY", Value: "127.0.0.1,localhost", Reason: "the model's endpoint is on loopback already"},
+		{Name: "no_proxy", Value: "127.0.0.1,localhost", Reason: "the spelling that curl reads"},
+	}
+	const why = "the only way out; set without any granted host too, so that a refusal comes in words"
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
+		vars = append(vars, grant.Var{Name: name, Value: proxy, Reason: why})
+	}
+	return vars
+}
+
+// claudeArgv is the command line. It holds nothing secret: any process of the
+// boundary can read it.
+func claudeArgv(o Options, session string) []string {
+	program := o.Argv0
+	if program == "" {
+		program = path.Join(grant.ClaudeDir, "claude")
+	}
+	argv := []string{
+		program,
+		"--output-format", "stream-json", "--input-format", "stream-json", "--verbose", "--include-partial-messages",
+		"--permission-mode", "bypassPermissions", "--permission-prompt-tool", "stdio",
+		"--await-initialize", "--managed-settings-in-initialize",
+		// The workspace is code to Claude Code: settings, hooks and MCP servers found
+		// there would run without a question.
+		"--strict-mcp-config", "--setting-sources", "user",
+		"--disallowedTools", strings.Join(disallowed(o), ","),
+	}
+	if o.Model != "" {
+		argv = append(argv, "--model="+o.Model)
+	}
+	if o.Resume != "" {
+		return append(argv, "--resume="+session)
+	}
+	return append(argv, "--session-id="+session)
+}
+
+func disallowed(o Options) []string { return append(append([]string(nil), unwanted...), o.Disallow...) }
+
+// hookID names our one hook to Claude Code.
+const hookID = "pre-tool-use"
+
+// claudeInitialize is the first control request: what must not be on the
+// command line, or cannot.
+func claudeInitialize(o Options) map[string]any {
+	request := map[string]any{
+		"subtype": "initialize",
+		"hooks": map[string]any{"PreToolUse": []any{map[string]any{
+			"hookCallbackIds": []string{hookID},
+			"timeout":         hookTimeout.Seconds(),
+			// A hook that fails must not let the call pass.
+			"onFailure": "block",
+		}}},
+		"managedSettings": map[string]any{
+			"permissions": map[string]any{"deny": disallowed(o)},
+			"sandbox":     map[string]any{"allowUnsandboxedCommands": false},
+			// Hooks in settings that the agent itself may have written stay silent.
+			"allowManagedHooksOnly": true,
+			// WebFetch would ask api.anthropic.com about each domain; here the
+			// egress gateway decides.
+			"skipWebFetchPreflight": true,
+		},
+	}
+	if o.MCP != nil {
+		request["sdkMcpServers"] = []string{toolServer}
+	}
+	if o.SystemPrompt != "" {
+		request["appendSystemPrompt"] = o.SystemPrompt
+	}
+	return request
+}

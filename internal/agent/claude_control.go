@@ -1,0 +1,174 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime/debug"
+)
+
+// handle takes one line. It never blocks, so that no line can hold up the
+// answer to an interrupt.
+func (c *claude) handle(line []byte) {
+	var in incoming
+	if err := json.Unmarshal(line, &in); err != nil {
+		c.log.Debug("a line of Claude Code that is not understood", "line", clip(string(line), 200), "err", err)
+		return
+	}
+	switch in.Type {
+	case "control_request":
+		c.answerTo(in)
+	case "control_response":
+		c.answered(in.Response)
+	case "control_cancel_request":
+		c.withdraw(in.RequestID)
+	case "result":
+		var r resultLine
+		if err := json.Unmarshal(line, &r); err == nil {
+			c.resulted(r)
+		}
+	default:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.turn != nil {
+			c.turn.saw(in, c.session)
+		}
+	}
+}
+
+// ask sends a request of ours. The channel gets its answer; it stays empty if
+// none comes.
+func (c *claude) ask(request any) (<-chan controlResponse, error) {
+	answer := make(chan controlResponse, 1)
+	c.mu.Lock()
+	c.serial++
+	id := fmt.Sprintf("host-%d", c.serial)
+	c.asked[id] = answer
+	c.mu.Unlock()
+	err := c.send(map[string]any{"type": "control_request", "request_id": id, "request": request})
+	return answer, err
+}
+
+func (c *claude) answered(raw json.RawMessage) {
+	var r controlResponse
+	if json.Unmarshal(raw, &r) != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if answer := c.asked[r.RequestID]; answer != nil {
+		delete(c.asked, r.RequestID)
+		answer <- r
+	}
+}
+
+// answerTo works on a request of the process in a goroutine of its own: a slow
+// host tool holds up neither other tools nor the reading of lines.
+func (c *claude) answerTo(in incoming) {
+	var req controlRequest
+	if err := json.Unmarshal(in.Request, &req); err != nil || in.RequestID == "" {
+		c.reply(in.RequestID, nil, fmt.Errorf("the request is not understood"))
+		return
+	}
+	select {
+	case c.slots <- struct{}{}:
+	default:
+		c.reply(in.RequestID, nil, fmt.Errorf("more than %d requests at once: wait for the answers", maxAsked))
+		return
+	}
+	ctx, cancel := context.WithCancel(c.ctx)
+	c.mu.Lock()
+	c.inwork[in.RequestID] = cancel
+	c.mu.Unlock()
+	go func() {
+		defer func() { <-c.slots }()
+		defer c.withdraw(in.RequestID)
+		response, err := c.work(ctx, req)
+		c.reply(in.RequestID, response, err)
+	}()
+}
+
+// withdraw ends the work on a request.
+func (c *claude) withdraw(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if cancel := c.inwork[id]; cancel != nil {
+		cancel()
+		delete(c.inwork, id)
+	}
+}
+
+func (c *claude) reply(id string, response any, err error) {
+	body := map[string]any{"subtype": "success", "request_id": id, "response": response}
+	if err != nil {
+		body = map[string]any{"subtype": "error", "request_id": id, "error": err.Error()}
+	}
+	c.send(map[string]any{"type": "control_response", "response": body})
+}
+
+// work does what the process asked for, as far as it may ask. A panic in a
+// callback is the failure of this request alone.
+func (c *claude) work(ctx context.Context, req controlRequest) (response any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("a request of the agent made the host panic", "request", req.Subtype, "panic", p, "stack", string(debug.Stack()))
+			response, err = nil, fmt.Errorf("the host failed to answer")
+		}
+	}()
+	switch req.Subtype {
+	case "mcp_message":
+		return c.relay(ctx, req)
+	case "hook_callback":
+		return c.judge(req), nil
+	case "can_use_tool":
+		// In bypass mode a question still comes for what Claude Code itself holds to
+		// be dangerous. Nobody is there to answer it.
+		return map[string]any{
+			"behavior": "deny",
+			"message":  "This needs a person's consent, and nobody is at the keyboard. Do it another way, or say in your answer what you would need.",
+		}, nil
+	}
+	return nil, fmt.Errorf("this host does not answer %.40q", req.Subtype)
+}
+
+// relay passes a JSON-RPC message to a server of the host.
+func (c *claude) relay(ctx context.Context, req controlRequest) (any, error) {
+	if c.o.MCP == nil || req.Server != toolServer {
+		return nil, fmt.Errorf("this host has no MCP server %.40q", req.Server)
+	}
+	answer, err := c.o.MCP(ctx, req.Server, req.Message)
+	if err != nil {
+		return nil, err
+	}
+	if answer == nil { // a notification
+		answer = json.RawMessage(`{"jsonrpc":"2.0","id":0,"result":{}}`)
+	}
+	return map[string]any{"mcp_response": answer}, nil
+}
+
+// judge asks the host about a tool call before it is made.
+func (c *claude) judge(req controlRequest) any {
+	if req.CallbackID != hookID || req.Input.Event != "PreToolUse" {
+		return deny("this host did not ask to hear of this")
+	}
+	call := ToolCall{ID: req.Input.ToolUseID, Name: req.Input.ToolName, Input: req.Input.ToolInput, Subagent: req.Input.AgentID}
+	c.mu.Lock()
+	if c.turn != nil {
+		c.turn.toolCalls++
+		c.turn.events.push(Event{Kind: ToolEvent, Tool: clip(call.Name, 200), Input: brief(call.Input)})
+	}
+	c.mu.Unlock()
+	if c.o.Tool == nil {
+		return map[string]any{}
+	}
+	if why := c.o.Tool(call); why != "" {
+		return deny(why)
+	}
+	return map[string]any{}
+}
+
+func deny(why string) any {
+	return map[string]any{"hookSpecificOutput": map[string]any{
+		"hookEventName": "PreToolUse", "permissionDecision": "deny", "permissionDecisionReason": why,
+	}}
+}
