@@ -1,0 +1,201 @@
+// Package doctor says what this machine can enforce, what is missing, and what
+// the owner can do about it, in words that name the command to type.
+//
+// Examine is a function of its input: it reads files through an fs.FS and asks
+// what its caller passed in, so every machine that we do not have can be a test.
+// It decides nothing. Whether host mode is on is decided by the probe alone,
+// which is run by others and only told here; where a file says that something
+// cannot work and the probe held, the probe is right.
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"nanoclaw/internal/config"
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/hostproc"
+	"nanoclaw/internal/wire"
+)
+
+// State says how good or bad a finding is.
+type State string
+
+// The states.
+const (
+	OK   State = "ok"   // as it should be
+	Note State = "note" // worth knowing, nothing to do
+	Warn State = "warn" // works, and the owner could make it better
+	Fail State = "fail" // host mode, or all of nanoclaw, does not work because of it
+)
+
+// Check is one finding.
+type Check struct {
+	Name   string `json:"name"`
+	State  State  `json:"state"`
+	Detail string `json:"detail,omitempty"`
+	// Fix is what the owner can do: text to paste where there is such text.
+	Fix string `json:"fix,omitempty"`
+}
+
+// Report is what was found, the machine first, then the installation.
+type Report struct {
+	Checks []Check `json:"checks"`
+}
+
+// Failed says that something is missing without which nanoclaw does not work
+// as configured. A command that prints the report ends with status 1 then.
+func (r Report) Failed() bool {
+	for _, c := range r.Checks {
+		if c.State == Fail {
+			return true
+		}
+	}
+	return false
+}
+
+// WriteText writes the report for a person: one line for each check, its fix
+// indented beneath it.
+func (r Report) WriteText(w io.Writer) error {
+	var b strings.Builder
+	for _, c := range r.Checks {
+		fmt.Fprintf(&b, "%-4s  %-16s  %s\n", c.State, c.Name, indent(c.Detail, 24))
+		if c.Fix != "" {
+			fmt.Fprintf(&b, "%24s%s\n", "", indent("fix: "+c.Fix, 24))
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// indent puts n spaces before each line but the first.
+func indent(text string, n int) string {
+	return strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", n))
+}
+
+// Input is all that Examine looks at.
+type Input struct {
+	// System is runtime.GOOS.
+	System string
+	// Root is the file system of the machine from "/": os.DirFS("/").
+	Root fs.FS
+	// UID is that of the daemon.
+	UID int
+	// Program is the path of nanoclaw itself.
+	Program string
+	// LandlockABI is what the kernel answers: see LandlockABI.
+	LandlockABI int
+	// Probe is what became of the probe, nil if it was not run.
+	Probe *Probe
+	// Engines looks for programs that could enforce a grant: hostproc.Look.
+	Engines func(context.Context) []hostproc.Found
+
+	// Paths are the places of this installation.
+	Paths config.Paths
+	// Config is the owner's file; nil if ConfigError says why it is not used.
+	Config      *config.Config
+	ConfigError error
+	// Grant is what main's agent gets, nil if that is refused.
+	Grant *grant.Grant
+	// SearchPath is the owner's PATH, Home the owner's home folder.
+	SearchPath, Home string
+	// Claude is the Claude Code program that would be used, "" if there is none.
+	Claude string
+	// Model says in words where the model is and where the credential comes
+	// from, without the credential; "" if there is none.
+	Model string
+}
+
+// Probe is what became of the probe.
+type Probe struct {
+	Report wire.ProbeReport
+	// Err is why it could not be run at all, which also means that the boundary
+	// cannot be built here.
+	Err error
+	// Layers are in force, Missing are layers that this kernel does not have.
+	Layers, Missing []string
+}
+
+// broke lists the attempts that succeeded.
+func (p *Probe) broke() []wire.Attempt {
+	var out []wire.Attempt
+	for _, a := range p.Report.Attempts {
+		if a.Broke {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// held says that the probe was run, tried something, and could not break out.
+func (in Input) held() bool {
+	return in.Probe != nil && in.Probe.Err == nil && len(in.Probe.Report.Attempts) > 0 && len(in.Probe.broke()) == 0
+}
+
+// Examine looks at everything. Cancelling ctx cuts short only the search for
+// engines, which starts programs.
+func Examine(ctx context.Context, in Input) Report {
+	var checks []Check
+	if in.System == "linux" {
+		checks = append(checks, in.machine()...)
+	} else {
+		checks = append(checks, Check{"system", Fail,
+			in.System + " has no boundary in this version, so no agent can run on it", "run nanoclaw on Linux"})
+	}
+	checks = append(checks, in.probe())
+	if in.Engines != nil {
+		checks = append(checks, engines(in.Engines(ctx))...)
+	}
+	checks = append(checks, in.configuration()...)
+	checks = append(checks, in.agent()...)
+	if in.Grant != nil {
+		checks = append(checks, in.programs()...)
+	}
+	return Report{checks}
+}
+
+// probe tells what the attempts to break out gave.
+func (in Input) probe() Check {
+	const name = "probe"
+	switch p := in.Probe; {
+	case p == nil:
+		return Check{Name: name, State: Note, Detail: "not run now; it runs before the first agent of host mode, and host mode is off unless it holds"}
+	case p.Err != nil:
+		return Check{name, Fail, "the boundary cannot be built, so host mode is off: " + p.Err.Error(),
+			"mend what the checks above name; nothing runs without the boundary"}
+	case len(p.Report.Attempts) == 0:
+		return Check{name, Fail, "the probe tried nothing, which proves nothing: host mode is off", "this is a mistake in nanoclaw: please report it"}
+	case len(p.broke()) > 0:
+		var lines []string
+		for _, a := range p.broke() {
+			lines = append(lines, strings.TrimSuffix(a.Name+": "+a.Detail, ": "))
+		}
+		return Check{name, Fail, "something got out of the boundary, so host mode is off:\n" + strings.Join(lines, "\n"),
+			"do not run agents here; please report this with the output of nanoclaw doctor --json"}
+	}
+	detail := fmt.Sprintf("%d attempts to break out, none got through; %s", len(in.Probe.Report.Attempts), strings.Join(in.Probe.Layers, ", "))
+	if len(in.Probe.Missing) > 0 {
+		return Check{name, Warn, detail + "; missing: " + strings.Join(in.Probe.Missing, ", "), "a newer kernel has the missing layers; the others hold without them"}
+	}
+	return Check{Name: name, State: OK, Detail: detail}
+}
+
+// engines tells which other programs could enforce a grant. This version uses
+// none of them, so none is missed.
+func engines(found []hostproc.Found) []Check {
+	var checks []Check
+	for _, f := range found {
+		c := Check{Name: string(f.Program), State: Note, Detail: "not installed; this version does not use it"}
+		switch {
+		case f.Problem != "":
+			c.Detail = f.Problem
+		case f.Path != "":
+			c.Detail = fmt.Sprintf("%s (%s); this version does not use it yet", f.Version, f.Path)
+		}
+		checks = append(checks, c)
+	}
+	return checks
+}

@@ -1,0 +1,142 @@
+package doctor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/grant"
+)
+
+// configuration looks at the owner's file and at the folders of the
+// installation.
+func (in Input) configuration() []Check {
+	var checks []Check
+	switch {
+	case in.ConfigError != nil:
+		checks = append(checks, Check{"configuration", Fail, in.ConfigError.Error(), "nanoclaw config check"})
+	case in.Config == nil:
+		checks = append(checks, Check{Name: "configuration", State: Note, Detail: "none yet; the first start writes " + in.Paths.Config})
+	default:
+		checks = append(checks, Check{Name: "configuration", State: OK, Detail: in.Paths.Config}, in.hostMode())
+	}
+	for _, f := range []struct{ name, path string }{
+		{"config folder", in.Paths.ConfigDir}, {"data folder", in.Paths.DataDir}, {"socket folder", in.Paths.RuntimeDir},
+	} {
+		checks = append(checks, in.private(f.name, f.path))
+	}
+	return checks
+}
+
+// hostMode says which groups the configuration lets run natively.
+func (in Input) hostMode() Check {
+	const name = "host mode"
+	if !in.Config.HostMode.Enabled {
+		return Check{Name: name, State: Note, Detail: "switched off in the configuration (hostMode.enabled)"}
+	}
+	var groups []string
+	for g, c := range in.Config.Groups {
+		mode := c.Mode
+		if mode == "" {
+			mode = in.Config.ExecutionMode
+		}
+		if c.HostModeAllowed && mode == string(grant.HostMode) {
+			groups = append(groups, g)
+		}
+	}
+	slices.Sort(groups)
+	if len(groups) == 0 {
+		return Check{name, Note, "switched on, and no group has opted in", fmt.Sprintf("nanoclaw group set %s --mode host", chat.Main)}
+	}
+	return Check{Name: name, State: OK, Detail: "for " + strings.Join(groups, ", ")}
+}
+
+// private checks that a folder is closed to everybody but its owner.
+func (in Input) private(name, dir string) Check {
+	info, err := fs.Stat(in.Root, strings.TrimPrefix(dir, "/"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Check{Name: name, State: Note, Detail: dir + " is not there yet; the first start makes it"}
+	case err != nil:
+		return Check{name, Fail, err.Error(), "let nanoclaw's own user read it"}
+	case !info.IsDir():
+		return Check{name, Fail, dir + " is not a folder", "move it away"}
+	case info.Mode().Perm()&0o077 != 0:
+		return Check{name, Fail, fmt.Sprintf("%s is open to others (mode %04o)", dir, info.Mode().Perm()), "chmod 700 " + dir}
+	}
+	return Check{Name: name, State: OK, Detail: dir}
+}
+
+// TriedClaude is the version of Claude Code that our tests talk to. A test
+// holds it to the one that they fetch.
+const TriedClaude = "2.1.330"
+
+// agent looks at what answers a message.
+func (in Input) agent() []Check {
+	claude := Check{Name: "Claude Code", State: OK}
+	switch version := in.claudeVersion(); {
+	case in.Claude == "":
+		claude = Check{"Claude Code", Warn, "not found; main's own terminal gets a shell, other groups get no answer",
+			"npm install -g @anthropic-ai/claude-code, or set agent.claude.path in the configuration"}
+	case version == "":
+		claude.State, claude.Detail = Note, in.Claude+", of a version that cannot be told; tried with "+TriedClaude
+	case version != TriedClaude:
+		claude.State, claude.Detail = Note, fmt.Sprintf("%s, version %s; tried with %s", in.Claude, version, TriedClaude)
+	default:
+		claude.Detail = fmt.Sprintf("%s, version %s, which we tried", in.Claude, version)
+	}
+	model := Check{Name: "model", State: OK, Detail: in.Model}
+	if in.Model == "" {
+		model = Check{"model", Warn, "no credential for a model",
+			"start nanoclaw with ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN set, or set one under \"model\" in the configuration"}
+	}
+	return []Check{claude, model}
+}
+
+var version = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
+
+// claudeVersion reads the version of Claude Code from where its installers
+// write it, without starting it: the native one names the program by its
+// version, npm puts a package.json beside it. It is "" if neither holds.
+func (in Input) claudeVersion() string {
+	if in.Claude == "" {
+		return ""
+	}
+	program := in.follow(in.Claude)
+	if version.MatchString(path.Base(program)) {
+		return path.Base(program)
+	}
+	for _, dir := range []string{path.Dir(program), path.Dir(path.Dir(program))} {
+		data, err := fs.ReadFile(in.Root, strings.TrimPrefix(path.Join(dir, "package.json"), "/"))
+		if err != nil {
+			continue
+		}
+		var p struct{ Name, Version string }
+		if json.Unmarshal(data, &p) == nil && strings.HasPrefix(p.Name, "@anthropic-ai/claude-code") && version.MatchString(p.Version) {
+			return p.Version
+		}
+	}
+	return ""
+}
+
+// follow gives where a path leads if its last element is a symbolic link, over
+// a few steps. Links among the folders above are left as they are.
+func (in Input) follow(p string) string {
+	for range 8 {
+		target, err := fs.ReadLink(in.Root, strings.TrimPrefix(p, "/"))
+		if err != nil {
+			return p
+		}
+		if !path.IsAbs(target) {
+			target = path.Join(path.Dir(p), target)
+		}
+		p = path.Clean(target)
+	}
+	return p
+}
