@@ -104,6 +104,9 @@ type Input struct {
 	SearchPath, Home string
 	// Claude is the Claude Code program that would be used, "" if there is none.
 	Claude string
+	// TriedClaude is the version of Claude Code that our tests talk to:
+	// agent.ClaudeVersion.
+	TriedClaude string
 	// Model says in words where the model is and where the credential comes
 	// from, without the credential; "" if there is none.
 	Model string

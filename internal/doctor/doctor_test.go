@@ -17,6 +17,9 @@ import (
 	"nanoclaw/internal/wire"
 )
 
+// tried is the version of Claude Code that somebody tried.
+const tried = "2.1.330"
+
 // debian is a machine where everything is as it should be.
 func debian() fstest.MapFS {
 	return fstest.MapFS{
@@ -58,7 +61,8 @@ func ada() Input {
 		},
 		Grant:      &grant.Grant{Mounts: []grant.Mount{{Source: "/usr", Target: "/usr", Exec: true}}},
 		SearchPath: "/usr/bin", Home: "/home/ada",
-		Claude: "/home/ada/.local/share/claude/versions/" + TriedClaude, Model: "Anthropic, with ANTHROPIC_API_KEY",
+		TriedClaude: tried,
+		Claude:      "/home/ada/.local/share/claude/versions/" + tried, Model: "Anthropic, with ANTHROPIC_API_KEY",
 	}
 }
 
@@ -207,7 +211,7 @@ func TestExamine(t *testing.T) {
 		}, "socket folder", Note, "first start makes it", ""},
 
 		{"no Claude Code", func(in *Input) { in.Claude = "" }, "Claude Code", Warn, "not found", "npm install -g"},
-		{"another Claude Code", func(in *Input) { in.Claude = "/opt/claude/3.0.0" }, "Claude Code", Note, "version 3.0.0; tried with " + TriedClaude, ""},
+		{"another Claude Code", func(in *Input) { in.Claude = "/opt/claude/3.0.0" }, "Claude Code", Note, "version 3.0.0; tried with " + tried, ""},
 		{"a Claude Code behind links", func(in *Input) {
 			in.Claude = "/home/ada/.local/bin/claude"
 			machine(in, map[string]*fstest.MapFile{"home/ada/.local/bin/claude": link("../share/claude/versions/2.9.9"), "home/ada/.local/share/claude/versions/2.9.9": program()})

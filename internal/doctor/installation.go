@@ -73,10 +73,6 @@ func (in Input) private(name, dir string) Check {
 	return Check{Name: name, State: OK, Detail: dir}
 }
 
-// TriedClaude is the version of Claude Code that our tests talk to. A test
-// holds it to the one that they fetch.
-const TriedClaude = "2.1.330"
-
 // agent looks at what answers a message.
 func (in Input) agent() []Check {
 	claude := Check{Name: "Claude Code", State: OK}
@@ -85,9 +81,9 @@ func (in Input) agent() []Check {
 		claude = Check{"Claude Code", Warn, "not found; main's own terminal gets a shell, other groups get no answer",
 			"npm install -g @anthropic-ai/claude-code, or set agent.claude.path in the configuration"}
 	case version == "":
-		claude.State, claude.Detail = Note, in.Claude+", of a version that cannot be told; tried with "+TriedClaude
-	case version != TriedClaude:
-		claude.State, claude.Detail = Note, fmt.Sprintf("%s, version %s; tried with %s", in.Claude, version, TriedClaude)
+		claude.State, claude.Detail = Note, in.Claude+", of a version that cannot be told; tried with "+in.TriedClaude
+	case version != in.TriedClaude:
+		claude.State, claude.Detail = Note, fmt.Sprintf("%s, version %s; tried with %s", in.Claude, version, in.TriedClaude)
 	default:
 		claude.Detail = fmt.Sprintf("%s, version %s, which we tried", in.Claude, version)
 	}

@@ -1,0 +1,207 @@
+// Package nanoclaw_test holds the rules of this repository as tests. They look
+// at the source and not at what it does: where process starts may stand, who
+// imports whom, what is linked, how long things are. They need no tool but Go.
+//
+// A rule that is in the way can be changed here, with its reason, in the same
+// commit as the code that needs it.
+package nanoclaw_test
+
+import (
+	"flag"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite NOTICE and the files in testdata from what is true now")
+
+// module is the path of our own module.
+const module = "nanoclaw"
+
+// source is one Go file of ours, parsed with its comments.
+type source struct {
+	Path string // from the root of the repository, with slashes
+	Test bool
+	Set  *token.FileSet
+	AST  *ast.File
+}
+
+// imports lists what the file imports.
+func (s source) imports() []string {
+	var paths []string
+	for _, spec := range s.AST.Imports {
+		path, _ := strconv.Unquote(spec.Path.Value)
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+// lines is the number of lines from one position to another, both counted.
+func (s source) lines(from, to token.Pos) int {
+	return s.Set.Position(to).Line - s.Set.Position(from).Line + 1
+}
+
+// sources parses every Go file of ours, for whichever system it is meant, by
+// folder such as "internal/wire". Parsing instead of asking go list makes a
+// rule hold for the files of all systems at once.
+func sources(t *testing.T) map[string][]source {
+	t.Helper()
+	found := make(map[string][]source)
+	set := token.NewFileSet()
+	for _, top := range []string{"cmd", "internal"} {
+		err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if d.IsDir() && d.Name() == "testdata" {
+				return fs.SkipDir
+			}
+			if d.IsDir() || filepath.Ext(path) != ".go" {
+				return nil
+			}
+			file, err := parser.ParseFile(set, path, nil, parser.ParseComments)
+			if err != nil {
+				return err
+			}
+			path = filepath.ToSlash(path)
+			dir := path[:strings.LastIndex(path, "/")]
+			found[dir] = append(found[dir], source{path, strings.HasSuffix(path, "_test.go"), set, file})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(found) == 0 {
+		t.Fatal("no Go files found: the rules would hold of nothing")
+	}
+	return found
+}
+
+// folders gives the keys of sources in order.
+func folders(all map[string][]source) []string { return slices.Sorted(maps.Keys(all)) }
+
+// goTool runs the go command with further environment and gives its output in
+// lines.
+func goTool(t *testing.T, env []string, args ...string) []string {
+	t.Helper()
+	cmd := exec.Command("go", args...)
+	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0"), env...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
+	}
+	return strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' })
+}
+
+// golden compares got with a file, or writes the file if -update is given.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(want) != got {
+		t.Errorf("%s no longer says what is true.\nIf the change is meant: go test . -update, and say why in the commit.\n%s",
+			file, difference(string(want), got))
+	}
+}
+
+// difference lists the lines that only one of two texts has.
+func difference(want, got string) string {
+	var b strings.Builder
+	only := func(mark, in, other string) {
+		have := make(map[string]bool)
+		for line := range strings.Lines(other) {
+			have[line] = true
+		}
+		for line := range strings.Lines(in) {
+			if !have[line] {
+				b.WriteString(mark + line)
+			}
+		}
+	}
+	only("- ", want, got)
+	only("+ ", got, want)
+	return b.String()
+}
+
+func TestEveryPackageSaysWhyItExists(t *testing.T) {
+	all := sources(t)
+	for _, dir := range folders(all) {
+		var with []string
+		var text string
+		code := false
+		for _, s := range all[dir] {
+			if s.Test {
+				continue
+			}
+			code = true
+			if s.AST.Doc != nil {
+				with = append(with, s.Path)
+				text = s.AST.Doc.Text()
+			}
+		}
+		switch {
+		case !code:
+			t.Errorf("%s holds tests and no code", dir)
+		case len(with) != 1:
+			t.Errorf("%s has %d package comments (%v): want exactly one", dir, len(with), with)
+		case len(text) <= 40:
+			t.Errorf("%s: its package comment %q does not say why it exists, what it promises, what it leaves to others", dir, text)
+		}
+	}
+}
+
+// Lengths that a reader meets without complaint. The test fails beyond the
+// hard ones; the soft ones are reported with -v.
+const (
+	softFile, hardFile         = 450, 700
+	softFunction, hardFunction = 100, 120
+)
+
+func TestNothingIsTooLong(t *testing.T) {
+	all := sources(t)
+	for _, dir := range folders(all) {
+		for _, s := range all[dir] {
+			if s.Test {
+				continue
+			}
+			judge(t, s.Path, s.Set.File(s.AST.Pos()).LineCount(), softFile, hardFile)
+			for _, d := range s.AST.Decls {
+				if f, ok := d.(*ast.FuncDecl); ok {
+					judge(t, s.Path+": "+f.Name.Name, s.lines(f.Pos(), f.End()), softFunction, hardFunction)
+				}
+			}
+		}
+	}
+}
+
+func judge(t *testing.T, what string, lines, soft, hard int) {
+	t.Helper()
+	if lines > hard {
+		t.Errorf("%s has %d lines; no more than %d", what, lines, hard)
+	} else if lines > soft {
+		t.Logf("%s has %d lines; most have fewer than %d", what, lines, soft)
+	}
+}

@@ -1,0 +1,180 @@
+package nanoclaw_test
+
+import (
+	"go/ast"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// A rung says which packages of ours a package may import, and why no more.
+type rung struct {
+	pkg    string
+	may    string // names below internal, in words
+	reason string
+}
+
+// ladder is the order of the packages: an import may only point to a row
+// further up. A test reads the table, so a new package needs a row here.
+var ladder = []rung{
+	{"chat", "", "words of the domain; everybody speaks them, so they know nobody"},
+	{"wire", "", "all that the two sides of the boundary share; the untrusted side links it"},
+	{"config", "chat", "the owner's file and nothing of what is made of it"},
+
+	{"confine", "wire", "runs inside the boundary; whatever it linked would be inside too"},
+	{"grant", "chat config", "pure: a decision made of values"},
+	{"audit", "chat", "must be able to record anything, so it depends on no stage"},
+
+	{"egress", "chat config grant wire", "hosts and credentials, whoever started the session"},
+	{"boundary", "chat confine grant wire", "enforces a grant and knows nothing of messages"},
+	{"queue", "chat", "what runs next, not how"},
+	{"channel", "chat", "a seam to networks; what becomes of a message is not its matter"},
+	{"channel/console", "channel chat", "an adapter; it knows its own network alone"},
+	{"router", "audit chat config", "a verdict on one message; it starts nothing"},
+	{"outbox", "audit channel chat", "delivery, whatever the text came from"},
+	{"hosttools", "audit chat grant", "authority over what an agent asks for, whichever agent"},
+	{"hostproc", "", "the fixed host programs; agent data must not even be expressible here"},
+	{"control", "chat", "who is on the socket, and what they asked"},
+
+	{"agent", "chat grant wire", "drives a program in a box that somebody else made"},
+	{"runner", "agent audit boundary chat config egress grant hosttools queue wire", "one run from job to finish; it reads like the design"},
+	{"store", "audit chat outbox queue router runner", "implements the interfaces that its users declare"},
+	{"doctor", "chat config grant hostproc wire", "reports what this machine can do; it decides nothing"},
+
+	{"daemon", "agent audit boundary channel channel/console chat config control doctor egress grant hostproc hosttools outbox queue router runner store wire", "the one place that wires everything"},
+}
+
+// programs are the commands, which may import what is named.
+var programs = []rung{
+	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
+	{"cmd/nanoclaw", "agent audit boundary channel channel/console chat config control daemon doctor egress grant hostproc hosttools outbox queue router runner store wire", "flags and wiring"},
+}
+
+// kit says that a folder holds doubles and conformance suites, such as
+// "internal/wire/wiretest". Kits are bound by fewer rules, and for that no
+// program may link one.
+func kit(dir string) bool { return strings.HasSuffix(dir, "test") }
+
+func TestImportsPointDown(t *testing.T) {
+	rules := make(map[string]rung)
+	above := make(map[string]bool)
+	for _, r := range ladder {
+		for _, name := range strings.Fields(r.may) {
+			if !above[name] {
+				t.Errorf("the row of %s permits %s, which stands further down: imports would not point down only", r.pkg, name)
+			}
+		}
+		above[r.pkg] = true
+		rules["internal/"+r.pkg] = r
+	}
+	for _, r := range programs {
+		rules[r.pkg] = r
+	}
+	all := sources(t)
+	for _, dir := range folders(all) {
+		if kit(dir) {
+			continue
+		}
+		r, ok := rules[dir]
+		if !ok {
+			t.Errorf("%s has no row in the table of imports: add one, with its reason", dir)
+			continue
+		}
+		for _, s := range all[dir] {
+			if s.Test {
+				continue
+			}
+			for _, imported := range s.imports() {
+				name, ours := strings.CutPrefix(imported, module+"/internal/")
+				if ours && !slices.Contains(strings.Fields(r.may), name) {
+					t.Errorf("%s imports %s. %s may import %q of ours, since: %s", s.Path, imported, dir, r.may, r.reason)
+				}
+			}
+		}
+	}
+}
+
+// starters may start processes. Everybody else asks one of them.
+var starters = map[string]string{
+	"internal/boundary": "starts the init, on behalf of an agent",
+	"internal/hostproc": "starts a fixed list of host programs, never with agent data",
+	"internal/confine":  "is the inside: it has only what the boundary left",
+	"cmd/nanoclaw-init": "is the inside: it has only what the boundary left",
+}
+
+// starts are the ways to start a process, by import path.
+var starts = map[string][]string{
+	"os/exec":               {"Command", "CommandContext", "Cmd"},
+	"os":                    {"StartProcess"},
+	"syscall":               {"ForkExec", "StartProcess", "Exec", "SYS_EXECVE", "SYS_EXECVEAT", "SYS_CLONE", "SYS_CLONE3", "SYS_FORK", "SYS_VFORK"},
+	"golang.org/x/sys/unix": {"Exec", "SYS_EXECVE", "SYS_EXECVEAT", "SYS_CLONE", "SYS_CLONE3", "SYS_FORK", "SYS_VFORK"},
+}
+
+// I1: only the boundary starts processes on behalf of an agent.
+func TestOnlyTheBoundaryStartsProcesses(t *testing.T) {
+	all := sources(t)
+	for _, dir := range folders(all) {
+		if starters[dir] != "" || kit(dir) {
+			continue
+		}
+		for _, s := range all[dir] {
+			if s.Test {
+				continue
+			}
+			for _, use := range processStarts(s) {
+				t.Errorf("%s uses %s: processes are started by internal/boundary (for agents) and internal/hostproc (fixed host programs) alone", s.Path, use)
+			}
+		}
+	}
+}
+
+// processStarts lists the ways to start a process that a file uses.
+func processStarts(s source) []string {
+	var uses []string
+	local := make(map[string]string) // name in this file -> import path
+	for _, spec := range s.AST.Imports {
+		p, _ := strconv.Unquote(spec.Path.Value)
+		if _, watched := starts[p]; !watched {
+			continue
+		}
+		name := path.Base(p)
+		if spec.Name != nil {
+			name = spec.Name.Name
+		}
+		if name == "." {
+			uses = append(uses, p+" without its name")
+		}
+		local[name] = p
+	}
+	ast.Inspect(s.AST, func(n ast.Node) bool {
+		sel, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		if x, ok := sel.X.(*ast.Ident); ok && slices.Contains(starts[local[x.Name]], sel.Sel.Name) {
+			uses = append(uses, local[x.Name]+"."+sel.Sel.Name)
+		}
+		return true
+	})
+	return uses
+}
+
+// Only store knows SQL. One driver registers the name "sqlite", and a second
+// of them in the same program ends it at start.
+func TestOnlyTheStoreKnowsSQL(t *testing.T) {
+	all := sources(t)
+	for _, dir := range folders(all) {
+		for _, s := range all[dir] {
+			if s.Test || dir == "internal/store" {
+				continue
+			}
+			for _, p := range s.imports() {
+				if p == "database/sql" || strings.HasPrefix(p, "modernc.org/sqlite") || strings.HasPrefix(p, "github.com/pressly/goose") {
+					t.Errorf("%s imports %s: only internal/store knows SQL", s.Path, p)
+				}
+			}
+		}
+	}
+}
