@@ -28,6 +28,8 @@ type Outbox struct {
 	// pause is the wait after the first failure; it doubles.
 	pause time.Duration
 
+	change func()
+
 	mu   sync.Mutex
 	busy map[chat.Address]bool // chats that are being delivered to
 	work sync.WaitGroup
@@ -36,8 +38,12 @@ type Outbox struct {
 // New makes an outbox for these channels.
 func New(store Store, channels map[chat.ChannelID]Channel, log *slog.Logger) *Outbox {
 	return &Outbox{store: store, channels: channels, log: log, kick: make(chan struct{}, 1),
-		attempts: 6, pause: 2 * time.Second, busy: map[chat.Address]bool{}}
+		attempts: 6, pause: 2 * time.Second, busy: map[chat.Address]bool{}, change: func() {}}
 }
+
+// OnChange has f called after each attempt. It is set before Run, and f must not
+// block.
+func (o *Outbox) OnChange(f func()) { o.change = f }
 
 // Wake tells the outbox to look. It never blocks.
 func (o *Outbox) Wake() {
@@ -165,6 +171,7 @@ func (o *Outbox) leave(to chat.Address) {
 	delete(o.busy, to)
 	o.mu.Unlock()
 	o.work.Done()
+	o.change()
 	o.Wake()
 }
 

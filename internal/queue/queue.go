@@ -47,17 +47,9 @@ type Store interface {
 	// it, in one transaction. It gives nil if there is nothing to do or a run of
 	// the group is live.
 	Claim(ctx context.Context, g chat.Group, run chat.RunID, at time.Time) (*Job, error)
-	// Release puts a claimed job back as if it had never been claimed: the run
-	// did not start. Attempts stay as they were.
-	Release(ctx context.Context, run chat.RunID) error
-	// Recover ends the runs that an earlier process left behind: they become
-	// "interrupted", their messages wait again with one attempt more, or become
-	// "dead" after maxAttempts. It gives the groups of dead messages' rows with an
-	// address each, so that somebody can be told.
-	Recover(ctx context.Context, maxAttempts int, at time.Time) ([]Lost, error)
 }
 
-// Lost is a message that was given up.
+// Lost is a message that was given up: each run that took it up was cut off.
 type Lost struct {
 	Group chat.Group
 	To    chat.Address

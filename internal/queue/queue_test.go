@@ -61,9 +61,7 @@ func (s *rows) Claim(_ context.Context, g chat.Group, run chat.RunID, at time.Ti
 	return job, nil
 }
 
-func (s *rows) Release(context.Context, chat.RunID) error               { return nil }
-func (s *rows) Recover(context.Context, int, time.Time) ([]Lost, error) { return nil, nil }
-func quiet() *slog.Logger                                               { return slog.New(slog.DiscardHandler) }
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // worker counts what runs at once, for each group and in all.
 type worker struct {

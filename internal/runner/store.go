@@ -35,6 +35,9 @@ type Store interface {
 	// Finish ends a run: its state, its messages done, its replies in the outbox,
 	// the group's agent session, and the audit entry, in one transaction.
 	Finish(ctx context.Context, run chat.RunID, o Outcome, e audit.Entry) error
+	// Release puts the job of a run back: its messages wait again and no attempt
+	// is counted, since it was us who stopped.
+	Release(ctx context.Context, run chat.RunID) error
 	// HostRuns counts the host-mode runs of a group that began since then, and
 	// tells when the oldest of them was.
 	HostRuns(ctx context.Context, g chat.Group, since time.Time) (n int, oldest time.Time, err error)

@@ -1,0 +1,136 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"nanoclaw/internal/agent"
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/queue"
+)
+
+// refuse ends a run that the policy does not allow. Nothing was started.
+func (r *Runner) refuse(ctx context.Context, job queue.Job, err error, log *slog.Logger) {
+	if ctx.Err() != nil || errors.Is(err, ErrHeld) {
+		r.release(job, log)
+		return
+	}
+	var no *grant.Refusal
+	if !errors.As(err, &no) {
+		r.end(ctx, job, nil, agent.Result{}, err, log)
+		return
+	}
+	log.Info("a run is refused", "rule", no.Rule)
+	at := time.Now()
+	r.finish(ctx, job, Outcome{State: Refused, At: at, Error: no.Error(), Replies: []chat.Outbound{notice(job, no.Error())}},
+		audit.Entry{At: at, Kind: audit.RunRefused, Group: job.Group, Run: job.Run, Data: audit.RunRefusedData{Rule: no.Rule, Text: no.Text}}, log)
+}
+
+// end stores how a run ended, keeps or closes its session, and says it to the
+// chat. A run that ended because the daemon stops is released instead: it is
+// answered after the next start.
+func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.Result, err error, log *slog.Logger) {
+	cause := context.Cause(ctx)
+	stopping := cause != nil && !errors.Is(cause, errStopped) && !errors.Is(cause, errTooLong)
+	keep := s != nil && err == nil && cause == nil && s.grant.Agent != grant.Shell
+	if s != nil {
+		s.serve("")
+		if keep {
+			r.keep(s)
+		} else {
+			r.closeSession(s)
+		}
+	}
+	if stopping {
+		r.release(job, log)
+		return
+	}
+	o := outcome(res, err, cause)
+	o.At = time.Now()
+	o.Replies = replies(job, res, o)
+	data := audit.RunEndedData{
+		State: string(o.State), Error: o.Error, Ms: o.At.Sub(job.Claimed).Milliseconds(),
+		CostUSD: o.CostUSD, ToolCalls: o.ToolCalls,
+	}
+	entry := audit.Entry{At: o.At, Kind: audit.RunEnded, Group: job.Group, Run: job.Run, Data: data}
+	if s != nil {
+		entry.Session = s.id
+	}
+	log.Info("a run ended", "state", o.State, "err", o.Error, "ms", data.Ms)
+	r.finish(ctx, job, o, entry, log)
+}
+
+// finish stores an end even if the run's own context is over: what happened
+// happened.
+func (r *Runner) finish(ctx context.Context, job queue.Job, o Outcome, e audit.Entry, log *slog.Logger) {
+	if err := r.Store.Finish(context.WithoutCancel(ctx), job.Run, o, e); err != nil {
+		// The run stays claimed and is taken up again after the next start.
+		log.Error("the end of a run could not be stored", "err", err)
+		return
+	}
+	r.Replied()
+}
+
+func (r *Runner) release(job queue.Job, log *slog.Logger) {
+	if err := r.Store.Release(context.Background(), job.Run); err != nil {
+		log.Error("an interrupted run could not be put back; the next start does it", "err", err)
+	}
+}
+
+// outcome is the state and the words of an end. Pure.
+func outcome(res agent.Result, err, cause error) Outcome {
+	o := Outcome{
+		State: Succeeded, AgentSession: res.SessionID,
+		CostUSD: res.CostUSD, InputTokens: res.InputTokens, OutputTokens: res.OutputTokens, ToolCalls: res.ToolCalls,
+	}
+	var start *boundary.StartError
+	switch {
+	case errors.Is(cause, errStopped):
+		o.State, o.Error = Cancelled, "stopped by the owner"
+	case errors.Is(cause, errTooLong):
+		o.State, o.Error = Failed, "the run took longer than its limit and was stopped\nlimits.runTime in the configuration sets it"
+	case errors.As(err, &start):
+		o.State, o.Error = Failed, "the boundary could not be started, so nothing was: "+start.Error()
+	case err != nil:
+		o.State, o.Error = Failed, err.Error()
+	case res.Interrupted:
+		o.State, o.Error = Cancelled, "interrupted"
+	case res.Failed:
+		o.State, o.Error = Failed, res.Error
+		o.ForgetSession = res.Class == agent.ClassSession || res.Class == agent.ClassTooLong
+	}
+	return o
+}
+
+// replies are the messages that a run leaves: what the agent said, and, where
+// it did not succeed, a notice in our own words. The last one is marked.
+func replies(job queue.Job, res agent.Result, o Outcome) []chat.Outbound {
+	var out []chat.Outbound
+	if res.Text != "" || o.State == Succeeded {
+		text := res.Text
+		if res.Truncated {
+			text += "\n[the answer was longer and is cut here]"
+		}
+		out = append(out, chat.Outbound{
+			To: job.Last().From, Kind: chat.Reply, Text: text, Run: job.Run, Group: job.Group, Key: "run:" + string(job.Run) + ":reply",
+		})
+	}
+	if o.State != Succeeded {
+		out = append(out, notice(job, o.Error))
+	}
+	out[len(out)-1].Last = true
+	return out
+}
+
+func notice(job queue.Job, text string) chat.Outbound {
+	return chat.Outbound{
+		To: job.Last().From, Kind: chat.Notice, Text: text, Run: job.Run, Group: job.Group,
+		Key: fmt.Sprintf("run:%s:notice", job.Run), Failed: true, Last: true,
+	}
+}

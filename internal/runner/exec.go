@@ -1,0 +1,100 @@
+package runner
+
+import (
+	"context"
+	"io"
+	"sync"
+	"syscall"
+	"time"
+
+	"nanoclaw/internal/agent"
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/wire"
+)
+
+// box makes a boundary's session the Box that agents know.
+type box struct{ s *boundary.Session }
+
+// Exec starts a process inside.
+func (b box) Exec(ctx context.Context, e wire.Exec) (agent.Process, error) {
+	p, err := b.s.Exec(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return process{p}, nil
+}
+
+type process struct{ p *boundary.Process }
+
+func (p process) Stdin() io.WriteCloser                         { return p.p.Stdin }
+func (p process) Stdout() io.Reader                             { return p.p.Stdout }
+func (p process) Stderr() io.Reader                             { return p.p.Stderr }
+func (p process) Signal(s syscall.Signal) error                 { return p.p.Signal(s) }
+func (p process) Wait(ctx context.Context) (wire.Exited, error) { return p.p.Wait(ctx) }
+
+// Command is a command of the owner in a group's boundary.
+type Command struct {
+	*boundary.Process
+	r     *Runner
+	s     *session
+	began time.Time
+	once  sync.Once
+	ended audit.ExecEndedData
+}
+
+// Exec starts a command of the owner in exactly the boundary that g describes:
+// the same mounts, environment, egress and limits as the group's agent, in a
+// session of its own.
+func (r *Runner) Exec(ctx context.Context, g grant.Grant, e wire.Exec) (*Command, error) {
+	s := newSession(g)
+	err := r.Store.Record(ctx, audit.Entry{
+		At: time.Now(), Kind: audit.ExecStarted, Group: g.Group, Session: s.id,
+		Data: audit.ExecStartedData{Argv: e.Argv, Grant: g},
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := &Command{r: r, s: s, began: time.Now(), ended: audit.ExecEndedData{Exit: -1}}
+	if err := r.open(ctx, s); err != nil {
+		c.ended.Error = err.Error()
+		c.Close()
+		return nil, err
+	}
+	e.Env, e.Dir = environ(g), grant.Workspace
+	if c.Process, err = s.box.Exec(ctx, e); err != nil {
+		c.ended.Error = err.Error()
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Wait returns when the command has ended.
+func (c *Command) Wait(ctx context.Context) (wire.Exited, error) {
+	e, err := c.Process.Wait(ctx)
+	if err == nil {
+		c.ended.Exit = e.Code
+		if e.Signal != 0 {
+			c.ended.Signal = syscall.Signal(e.Signal).String()
+		}
+	}
+	return e, err
+}
+
+// Close ends the command and its boundary.
+func (c *Command) Close() error {
+	c.once.Do(func() {
+		c.s.close()
+		c.ended.Ms = time.Since(c.began).Milliseconds()
+		err := c.r.Store.Record(context.Background(), audit.Entry{
+			At: time.Now(), Kind: audit.ExecEnded, Group: c.s.grant.Group, Session: c.s.id,
+			Data: c.ended,
+		})
+		if err != nil {
+			c.r.Log.Error("the end of a command could not be recorded", "session", c.s.id, "err", err)
+		}
+	})
+	return nil
+}

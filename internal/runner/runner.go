@@ -1,0 +1,280 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"nanoclaw/internal/agent"
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/queue"
+	"nanoclaw/internal/wire"
+)
+
+// Boundary starts confined processes.
+type Boundary interface {
+	Start(ctx context.Context, s boundary.Spec) (*boundary.Session, error)
+}
+
+// Gateway is a session's way out.
+type Gateway interface {
+	Serve(kind wire.Kind, conn net.Conn)
+	Close()
+}
+
+// HostTools are what a session may ask of the host.
+type HostTools interface {
+	Message(ctx context.Context, msg json.RawMessage) (json.RawMessage, error)
+	Serve(conn net.Conn)
+	Close()
+}
+
+// Caller is who a session is, as the host knows it. Run is the run it serves at
+// the moment of asking, "" between runs.
+type Caller struct {
+	Group   chat.Group
+	Session chat.SessionID
+	Run     func() chat.RunID
+}
+
+// Options are what a runner works with.
+type Options struct {
+	Store    Store
+	Boundary Boundary
+	// Decide gives the grant of a group for a trigger now, or a *grant.Refusal.
+	Decide func(ctx context.Context, g chat.Group, t grant.Trigger) (grant.Grant, error)
+	// Reason says why the agent of a grant was chosen, for the audit.
+	Reason func(g chat.Group, agent string) string
+	// Agents are the adapters, by the name in the grant.
+	Agents map[string]agent.Adapter
+	// Model is the model a group asks for, "" for the agent's own choice.
+	Model   func(chat.Group) string
+	Gateway func(g grant.Grant, c Caller) Gateway
+	Tools   func(g grant.Grant, c Caller) HostTools
+	// UID is the group's own kernel uid, 0 to use the daemon's.
+	UID           func(ctx context.Context, g chat.Group) (int, error)
+	LandlockFloor int
+	// Progress is told what an agent is doing. It must not block.
+	Progress func(chat.Progress)
+	// Replied is called when a run left messages in the outbox.
+	Replied func()
+	Zone    *time.Location
+	Log     *slog.Logger
+}
+
+// Runner runs jobs.
+type Runner struct {
+	Options
+	sessions sessions
+
+	mu   sync.Mutex
+	live map[chat.RunID]*live
+}
+
+// live is a run that goes on.
+type live struct {
+	group  chat.Group
+	cancel context.CancelCauseFunc
+	done   chan struct{}
+	conv   agent.Conversation // nil until the agent is there
+}
+
+// ErrHeld is what Decide gives if no new run may start now. The job is put back.
+var ErrHeld = errors.New("new runs are held")
+
+// Why a run was ended from outside.
+var (
+	errStopped  = errors.New("stopped by the owner")
+	errTooLong  = errors.New("it took longer than the limit")
+	errShutdown = errors.New("nanoclaw is stopping")
+)
+
+// New makes a runner.
+func New(o Options) *Runner {
+	r := &Runner{Options: o, live: map[chat.RunID]*live{}}
+	r.sessions.warm = map[chat.Group]*session{}
+	return r
+}
+
+// Run takes a job to its end. It returns when the end is stored. If the daemon
+// stops meanwhile the job is released and waits for the next start.
+func (r *Runner) Run(ctx context.Context, job queue.Job) {
+	ctx, l := r.enter(ctx, job)
+	defer r.leave(job.Run, l)
+	log := r.Log.With("run", job.Run, "group", job.Group)
+
+	trigger := triggerOf(job)
+	g, err := r.Decide(ctx, job.Group, trigger)
+	if err != nil {
+		r.refuse(ctx, job, err, log)
+		return
+	}
+	s, err := r.begin(ctx, job, g, trigger)
+	if err != nil {
+		r.end(ctx, job, nil, agent.Result{}, err, log)
+		return
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, g.Limits.RunTime, errTooLong)
+	defer cancel()
+	res, err := r.converse(ctx, job, s, l)
+	r.end(ctx, job, s, res, err, log)
+}
+
+// begin writes the run down and gives a session for it: the warm one if its
+// grant is still right, else a new one.
+func (r *Runner) begin(ctx context.Context, job queue.Job, g grant.Grant, t grant.Trigger) (*session, error) {
+	s := r.warm(job.Group, g)
+	warm := s != nil
+	if !warm {
+		s = newSession(g)
+	}
+	s.serve(job.Run)
+	at := time.Now()
+	last := job.Last()
+	err := r.Store.Start(ctx, job.Run, Start{Mode: string(g.Mode), Agent: g.Agent, Session: s.id, At: at},
+		audit.Entry{At: at, Kind: audit.RunStarted, Group: job.Group, Run: job.Run, Session: s.id, Data: audit.RunStartedData{
+			Trigger: cause{t, last.From.String(), last.Sender.ID, last.Row, r.Reason(job.Group, g.Agent), warm},
+			Mode:    string(g.Mode), Agent: g.Agent, Grant: g,
+		}})
+	if err == nil && !warm {
+		err = r.open(ctx, s)
+	}
+	if err == nil {
+		err = r.Store.Running(ctx, job.Run)
+	}
+	if err != nil {
+		r.closeSession(s)
+		return nil, err
+	}
+	return s, nil
+}
+
+// cause is the trigger of a run as the audit keeps it.
+type cause struct {
+	grant.Trigger
+	From   string        `json:"from"`
+	Sender chat.SenderID `json:"sender"`
+	Row    int64         `json:"row"`
+	Agent  string        `json:"agent_reason"`
+	Warm   bool          `json:"warm"`
+}
+
+// converse lets the agent answer.
+func (r *Runner) converse(ctx context.Context, job queue.Job, s *session, l *live) (agent.Result, error) {
+	to := job.Last().From
+	progress := func(kind chat.ProgressKind, text string) {
+		r.Progress(chat.Progress{Run: job.Run, Group: job.Group, To: to, Kind: kind, Text: text})
+	}
+	progress(chat.Started, fmt.Sprintf("%s in %s mode", s.grant.Agent, s.grant.Mode))
+	defer progress(chat.Finished, "")
+	if err := r.ready(ctx, s, l); err != nil {
+		return agent.Result{}, err
+	}
+	res, err := s.conv.Turn(ctx, r.prompt(job, s.grant.Agent), func(e agent.Event) {
+		switch e.Kind {
+		case agent.TextEvent:
+			progress(chat.Text, e.Text)
+		case agent.ToolEvent:
+			progress(chat.ToolUse, e.Tool+": "+e.Input)
+		case agent.NoteEvent:
+			progress(chat.Waiting, e.Text)
+		}
+	})
+	return res, err
+}
+
+// triggerOf says why a job runs. Only what the channel proved counts.
+func triggerOf(job queue.Job) grant.Trigger {
+	last := job.Last()
+	terminal := last.From.Channel == consoleChannel
+	t := grant.Trigger{Kind: "message", Owner: last.Sender.Owner, Terminal: terminal && last.Sender.Owner}
+	if t.Terminal {
+		t.Mounts = last.Ask.Mounts
+	}
+	return t
+}
+
+// consoleChannel is the channel of the owner's own terminals.
+const consoleChannel chat.ChannelID = "console"
+
+func (r *Runner) enter(ctx context.Context, job queue.Job) (context.Context, *live) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	l := &live{group: job.Group, cancel: cancel, done: make(chan struct{})}
+	r.mu.Lock()
+	r.live[job.Run] = l
+	r.mu.Unlock()
+	return ctx, l
+}
+
+func (r *Runner) leave(run chat.RunID, l *live) {
+	r.mu.Lock()
+	delete(r.live, run)
+	r.mu.Unlock()
+	l.cancel(nil)
+	close(l.done)
+}
+
+// Interrupt ends what a group's agent is doing and keeps its session.
+func (r *Runner) Interrupt(ctx context.Context, g chat.Group) error {
+	for _, l := range r.find(func(_ chat.RunID, l *live) bool { return l.group == g }) {
+		r.mu.Lock()
+		conv := l.conv
+		r.mu.Unlock()
+		if conv == nil {
+			l.cancel(errStopped) // it has not begun to answer
+		} else if err := conv.Interrupt(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Stop ends runs, and with them their sessions. It returns when they are over.
+// An empty run and group mean all.
+func (r *Runner) Stop(ctx context.Context, run chat.RunID, g chat.Group) ([]chat.RunID, error) {
+	found := r.find(func(id chat.RunID, l *live) bool {
+		return (run == "" || id == run) && (g == "" || l.group == g)
+	})
+	var ids []chat.RunID
+	for id, l := range found {
+		l.cancel(errStopped)
+		ids = append(ids, id)
+	}
+	for _, l := range found {
+		select {
+		case <-l.done:
+		case <-ctx.Done():
+			return ids, ctx.Err()
+		}
+	}
+	if run == "" {
+		r.closeWarm(g)
+	}
+	return ids, nil
+}
+
+// Sessions is how many sessions are alive.
+func (r *Runner) Sessions() int { return r.sessions.count() }
+
+// Close ends the warm sessions. The caller has ended the runs.
+func (r *Runner) Close() { r.closeWarm("") }
+
+func (r *Runner) find(want func(chat.RunID, *live) bool) map[chat.RunID]*live {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := map[chat.RunID]*live{}
+	for id, l := range r.live {
+		if want(id, l) {
+			out[id] = l
+		}
+	}
+	return out
+}

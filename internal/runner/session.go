@@ -1,0 +1,275 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"nanoclaw/internal/agent"
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/wire"
+)
+
+// session is one live boundary and the agent in it.
+type session struct {
+	id    chat.SessionID
+	grant grant.Grant
+	box   *boundary.Session
+	way   Gateway
+	tools HostTools
+	conv  agent.Conversation
+	run   atomic.Pointer[chat.RunID]
+	idle  *time.Timer
+}
+
+func newSession(g grant.Grant) *session { return &session{id: chat.NewSessionID(), grant: g} }
+
+// serve says which run the session works for; "" for none.
+func (s *session) serve(run chat.RunID) { s.run.Store(&run) }
+
+func (s *session) caller() Caller {
+	return Caller{Group: s.grant.Group, Session: s.id, Run: func() chat.RunID {
+		if p := s.run.Load(); p != nil {
+			return *p
+		}
+		return ""
+	}}
+}
+
+// close ends everything of the session; what was never opened is left out.
+func (s *session) close() {
+	if s.idle != nil {
+		s.idle.Stop()
+	}
+	if s.conv != nil && s.alive() {
+		s.conv.Close()
+	}
+	if s.box != nil {
+		s.box.Close()
+	}
+	if s.way != nil {
+		s.way.Close()
+	}
+	if s.tools != nil {
+		s.tools.Close()
+	}
+}
+
+func (s *session) alive() bool {
+	select {
+	case <-s.box.Done():
+		return false
+	default:
+		return true
+	}
+}
+
+// open starts the boundary of a session. The agent is started by ready.
+func (r *Runner) open(ctx context.Context, s *session) error {
+	uid, err := r.UID(ctx, s.grant.Group)
+	if err != nil {
+		return err
+	}
+	s.way = r.Gateway(s.grant, s.caller())
+	s.tools = r.Tools(s.grant, s.caller())
+	s.box, err = r.Boundary.Start(ctx, boundary.Spec{
+		Grant: s.grant, Session: s.id, UID: uid, LandlockFloor: r.LandlockFloor, Log: r.Log.With("session", s.id),
+		Serve: func(kind wire.Kind, conn net.Conn) {
+			if kind == wire.Tools {
+				s.tools.Serve(conn)
+				return
+			}
+			s.way.Serve(kind, conn)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return r.Store.Record(ctx, audit.Entry{
+		At: time.Now(), Kind: audit.SessionStarted, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id,
+		Data: audit.SessionStartedData{Engine: "native", Layers: s.box.Layers(), Missing: s.box.Missing(), InitPID: s.box.PID()},
+	})
+}
+
+// ready makes sure that the session's agent is there, resuming the group's
+// conversation, and makes it reachable for Interrupt.
+func (r *Runner) ready(ctx context.Context, s *session, l *live) error {
+	if s.conv == nil {
+		conv, err := r.openAgent(ctx, s)
+		if err != nil {
+			return err
+		}
+		s.conv = conv
+	}
+	r.mu.Lock()
+	l.conv = s.conv
+	r.mu.Unlock()
+	return nil
+}
+
+func (r *Runner) openAgent(ctx context.Context, s *session) (agent.Conversation, error) {
+	adapter, ok := r.Agents[s.grant.Agent]
+	if !ok {
+		return nil, errors.New("there is no agent called " + s.grant.Agent)
+	}
+	state, err := r.Store.GroupState(ctx, s.grant.Group)
+	if err != nil {
+		return nil, err
+	}
+	o := agent.Options{
+		Env: environ(s.grant), Dir: grant.Workspace, Argv0: grant.ClaudeDir + "/claude",
+		Resume: state.AgentSession, Model: r.Model(s.grant.Group), SystemPrompt: systemPrompt(s.grant),
+		MCP: func(ctx context.Context, _ string, msg json.RawMessage) (json.RawMessage, error) {
+			return s.tools.Message(ctx, msg)
+		},
+		Tool: func(c agent.ToolCall) string { return r.toolUsed(s, c) },
+		Log:  r.Log.With("session", s.id), MaxOutput: s.grant.Limits.Output,
+	}
+	conv, err := adapter.Open(ctx, box{s.box}, o)
+	if errors.Is(err, agent.ErrSession) {
+		r.Log.Warn("the agent does not know the group's session any more and begins a new one", "group", s.grant.Group)
+		o.Resume = ""
+		conv, err = adapter.Open(ctx, box{s.box}, o)
+	}
+	return conv, err
+}
+
+// toolUsed writes down a tool call of the agent before it happens. What cannot
+// be written down does not happen (I9).
+func (r *Runner) toolUsed(s *session, c agent.ToolCall) string {
+	err := r.Store.Record(context.Background(), audit.Entry{
+		At: time.Now(), Kind: audit.ToolCalled, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id,
+		Data: audit.ToolCalledData{Tool: c.Name, Input: string(c.Input), Verdict: "allowed"},
+	})
+	if err != nil {
+		r.Log.Error("a tool call cannot be recorded and is refused", "session", s.id, "err", err)
+		return "the host cannot record this call now, so it is refused"
+	}
+	return ""
+}
+
+// closeSession ends a session and writes it down.
+func (r *Runner) closeSession(s *session) {
+	s.close()
+	if s.box == nil {
+		return
+	}
+	err := r.Store.Record(context.Background(), audit.Entry{At: time.Now(), Kind: audit.SessionEnded, Group: s.grant.Group, Session: s.id})
+	if err != nil {
+		r.Log.Error("the end of a session could not be recorded", "session", s.id, "err", err)
+	}
+}
+
+// keep leaves a session warm until it was idle for its limit, or its boundary
+// ends by itself.
+func (r *Runner) keep(s *session) {
+	if !s.alive() || s.grant.Limits.IdleTime <= 0 {
+		r.closeSession(s)
+		return
+	}
+	s.idle = time.AfterFunc(s.grant.Limits.IdleTime, func() {
+		if r.sessions.remove(s) {
+			r.closeSession(s)
+		}
+	})
+	r.sessions.put(s, r.closeSession)
+}
+
+// warm gives the warm session of a group if it lives and its grant is equal to
+// g. One that is not is closed: rights are never mixed.
+func (r *Runner) warm(group chat.Group, g grant.Grant) *session {
+	s := r.sessions.take(group)
+	if s == nil {
+		return nil
+	}
+	if !s.alive() || !reflect.DeepEqual(s.grant, g) {
+		r.closeSession(s)
+		return nil
+	}
+	return s
+}
+
+// closeWarm ends the warm session of a group, or all for "".
+func (r *Runner) closeWarm(g chat.Group) {
+	for _, s := range r.sessions.drain(g) {
+		r.closeSession(s)
+	}
+}
+
+// environ is the grant's environment as exec wants it.
+func environ(g grant.Grant) []string {
+	out := make([]string, len(g.Env))
+	for i, v := range g.Env {
+		out[i] = v.Name + "=" + v.Value
+	}
+	return out
+}
+
+// sessions are the warm ones, one for a group at most, and how many there are
+// in all.
+type sessions struct {
+	mu   sync.Mutex
+	warm map[chat.Group]*session
+}
+
+// take takes the warm session of a group out.
+func (ss *sessions) take(group chat.Group) *session {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	s := ss.warm[group]
+	delete(ss.warm, group)
+	if s != nil {
+		s.idle.Stop()
+	}
+	return s
+}
+
+func (ss *sessions) put(s *session, closeOld func(*session)) {
+	ss.mu.Lock()
+	old := ss.warm[s.grant.Group]
+	ss.warm[s.grant.Group] = s
+	ss.mu.Unlock()
+	if old != nil {
+		closeOld(old)
+	}
+}
+
+// remove takes s out and says whether it was there.
+func (ss *sessions) remove(s *session) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if ss.warm[s.grant.Group] != s {
+		return false
+	}
+	delete(ss.warm, s.grant.Group)
+	return true
+}
+
+// drain takes out the warm session of a group, or all for "".
+func (ss *sessions) drain(g chat.Group) []*session {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	var out []*session
+	for name, s := range ss.warm {
+		if g == "" || name == g {
+			s.idle.Stop()
+			out = append(out, s)
+			delete(ss.warm, name)
+		}
+	}
+	return out
+}
+
+func (ss *sessions) count() int {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return len(ss.warm)
+}
