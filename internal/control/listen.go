@@ -15,6 +15,9 @@ import (
 	"golang.org/x/net/netutil"
 )
 
+// SocketName is the socket's name in the runtime folder.
+const SocketName = "control.sock"
+
 // maxConnections bounds how many connections are open at once; more wait.
 const maxConnections = 256
 

@@ -1,0 +1,260 @@
+// Package controltest is a host for tests of the control socket and of the
+// commands: a struct of functions, and a process that is one function. It
+// promises nothing beyond that; the real host is the daemon's.
+package controltest
+
+import (
+	"context"
+	"io"
+	"sync"
+	"syscall"
+
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/control"
+)
+
+// Host is a control.Host. A function that is nil gives the zero answer.
+type Host struct {
+	OnAttach    func(context.Context, chat.Group) (control.Terminal, error)
+	OnSay       func(context.Context, control.SayRequest) (chat.MessageID, error)
+	OnWait      func(context.Context, chat.Group, chat.MessageID) (control.Answer, error)
+	OnExec      func(context.Context, control.ExecRequest) (control.Process, error)
+	OnInterrupt func(context.Context, chat.Group) error
+	OnStop      func(context.Context, control.StopRequest) (control.Stopped, error)
+	OnShutdown  func(context.Context) error
+	OnStatus    func(context.Context) (control.Status, error)
+	OnGroups    func(context.Context) ([]control.GroupInfo, error)
+	OnRuns      func(context.Context, control.RunsQuery) ([]control.RunInfo, error)
+	OnRun       func(context.Context, chat.RunID) (control.RunInfo, error)
+	OnPolicy    func(context.Context, control.PolicyQuery) (control.Policy, error)
+	OnDoctor    func(context.Context, control.DoctorQuery) (control.DoctorReport, error)
+	OnList      func(context.Context, control.AuditQuery) ([]control.AuditEntry, error)
+	OnExport    func(context.Context, io.Writer) error
+	OnVerify    func(context.Context) (control.AuditReport, error)
+}
+
+var _ control.Host = (*Host)(nil)
+
+func call[Q, A any](do func(context.Context, Q) (A, error), ctx context.Context, q Q) (A, error) {
+	if do == nil {
+		var zero A
+		return zero, nil
+	}
+	return do(ctx, q)
+}
+
+func ask[A any](do func(context.Context) (A, error), ctx context.Context) (A, error) {
+	if do == nil {
+		var zero A
+		return zero, nil
+	}
+	return do(ctx)
+}
+
+// Attach connects a terminal; without OnAttach, one that nothing arrives at.
+func (h *Host) Attach(ctx context.Context, g chat.Group) (control.Terminal, error) {
+	if h.OnAttach == nil {
+		return NewTerminal(), nil
+	}
+	return h.OnAttach(ctx, g)
+}
+
+// Say calls OnSay.
+func (h *Host) Say(ctx context.Context, r control.SayRequest) (chat.MessageID, error) {
+	return call(h.OnSay, ctx, r)
+}
+
+// Wait calls OnWait.
+func (h *Host) Wait(ctx context.Context, g chat.Group, id chat.MessageID) (control.Answer, error) {
+	if h.OnWait == nil {
+		return control.Answer{Message: id, State: control.Succeeded}, nil
+	}
+	return h.OnWait(ctx, g, id)
+}
+
+// Exec calls OnExec; without it there is no such command.
+func (h *Host) Exec(ctx context.Context, r control.ExecRequest) (control.Process, error) {
+	if h.OnExec == nil {
+		return nil, &control.Error{Code: control.CodeNoCommand, Message: "no such command"}
+	}
+	return h.OnExec(ctx, r)
+}
+
+// Interrupt calls OnInterrupt.
+func (h *Host) Interrupt(ctx context.Context, g chat.Group) error {
+	if h.OnInterrupt == nil {
+		return nil
+	}
+	return h.OnInterrupt(ctx, g)
+}
+
+// Stop calls OnStop.
+func (h *Host) Stop(ctx context.Context, r control.StopRequest) (control.Stopped, error) {
+	return call(h.OnStop, ctx, r)
+}
+
+// Shutdown calls OnShutdown.
+func (h *Host) Shutdown(ctx context.Context) error {
+	if h.OnShutdown == nil {
+		return nil
+	}
+	return h.OnShutdown(ctx)
+}
+
+// Status calls OnStatus.
+func (h *Host) Status(ctx context.Context) (control.Status, error) { return ask(h.OnStatus, ctx) }
+
+// Groups calls OnGroups.
+func (h *Host) Groups(ctx context.Context) ([]control.GroupInfo, error) { return ask(h.OnGroups, ctx) }
+
+// Runs calls OnRuns.
+func (h *Host) Runs(ctx context.Context, q control.RunsQuery) ([]control.RunInfo, error) {
+	return call(h.OnRuns, ctx, q)
+}
+
+// Run calls OnRun.
+func (h *Host) Run(ctx context.Context, id chat.RunID) (control.RunInfo, error) {
+	return call(h.OnRun, ctx, id)
+}
+
+// Policy calls OnPolicy.
+func (h *Host) Policy(ctx context.Context, q control.PolicyQuery) (control.Policy, error) {
+	return call(h.OnPolicy, ctx, q)
+}
+
+// Doctor calls OnDoctor.
+func (h *Host) Doctor(ctx context.Context, q control.DoctorQuery) (control.DoctorReport, error) {
+	return call(h.OnDoctor, ctx, q)
+}
+
+// AuditList calls OnList.
+func (h *Host) AuditList(ctx context.Context, q control.AuditQuery) ([]control.AuditEntry, error) {
+	return call(h.OnList, ctx, q)
+}
+
+// AuditExport calls OnExport.
+func (h *Host) AuditExport(ctx context.Context, w io.Writer) error {
+	if h.OnExport == nil {
+		return nil
+	}
+	return h.OnExport(ctx, w)
+}
+
+// AuditVerify calls OnVerify.
+func (h *Host) AuditVerify(ctx context.Context) (control.AuditReport, error) {
+	return ask(h.OnVerify, ctx)
+}
+
+// Terminal is a control.Terminal of which the test is the other end.
+type Terminal struct {
+	// Out and Progress are what Next gives. Both are unbuffered.
+	Out      chan chat.Outbound
+	Progress chan chat.Progress
+	// Closed is closed by Close.
+	Closed chan struct{}
+	once   sync.Once
+}
+
+// NewTerminal makes one.
+func NewTerminal() *Terminal {
+	return &Terminal{Out: make(chan chat.Outbound), Progress: make(chan chat.Progress), Closed: make(chan struct{})}
+}
+
+// Next gives what the test sends.
+func (t *Terminal) Next(ctx context.Context) (*chat.Outbound, *chat.Progress, error) {
+	select {
+	case m := <-t.Out:
+		return &m, nil, nil
+	case p := <-t.Progress:
+		return nil, &p, nil
+	case <-t.Closed:
+		return nil, nil, io.EOF
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+}
+
+// Close ends it.
+func (t *Terminal) Close() error {
+	t.once.Do(func() { close(t.Closed) })
+	return nil
+}
+
+// Process is a command that is one function. It has pipes as a real one has.
+type Process struct {
+	// Signals and Sizes are what arrives. Both have room for a few.
+	Signals chan syscall.Signal
+	Sizes   chan [2]uint16
+
+	stdinR, stdoutR, stderrR *io.PipeReader
+	stdinW, stdoutW, stderrW *io.PipeWriter
+	done                     chan struct{}
+	exit                     control.Exit
+	cancel                   context.CancelFunc
+}
+
+// Stdio is what the function of a Process sees.
+type Stdio struct {
+	Ctx     context.Context // ends with Close
+	In      io.Reader
+	Out     io.Writer
+	Err     io.Writer
+	Process *Process
+}
+
+// Start runs main as a process.
+func Start(ctx context.Context, main func(Stdio) control.Exit) *Process {
+	p := &Process{Signals: make(chan syscall.Signal, 16), Sizes: make(chan [2]uint16, 16), done: make(chan struct{})}
+	p.stdinR, p.stdinW = io.Pipe()
+	p.stdoutR, p.stdoutW = io.Pipe()
+	p.stderrR, p.stderrW = io.Pipe()
+	ctx, p.cancel = context.WithCancel(ctx)
+	go func() {
+		p.exit = main(Stdio{ctx, p.stdinR, p.stdoutW, p.stderrW, p})
+		p.stdinR.Close()
+		p.stdoutW.Close()
+		p.stderrW.Close()
+		close(p.done)
+	}()
+	return p
+}
+
+// Stdin is the writing end.
+func (p *Process) Stdin() io.WriteCloser { return p.stdinW }
+
+// Stdout is the reading end.
+func (p *Process) Stdout() io.Reader { return p.stdoutR }
+
+// Stderr is the reading end.
+func (p *Process) Stderr() io.Reader { return p.stderrR }
+
+// Signal keeps s for the test.
+func (p *Process) Signal(s syscall.Signal) error {
+	p.Signals <- s
+	return nil
+}
+
+// Resize keeps the size for the test.
+func (p *Process) Resize(rows, cols uint16) error {
+	p.Sizes <- [2]uint16{rows, cols}
+	return nil
+}
+
+// Wait returns once main has returned.
+func (p *Process) Wait(ctx context.Context) (control.Exit, error) {
+	select {
+	case <-p.done:
+		return p.exit, nil
+	case <-ctx.Done():
+		return control.Exit{}, ctx.Err()
+	}
+}
+
+// Close ends the context of main and its pipes.
+func (p *Process) Close() error {
+	p.cancel()
+	p.stdinW.CloseWithError(io.EOF)
+	p.stdoutR.Close()
+	p.stderrR.Close()
+	return nil
+}
