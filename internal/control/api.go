@@ -88,8 +88,8 @@ type Observer interface {
 	Groups(ctx context.Context) ([]GroupInfo, error)
 	// Runs lists runs, the newest first.
 	Runs(ctx context.Context, q RunsQuery) ([]RunInfo, error)
-	// Run tells one run's story. CodeNotFound if there is none of that name.
-	Run(ctx context.Context, id chat.RunID) (RunInfo, error)
+	// RunByID tells one run's story. CodeNotFound if there is none of that name.
+	RunByID(ctx context.Context, id chat.RunID) (RunInfo, error)
 	// Policy decides what a session of the group would be granted now.
 	Policy(ctx context.Context, q PolicyQuery) (Policy, error)
 	// Doctor examines this machine; with Probe it starts a boundary and lets the

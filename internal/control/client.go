@@ -206,8 +206,8 @@ func (c *Client) Runs(ctx context.Context, q RunsQuery) ([]RunInfo, error) {
 	return call[[]RunInfo](ctx, c, "runs", q)
 }
 
-// Run tells one run's story.
-func (c *Client) Run(ctx context.Context, id chat.RunID) (RunInfo, error) {
+// RunByID tells one run's story.
+func (c *Client) RunByID(ctx context.Context, id chat.RunID) (RunInfo, error) {
 	return call[RunInfo](ctx, c, "run", runRequest{id})
 }
 

@@ -135,7 +135,7 @@ func TestActs(t *testing.T) {
 		{"status", func() (any, error) { return c.Status(ctx) }, control.Status{Version: "v1", PID: 7, Started: at, HostMode: "on"}},
 		{"groups", func() (any, error) { return c.Groups(ctx) }, []control.GroupInfo{{Name: "main", Mode: "host"}}},
 		{"runs", func() (any, error) { return c.Runs(ctx, control.RunsQuery{Group: "g"}) }, []control.RunInfo{{ID: "r1", Group: "g", State: "running", Created: at}}},
-		{"run", func() (any, error) { return c.Run(ctx, "r9") }, control.RunInfo{ID: "r9", State: "failed"}},
+		{"run", func() (any, error) { return c.RunByID(ctx, "r9") }, control.RunInfo{ID: "r9", State: "failed"}},
 		{"policy", func() (any, error) { return c.Policy(ctx, control.PolicyQuery{Group: "g"}) }, control.Policy{Text: "grant of g", Grant: []byte(`{"group":"main"}`)}},
 		{"doctor", func() (any, error) { return c.Doctor(ctx, control.DoctorQuery{Probe: true}) }, control.DoctorReport{Checks: []control.Check{{Name: "probe", State: "true"}}}},
 		{"stop", func() (any, error) { return c.Stop(ctx, control.StopRequest{Run: "r1"}) }, control.Stopped{Runs: []chat.RunID{"r1"}}},

@@ -268,8 +268,12 @@ func TestRootOperatesAUsersDaemon(t *testing.T) {
 	if line, err := lines.ReadString('\n'); line != "ready\n" {
 		t.Fatalf("%q, %v", line, err)
 	}
-	os.Chmod(filepath.Dir(path), 0o755) // so that only the check of the peer is left
-	os.Chmod(path, 0o666)
+	// So that only the check of the peer is left.
+	for name, mode := range map[string]os.FileMode{dir: 0o755, filepath.Dir(path): 0o755, path: 0o666} {
+		if err := os.Chmod(name, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, tt := range []struct {
 		name string
 		attr *syscall.SysProcAttr

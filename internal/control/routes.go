@@ -50,7 +50,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /v1/status", act(func(ctx context.Context, _ nothing) (Status, error) { return h.Status(ctx) }))
 	mux.Handle("POST /v1/groups", act(func(ctx context.Context, _ nothing) ([]GroupInfo, error) { return h.Groups(ctx) }))
 	mux.Handle("POST /v1/runs", act(h.Runs))
-	mux.Handle("POST /v1/run", act(func(ctx context.Context, r runRequest) (RunInfo, error) { return h.Run(ctx, r.Run) }))
+	mux.Handle("POST /v1/run", act(func(ctx context.Context, r runRequest) (RunInfo, error) { return h.RunByID(ctx, r.Run) }))
 	mux.Handle("POST /v1/policy", act(h.Policy))
 	mux.Handle("POST /v1/doctor", act(h.Doctor))
 	mux.Handle("POST /v1/audit/list", act(h.AuditList))

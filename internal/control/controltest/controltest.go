@@ -112,8 +112,8 @@ func (h *Host) Runs(ctx context.Context, q control.RunsQuery) ([]control.RunInfo
 	return call(h.OnRuns, ctx, q)
 }
 
-// Run calls OnRun.
-func (h *Host) Run(ctx context.Context, id chat.RunID) (control.RunInfo, error) {
+// RunByID calls OnRun.
+func (h *Host) RunByID(ctx context.Context, id chat.RunID) (control.RunInfo, error) {
 	return call(h.OnRun, ctx, id)
 }
 
