@@ -1,0 +1,132 @@
+// The runtime would read cgroup files at start and keep them open to follow the
+// limit of processors: descriptors of the host that have no business inside.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"nanoclaw/internal/wire"
+)
+
+// probeArg makes the program run the break-out attempts; see probe_linux.go.
+const probeArg = "probe"
+
+func main() {
+	runtime.LockOSThread() // for good: see "Threads" above
+	if len(os.Args) > 1 && os.Args[1] == probeArg {
+		os.Exit(probeMain())
+	}
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "nanoclaw-init:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the life of the init. It returns when the session is over.
+func run() error {
+	if os.Getpid() != 1 {
+		return fmt.Errorf("this program is started by nanoclaw, as process 1 of a new PID namespace")
+	}
+	if err := guard(); err != nil {
+		return err
+	}
+	conn, err := wire.StdioConn()
+	if err != nil {
+		return err
+	}
+	mux, err := wire.Inside(conn)
+	if err != nil {
+		return err
+	}
+	go func() {
+		<-mux.Done()
+		os.Exit(0) // the kernel kills everything else
+	}()
+	control, err := mux.Open(wire.Header{Kind: wire.Control})
+	if err != nil {
+		return err
+	}
+	spec, err := greet(control)
+	if err != nil {
+		return err
+	}
+	mux.SetToken(spec.Token)
+	ready, listeners, failed := confineSelf(spec)
+	if failed != nil {
+		return giveUp(control, failed)
+	}
+	s := newServer(mux, control, spec)
+	s.send(wire.Message{Ready: ready})
+	s.serve(listeners)
+	return nil
+}
+
+// guard makes sure, before anything is known, that the init dies with the
+// thread that cloned it, that its memory cannot be read, and that it holds no
+// descriptor but those it was given.
+func guard() error {
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("set the parent death signal: %w", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("become undumpable: %w", err)
+	}
+	given := 0
+	if len(os.Args) > 1 {
+		n, err := strconv.Atoi(os.Args[1])
+		if err != nil || n < 0 {
+			return fmt.Errorf("the argument %q is not a number of descriptors", os.Args[1])
+		}
+		given = n
+	}
+	if err := unix.CloseRange(uint(firstFD+given), ^uint(0), 0); err != nil {
+		return fmt.Errorf("close foreign descriptors: %w", err)
+	}
+	for fd := firstFD; fd < firstFD+given; fd++ {
+		unix.CloseOnExec(fd)
+	}
+	unix.CloseOnExec(2)
+	return nil
+}
+
+// firstFD is the first inherited descriptor of a mount.
+const firstFD = 3
+
+// greet says hello and takes the spec.
+func greet(control io.ReadWriter) (*wire.Spec, error) {
+	hello := wire.Message{Hello: &wire.Hello{Version: wire.Version, PID: os.Getpid()}}
+	if err := wire.Send(control, hello); err != nil {
+		return nil, err
+	}
+	m, err := wire.Receive(control)
+	if err != nil {
+		return nil, err
+	}
+	if m.Spec == nil {
+		return nil, fmt.Errorf("the host's first message is not a spec")
+	}
+	if m.Spec.Version != wire.Version {
+		return nil, fmt.Errorf("the host speaks version %d of the wire, this program version %d", m.Spec.Version, wire.Version)
+	}
+	return m.Spec, nil
+}
+
+// giveUp reports why the boundary does not stand, and waits until the host has
+// read it and hung up.
+func giveUp(control *wire.Stream, failed *wire.Failed) error {
+	if err := wire.Send(control, wire.Message{Failed: failed}); err != nil {
+		return err
+	}
+	io.Copy(io.Discard, control)
+	return fmt.Errorf("%s: %s", failed.Step, failed.Err)
+}

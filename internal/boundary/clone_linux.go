@@ -1,0 +1,261 @@
+package boundary
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"nanoclaw/internal/wire"
+)
+
+// namespaces are made for every session.
+const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
+	unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+
+// buildCaps are what the init needs, in its own namespaces, to build its root
+// and to bring up "lo". It gives them up before anything of the agent runs.
+var buildCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SETPCAP, unix.CAP_SYS_CHROOT}
+
+// cloner starts processes from one thread that lives as long as this program.
+// The kernel sends the parent death signal when the cloning thread ends, and
+// other threads of a Go program come and go.
+type cloner struct{ jobs chan func() }
+
+func newCloner() *cloner {
+	c := &cloner{jobs: make(chan func())}
+	go func() {
+		runtime.LockOSThread()
+		for f := range c.jobs {
+			f()
+		}
+	}()
+	return c
+}
+
+func (c *cloner) do(f func()) {
+	done := make(chan struct{})
+	c.jobs <- func() { defer close(done); f() }
+	<-done
+}
+
+// identity is who the init is on this machine.
+type identity struct {
+	uid, gid int
+	// change says that it is not who we are, which takes privilege.
+	change bool
+}
+
+// child is a running init and the host's ends of its pipes.
+type child struct {
+	pid   int
+	pidfd *os.File
+	wire  io.ReadWriteCloser
+	done  chan struct{}
+
+	said chan struct{} // closed at the end of its standard error
+	tail string        // the last line of that; read it after said
+}
+
+var _ tree = (*child)(nil)
+
+// clone starts the init with inherited as its descriptors from 3 on.
+func (n *Native) clone(id identity, inherited []*os.File, log *slog.Logger) (*child, error) {
+	p, err := newPipes()
+	if err != nil {
+		return nil, err
+	}
+	files := append(p.childs(), inherited...)
+	// Last, and closed by the init at once: the program itself. Its number must
+	// be among those given, so that the runtime does not use it for another.
+	exec := "/proc/self/fd/" + strconv.Itoa(len(files))
+	files = append(files, n.program)
+	pidfd := -1
+	attr := &syscall.ProcAttr{
+		Dir: "/",
+		Env: []string{},
+		Sys: n.sysProcAttr(id, &pidfd),
+	}
+	for _, f := range files {
+		attr.Files = append(attr.Files, f.Fd())
+	}
+	argv := append([]string{"nanoclaw-init", strconv.Itoa(len(inherited))}, n.skipInside()...)
+	var pid int
+	n.cloner.do(func() { pid, err = syscall.ForkExec(exec, argv, attr) })
+	runtime.KeepAlive(files)
+	p.closeChilds()
+	if err != nil {
+		p.closeOurs()
+		return nil, err
+	}
+	c := &child{pid: pid, wire: wire.Duplex(p.out, p.in), done: make(chan struct{}), said: make(chan struct{})}
+	c.pidfd = nonblocking(pidfd)
+	go c.readStderr(p.err, log)
+	go c.wait()
+	return c, nil
+}
+
+func (n *Native) sysProcAttr(id identity, pidfd *int) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{
+		Cloneflags:                 n.namespaces(),
+		UidMappings:                []syscall.SysProcIDMap{{ContainerID: insideUID, HostID: id.uid, Size: 1}},
+		GidMappings:                []syscall.SysProcIDMap{{ContainerID: insideUID, HostID: id.gid, Size: 1}},
+		GidMappingsEnableSetgroups: id.change,
+		AmbientCaps:                buildCaps,
+		Pdeathsig:                  syscall.SIGKILL,
+		Setsid:                     true,
+		PidFD:                      pidfd,
+	}
+	if id.change {
+		attr.Credential = &syscall.Credential{Uid: insideUID, Gid: insideUID} // and no further groups
+	}
+	return attr
+}
+
+// nonblocking makes a file that the runtime can wait for without a thread.
+func nonblocking(fd int) *os.File {
+	unix.SetNonblock(fd, true)
+	return os.NewFile(uintptr(fd), "pidfd")
+}
+
+// PID implements tree.
+func (c *child) PID() int { return c.pid }
+
+// Done implements tree.
+func (c *child) Done() <-chan struct{} { return c.done }
+
+// Kill implements tree. The init is process 1 of its PID namespace: with it the
+// kernel kills all others, and it is not dead before they are
+// (pid_namespaces(7)).
+func (c *child) Kill() {
+	conn, err := c.pidfd.SyscallConn()
+	if err != nil {
+		return // reaped
+	}
+	conn.Control(func(fd uintptr) { unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) })
+}
+
+// wait reaps the init.
+func (c *child) wait() {
+	defer close(c.done)
+	defer c.pidfd.Close()
+	reap := func(fd uintptr, flags int) bool {
+		for {
+			var info unix.Siginfo
+			err := unix.Waitid(unix.P_PIDFD, int(fd), &info, unix.WEXITED|flags, nil)
+			if err == unix.EINTR {
+				continue
+			}
+			// Nothing to reap leaves the whole of info zero.
+			return err != nil && err != unix.EAGAIN || info.Signo != 0
+		}
+	}
+	conn, err := c.pidfd.SyscallConn()
+	if err == nil {
+		err = conn.Read(func(fd uintptr) bool { return reap(fd, unix.WNOHANG) })
+	}
+	if err != nil { // the runtime cannot wait for this kind of file
+		reap(c.pidfd.Fd(), 0)
+	}
+}
+
+// maxStderr is how much of an init's standard error goes into the log. The init
+// says little; a flood is not from us.
+const maxStderr = 64 << 10
+
+// readStderr reads until the end, so that the init never waits for us.
+func (c *child) readStderr(r *os.File, log *slog.Logger) {
+	defer close(c.said)
+	defer r.Close()
+	lines := bufio.NewScanner(io.LimitReader(r, maxStderr))
+	for lines.Scan() {
+		text := plain(lines.Text())
+		c.tail = text
+		if log != nil {
+			log.Warn("nanoclaw-init says", "text", text)
+		}
+	}
+	io.Copy(io.Discard, r)
+}
+
+// lastWords is the last line of the standard error of an init that has ended.
+func (c *child) lastWords() string {
+	<-c.said
+	return c.tail
+}
+
+// pipes are the init's standard input, output and error.
+type pipes struct {
+	in, out, err *os.File // ours
+	child        [3]*os.File
+}
+
+func newPipes() (*pipes, error) {
+	p := &pipes{}
+	var errs [3]error
+	p.child[0], p.in, errs[0] = os.Pipe()
+	p.out, p.child[1], errs[1] = os.Pipe()
+	p.err, p.child[2], errs[2] = os.Pipe()
+	if err := errors.Join(errs[:]...); err != nil {
+		p.closeChilds()
+		p.closeOurs()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *pipes) childs() []*os.File { return p.child[:3:3] }
+
+func (p *pipes) closeChilds() { closeAll(p.child[:]) }
+
+func (p *pipes) closeOurs() { closeAll([]*os.File{p.in, p.out, p.err}) }
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// sealed puts a program into memory that nobody can change any more, and gives
+// a descriptor to run it from.
+func sealed(program []byte) (*os.File, error) {
+	// No other thread may fork while a writable descriptor exists: its child
+	// would hold it for a moment, and a file open for writing cannot be run.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fd, err := memfd()
+	if err != nil {
+		return nil, err
+	}
+	w := os.NewFile(uintptr(fd), "nanoclaw-init")
+	defer w.Close()
+	if _, err := w.Write(program); err != nil {
+		return nil, err
+	}
+	const seals = unix.F_SEAL_WRITE | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
+	if _, err := unix.FcntlInt(w.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+		return nil, fmt.Errorf("seal the init: %w", err)
+	}
+	return os.Open("/proc/self/fd/" + strconv.Itoa(fd))
+}
+
+func memfd() (int, error) {
+	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	fd, err := unix.MemfdCreate("nanoclaw-init", flags|unix.MFD_EXEC)
+	if errors.Is(err, unix.EINVAL) { // before Linux 6.3 all can be run
+		fd, err = unix.MemfdCreate("nanoclaw-init", flags)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("make a file in memory: %w", err)
+	}
+	return fd, nil
+}

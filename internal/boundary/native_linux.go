@@ -1,0 +1,126 @@
+package boundary
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nanoclaw/internal/wire"
+)
+
+// startTimeout bounds a start. One takes some milliseconds.
+const startTimeout = 30 * time.Second
+
+// Native is the boundary of the Linux kernel's own means: namespaces, a root of
+// its own, Landlock, seccomp, rlimits and no privileges. Its methods may be
+// called at the same time.
+type Native struct {
+	opts    Options
+	cloner  *cloner
+	program *os.File // the init, sealed
+	caps    uint64   // our effective capabilities
+}
+
+// NewNative prepares a boundary. Nothing is started yet, and whether this
+// machine lets it stand is seen by Start or Probe. One lasts as long as the
+// program: a thread belongs to it.
+func NewNative(opts Options) (*Native, error) {
+	if len(opts.Init) == 0 {
+		return nil, errors.New("nanoclaw-init is missing: this nanoclaw was built without it; build with make")
+	}
+	program, err := sealed(opts.Init)
+	if err != nil {
+		return nil, fmt.Errorf("prepare nanoclaw-init: %w", err)
+	}
+	caps, err := effective()
+	if err != nil {
+		return nil, err
+	}
+	opts.Init = nil
+	return &Native{opts: opts, cloner: newCloner(), program: program, caps: caps}, nil
+}
+
+// effective gives our effective capabilities as bits.
+func effective() (uint64, error) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return 0, fmt.Errorf("read our capabilities: %w", err)
+	}
+	return uint64(data[1].Effective)<<32 | uint64(data[0].Effective), nil
+}
+
+func (n *Native) has(caps ...int) bool {
+	for _, c := range caps {
+		if n.caps&(1<<c) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Start starts a session and returns when its boundary stands. Every error is a
+// *StartError, except that of a ctx that ended.
+func (n *Native) Start(ctx context.Context, spec Spec) (*Session, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("the boundary did not stand in time"))
+	defer cancel()
+	id, err := n.identify(spec.UID)
+	if err != nil {
+		return nil, err
+	}
+	p, err := n.plan(spec, id)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	c, err := n.clone(id, p.files, spec.Log)
+	if err != nil {
+		return nil, n.explainClone(err)
+	}
+	mux, err := wire.Host(c.wire)
+	if err != nil {
+		c.Kill()
+		<-c.Done()
+		return nil, &StartError{Step: "wire", Err: err}
+	}
+	s := newSession(c, mux, spec)
+	if err := within(ctx, mux, func() error { return s.handshake(&p.spec) }); err != nil {
+		s.Close()
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, n.explain(err, c)
+	}
+	return s, nil
+}
+
+// identify decides who the init is on this machine.
+func (n *Native) identify(uid int) (identity, error) {
+	id := identity{uid: os.Geteuid(), gid: os.Getegid()}
+	if uid != 0 && uid != id.uid {
+		id = identity{uid: uid, gid: uid, change: true}
+	}
+	switch {
+	case id.uid == 0:
+		return id, &StartError{Step: "identity", Err: errors.New("an agent never runs as root"),
+			Hint: "Give the group a uid of its own."}
+	case id.change && !n.has(unix.CAP_SETUID, unix.CAP_SETGID):
+		return id, &StartError{Step: "identity", Err: fmt.Errorf("we may not run anything as uid %d", id.uid),
+			Hint: "Let the service keep CAP_SETUID and CAP_SETGID, or run as the user whose agents these are."}
+	}
+	return id, nil
+}
+
+// namespaces are the clone flags.
+func (n *Native) namespaces() uintptr { return namespaces }
+
+// skipInside are the layers that the init leaves out, in tests.
+func (n *Native) skipInside() []string { return n.opts.skip }
+
+// newToken makes a session's secret.
+func newToken() string { return rand.Text() }

@@ -1,0 +1,23 @@
+//go:build !linux
+
+package boundary
+
+import (
+	"context"
+	"errors"
+)
+
+// errOther is the answer of systems whose boundary is not part of this package.
+var errOther = errors.New("the native boundary needs Linux; run groups in container mode on this system")
+
+// Native is the boundary of the operating system's own means. This system has
+// none that this version knows.
+type Native struct{}
+
+// NewNative always fails on this system.
+func NewNative(Options) (*Native, error) { return nil, errOther }
+
+// Start always fails on this system.
+func (*Native) Start(context.Context, Spec) (*Session, error) {
+	return nil, &StartError{Step: "system", Err: errOther}
+}

@@ -1,0 +1,199 @@
+package boundary
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"nanoclaw/internal/confine"
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/wire"
+)
+
+// plan is a session before its start: the spec, and the descriptors that the
+// init inherits for the mounts, in the order of their numbers.
+type plan struct {
+	spec  wire.Spec
+	files []*os.File
+}
+
+func (p *plan) close() { closeAll(p.files) }
+
+// firstFD is the number of the first inherited descriptor in the init.
+const firstFD = 3
+
+// plan resolves every mount of the grant, and renders the rest of the spec.
+func (n *Native) plan(spec Spec, id identity) (*plan, error) {
+	mounts, err := n.resolveAll(spec.Grant.Mounts)
+	defer func() {
+		for _, m := range mounts {
+			m.pin.Close()
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	mounts, links := arrange(mounts)
+	p := &plan{spec: render(spec, mounts, links)}
+	for _, m := range mounts {
+		w, f, err := n.hand(m, id)
+		if err != nil {
+			p.close()
+			return nil, &StartError{Step: "mount " + m.Target, Err: err, Hint: hintFor(err)}
+		}
+		w.FD = firstFD + len(p.files)
+		p.spec.Mounts = append(p.spec.Mounts, w)
+		p.files = append(p.files, f)
+	}
+	return p, nil
+}
+
+// source is a mount of the grant and what it turned out to be.
+type source struct {
+	grant.Mount
+	pin       *os.File // O_PATH
+	canonical string   // where pin is, as the kernel says
+	stat      unix.Stat_t
+}
+
+// resolveAll looks up every source, once. On an error it gives what it has.
+func (n *Native) resolveAll(mounts []grant.Mount) ([]source, error) {
+	var out []source
+	for _, m := range mounts {
+		s, err := resolve(m)
+		if errors.Is(err, os.ErrNotExist) && m.Optional {
+			continue
+		}
+		if err == nil && n.opts.Check != nil {
+			if err = n.opts.Check(m, s.canonical); err != nil {
+				s.pin.Close()
+			}
+		}
+		if err != nil {
+			return out, &StartError{Step: "mount " + m.Target, Err: err, Hint: hintFor(err)}
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// resolve opens the source of a mount. From here on the descriptor counts, and
+// the path only as what the descriptor says of itself.
+func resolve(m grant.Mount) (source, error) {
+	fd, err := unix.Open(m.Source, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return source{}, &os.PathError{Op: "open", Path: m.Source, Err: err}
+	}
+	s := source{Mount: m, pin: os.NewFile(uintptr(fd), m.Source)}
+	s.canonical, err = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err == nil {
+		err = unix.Fstat(fd, &s.stat)
+	}
+	if err == nil {
+		err = s.judge()
+	}
+	if err != nil {
+		s.pin.Close()
+		return source{}, err
+	}
+	return s, nil
+}
+
+// judge refuses what is not a folder or a file. A device reaches hardware, a
+// socket or FIFO another process, whatever the mount's attributes say.
+func (s *source) judge() error {
+	if !strings.HasPrefix(s.canonical, "/") || strings.HasSuffix(s.canonical, " (deleted)") || s.canonical == "/" {
+		return fmt.Errorf("%s leads to %q, which cannot be mounted", s.Source, s.canonical)
+	}
+	want, word := uint32(unix.S_IFDIR), "folder"
+	if s.File {
+		want, word = unix.S_IFREG, "file"
+	}
+	if s.stat.Mode&unix.S_IFMT != want {
+		return fmt.Errorf("%s is not a %s", s.Source, word)
+	}
+	return nil
+}
+
+// arrange puts mounts into the order in which they are attached, outer before
+// inner, and leaves out the ones that another shows already: of system folders
+// with merged /usr, /bin is a link into /usr.
+func arrange(mounts []source) (kept []source, links []wire.Link) {
+	for _, m := range mounts {
+		switch {
+		case m.system() && m.canonical != m.Target && shown(mounts, m, m.canonical):
+			if !shown(mounts, m, m.Target) {
+				links = append(links, wire.Link{Path: m.Target, Target: m.canonical})
+			}
+		case m.system() && m.canonical == m.Target && shown(mounts, m, m.Target):
+		default:
+			kept = append(kept, m)
+			continue
+		}
+	}
+	slices.SortStableFunc(kept, func(a, b source) int {
+		return strings.Count(a.Target, "/") - strings.Count(b.Target, "/")
+	})
+	return kept, links
+}
+
+// system says whether m is a read-only folder or file at its own place.
+func (s *source) system() bool { return s.Source == s.Target && !s.Write && !s.Foreign }
+
+// shown says whether another system mount shows p, with at least m's rights.
+func shown(mounts []source, m source, p string) bool {
+	for _, o := range mounts {
+		if o.system() && o.canonical == o.Target && o.Target != m.Target && (o.Exec || !m.Exec) && beneath(p, o.Target) {
+			return true
+		}
+	}
+	return false
+}
+
+// beneath says whether p is dir or lies in it.
+func beneath(p, dir string) bool {
+	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")
+}
+
+// hand makes what the init inherits for one mount: with privilege a finished
+// mount, so that no path is looked up twice; without, the pinned inode, by which
+// the init proves its own lookup.
+func (n *Native) hand(m source, id identity) (wire.Mount, *os.File, error) {
+	w := wire.Mount{Target: m.Target, Write: m.Write, Exec: m.Exec, File: m.File}
+	if !n.has(unix.CAP_SYS_ADMIN) {
+		w.Source = m.canonical
+		fd, err := unix.FcntlInt(m.pin.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return w, nil, err
+		}
+		return w, os.NewFile(uintptr(fd), m.canonical), nil
+	}
+	w.Detached = true
+	fd, err := unix.OpenTree(int(m.pin.Fd()), "",
+		unix.AT_EMPTY_PATH|unix.AT_RECURSIVE|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return w, nil, fmt.Errorf("clone the mount of %s: %w", m.canonical, err)
+	}
+	tree := os.NewFile(uintptr(fd), m.canonical)
+	attr := unix.MountAttr{Attr_set: confine.Attributes(w)}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+		tree.Close()
+		return w, nil, fmt.Errorf("set the attributes of the mount: %w", err)
+	}
+	return w, tree, nil
+}
+
+// hintFor gives a hint for errors of mounts.
+func hintFor(err error) string {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return "Make the folder, or take it out of the group's mounts."
+	case errors.Is(err, unix.ENOSYS):
+		return hintKernel
+	}
+	return ""
+}

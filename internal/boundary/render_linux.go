@@ -1,0 +1,122 @@
+package boundary
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/wire"
+)
+
+// render makes all of the spec but the mounts. It decides nothing: each line is
+// in the grant or the same for every session.
+func render(spec Spec, mounts []source, links []wire.Link) wire.Spec {
+	g := spec.Grant
+	w := wire.Spec{
+		Version: wire.Version, Token: newToken(), Hostname: hostname,
+		Links: links, Files: generated(mounts),
+		TmpBytes: g.Limits.TmpSize, Rlimits: rlimits(g.Limits),
+		LandlockFloor: spec.LandlockFloor, Landlock: landlock(g.Mounts, mounts),
+	}
+	for _, e := range g.Endpoints {
+		w.Endpoints = append(w.Endpoints, wire.Endpoint{Port: e.Port, Kind: wire.Kind(e.Name)})
+	}
+	return w
+}
+
+// generated are the files of /etc that the agent has instead of this machine's.
+// A file that the grant mounts, or that lies in a folder it mounts, is left out.
+func generated(mounts []source) []wire.File {
+	all := []wire.File{
+		{Path: "/etc/passwd", Data: []byte(fmt.Sprintf(
+			"root:x:0:0:root:/:/usr/sbin/nologin\nagent:x:%d:%d:agent:%s:%s\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
+			insideUID, insideUID, grant.Home, shell(mounts)))},
+		{Path: "/etc/group", Data: []byte(fmt.Sprintf("root:x:0:\nagent:x:%d:\nnogroup:x:65534:\n", insideUID))},
+		{Path: "/etc/hosts", Data: []byte("127.0.0.1 localhost " + hostname + "\n::1 localhost\n")},
+		{Path: "/etc/hostname", Data: []byte(hostname + "\n")},
+		{Path: "/etc/resolv.conf"}, // there is no network to ask
+		{Path: "/etc/nsswitch.conf", Data: []byte("passwd: files\ngroup: files\nshadow: files\nhosts: files\nnetworks: files\nprotocols: files\nservices: files\n")},
+		{Path: "/etc/host.conf", Data: []byte("multi on\n")},
+	}
+	return slices.DeleteFunc(all, func(f wire.File) bool {
+		return slices.ContainsFunc(mounts, func(m source) bool { return beneath(f.Path, m.Target) })
+	})
+}
+
+// shell is the agent's login shell: bash, where the grant shows one.
+func shell(mounts []source) string {
+	for _, m := range mounts {
+		if m.Target == "/usr" && m.canonical == "/usr" {
+			if _, err := os.Stat("/usr/bin/bash"); err == nil {
+				return "/bin/bash"
+			}
+		}
+	}
+	return "/bin/sh"
+}
+
+// rlimits are the grant's limits as far as setrlimit(2) knows them. A limit
+// above our own hard one is set to that: it cannot be raised.
+//
+// There is none on address space: programs with garbage collection reserve far
+// more than they use.
+func rlimits(l grant.Limits) []wire.Rlimit {
+	out := []wire.Rlimit{{Resource: unix.RLIMIT_CORE}, {Resource: unix.RLIMIT_MSGQUEUE}}
+	for _, r := range []struct {
+		resource int
+		value    int64
+	}{
+		{unix.RLIMIT_NPROC, int64(l.Processes)},
+		{unix.RLIMIT_NOFILE, int64(l.OpenFiles)},
+		{unix.RLIMIT_FSIZE, l.FileSize},
+	} {
+		if r.value <= 0 {
+			continue
+		}
+		var own unix.Rlimit
+		value := uint64(r.value)
+		if err := unix.Getrlimit(r.resource, &own); err == nil {
+			limit := own.Max
+			if r.resource == unix.RLIMIT_NPROC && limit < math.MaxInt64 {
+				limit -= min(limit/2, 64) // the init sets it higher for itself
+			}
+			value = min(value, limit)
+		}
+		out = append(out, wire.Rlimit{Resource: r.resource, Value: value})
+	}
+	return out
+}
+
+// base are the rules for what every root has.
+var base = [...]wire.PathRule{
+	{Path: "/etc", Read: true},
+	{Path: "/run", Read: true},
+	{Path: "/proc", Read: true},
+	{Path: "/tmp", Read: true, Write: true, Exec: true},
+	{Path: "/dev", Read: true},
+	{Path: "/dev/shm", Read: true, Write: true},
+	{Path: "/dev/pts", Read: true, Write: true, Device: true},
+	{Path: "/dev/tty", Read: true, Write: true, Device: true},
+	{Path: "/dev/null", Read: true, Write: true, Device: true},
+	{Path: "/dev/zero", Read: true, Write: true},
+	{Path: "/dev/full", Read: true, Write: true},
+	{Path: "/dev/random", Read: true, Write: true},
+	{Path: "/dev/urandom", Read: true, Write: true},
+}
+
+// landlock makes the allow-list of paths from the grant. mounts only say which
+// of its lines exist on this machine: a rule needs a path to stand on.
+func landlock(lines []grant.Mount, mounts []source) []wire.PathRule {
+	rules := slices.Clone(base[:])
+	for _, m := range lines {
+		there := slices.ContainsFunc(mounts, func(s source) bool { return s.Target == m.Target })
+		if there {
+			rules = append(rules, wire.PathRule{Path: m.Target, Read: true, Write: m.Write, Exec: m.Exec})
+		}
+	}
+	return rules
+}

@@ -1,0 +1,331 @@
+package boundary
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"unicode"
+
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/wire"
+)
+
+// ErrClosed is the end of a session that this side closed.
+var ErrClosed = errors.New("the session was closed")
+
+// tree is the process tree of a session, as a boundary's engine sees it.
+type tree interface {
+	// PID is the number of its first process on this machine.
+	PID() int
+	// Kill kills all of it. It does not wait.
+	Kill()
+	// Done is closed when all of it is dead and reaped.
+	Done() <-chan struct{}
+}
+
+// Session is one live boundary. Its methods may be called at the same time.
+type Session struct {
+	tree    tree
+	mux     *wire.Mux
+	control *wire.Stream
+	serve   func(wire.Kind, net.Conn)
+	kinds   map[wire.Kind]bool // that the grant's endpoints allow
+	log     *slog.Logger
+	ready   wire.Ready
+	done    chan struct{}
+
+	sendMu sync.Mutex // one message at a time on control
+
+	mu    sync.Mutex
+	err   error
+	last  uint32
+	procs map[uint32]*Process // asked for, and more may come of them
+}
+
+func newSession(t tree, mux *wire.Mux, spec Spec) *Session {
+	s := &Session{
+		tree: t, mux: mux, serve: spec.Serve, log: spec.Log,
+		kinds: kindsOf(spec.Grant.Endpoints),
+		done:  make(chan struct{}),
+		procs: make(map[uint32]*Process),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	go s.watch()
+	return s
+}
+
+// kindsOf gives the kinds of stream that a grant's endpoints lead to.
+func kindsOf(endpoints []grant.Endpoint) map[wire.Kind]bool {
+	kinds := make(map[wire.Kind]bool, len(endpoints))
+	for _, e := range endpoints {
+		kinds[wire.Kind(e.Name)] = true
+	}
+	return kinds
+}
+
+// watch ends what is left of the session when its wire or its tree has ended.
+func (s *Session) watch() {
+	select {
+	case <-s.mux.Done():
+		s.fail(s.mux.Err())
+	case <-s.tree.Done():
+		s.fail(errors.New("the init ended"))
+	}
+	s.tree.Kill()
+	<-s.tree.Done()
+	s.mux.Close()
+	close(s.done)
+}
+
+// fail remembers the first cause of the end and brings it about.
+func (s *Session) fail(err error) {
+	s.mu.Lock()
+	first := s.err == nil
+	if first {
+		s.err = err
+	}
+	s.mu.Unlock()
+	if first {
+		s.tree.Kill()
+	}
+}
+
+// Layers are the layers of the boundary in force, in words.
+func (s *Session) Layers() []string { return s.ready.Layers }
+
+// Missing are layers that this kernel does not have.
+func (s *Session) Missing() []string { return s.ready.Missing }
+
+// PID is the number of the session's first process on this machine.
+func (s *Session) PID() int { return s.tree.PID() }
+
+// Done is closed when everything of the session is dead and reaped.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Err says why the session ended; ErrClosed if Close did it. It is nil while
+// the session lives.
+func (s *Session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Close kills everything in the session, and returns when it is reaped.
+func (s *Session) Close() error {
+	s.fail(ErrClosed)
+	<-s.done
+	return nil
+}
+
+// handshake takes the init from its first word to Ready. Until then nothing of
+// the agent runs.
+func (s *Session) handshake(spec *wire.Spec) error {
+	control, h, err := s.mux.Accept()
+	if err != nil {
+		return s.why(err)
+	}
+	if h.Kind != wire.Control {
+		return fmt.Errorf("the init's first stream is %q", h.Kind)
+	}
+	s.control = control
+	hello, err := wire.Receive(control)
+	if err != nil {
+		return s.why(err)
+	}
+	if hello.Hello == nil || hello.Hello.Version != wire.Version {
+		return fmt.Errorf("the init speaks another version of the wire; install nanoclaw anew")
+	}
+	s.mux.SetToken(spec.Token)
+	if err := wire.Send(control, wire.Message{Spec: spec}); err != nil {
+		return s.why(err)
+	}
+	m, err := wire.Receive(control)
+	switch {
+	case err != nil:
+		return s.why(err)
+	case m.Failed != nil:
+		return &initError{*m.Failed}
+	case m.Ready == nil:
+		return errors.New("the init's answer is neither ready nor failed")
+	}
+	s.ready = *m.Ready
+	s.ready.Layers, s.ready.Missing = plainAll(s.ready.Layers), plainAll(s.ready.Missing)
+	s.mux.Go(s.accept)
+	s.mux.Go(s.read)
+	return nil
+}
+
+// why prefers the cause of the session's end over the error it led to.
+func (s *Session) why(err error) error {
+	if cause := s.Err(); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// initError is a step that failed inside.
+type initError struct{ wire.Failed }
+
+func (e *initError) Error() string { return plain(e.Err) }
+
+// accept hands each stream to whom it belongs.
+func (s *Session) accept() {
+	for {
+		stream, h, err := s.mux.Accept()
+		if err != nil {
+			return
+		}
+		switch h.Kind {
+		case wire.Stdio, wire.Stderr:
+			s.deliver(stream, h)
+		default:
+			s.dispatch(stream, h.Kind)
+		}
+	}
+}
+
+// dispatch serves one connection of the agent.
+func (s *Session) dispatch(stream *wire.Stream, kind wire.Kind) {
+	if s.serve == nil || !s.kinds[kind] {
+		s.log.Warn("refused a connection that the grant does not have", "kind", string(kind))
+		stream.Reset()
+		return
+	}
+	s.mux.Go(func() {
+		defer stream.Close()
+		s.serve(kind, stream)
+	})
+}
+
+// deliver hands a stream to the process it belongs to.
+func (s *Session) deliver(stream *wire.Stream, h wire.Header) {
+	s.mu.Lock()
+	p, known := s.procs[h.Exec], h.Exec != 0 && h.Exec <= s.last
+	taken := p != nil && p.take(h.Kind, stream)
+	if taken {
+		s.forgetLocked(p)
+	}
+	s.mu.Unlock()
+	switch {
+	case taken:
+	case p == nil && known: // it could not be started
+		stream.Reset()
+	default:
+		s.fail(fmt.Errorf("%w: %s stream of process %d", wire.ErrProtocol, h.Kind, h.Exec))
+	}
+}
+
+// forgetLocked forgets a process of which nothing more can come. Its streams
+// may arrive after its end: each has a goroutine of its own in the wire.
+func (s *Session) forgetLocked(p *Process) {
+	if p.ended && p.awaited == 0 {
+		delete(s.procs, p.id)
+	}
+}
+
+// read takes the init's messages.
+func (s *Session) read() {
+	for {
+		m, err := wire.Receive(s.control)
+		if err != nil {
+			s.mux.Close()
+			s.fail(fmt.Errorf("control stream: %w", err))
+			return
+		}
+		switch {
+		case m.Started != nil:
+			err = s.started(m.Started)
+		case m.Exited != nil:
+			err = s.exited(m.Exited)
+		default:
+			err = fmt.Errorf("%w: unexpected message", wire.ErrProtocol)
+		}
+		if err != nil {
+			s.fail(err)
+			return
+		}
+	}
+}
+
+func (s *Session) started(m *wire.Started) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.procs[m.ID]
+	if p == nil || p.announced {
+		return fmt.Errorf("%w: process %d was not asked for", wire.ErrProtocol, m.ID)
+	}
+	p.announced = true
+	if m.Err != "" {
+		delete(s.procs, m.ID)
+		p.startErr = &ExecError{Text: plain(m.Err), NotFound: m.NotFound, NotExecutable: m.NotExecutable}
+	}
+	close(p.started)
+	return nil
+}
+
+func (s *Session) exited(m *wire.Exited) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.procs[m.ID]
+	if p == nil || !p.announced || p.ended || m.Code < -1 || m.Code > 255 || m.Signal < 0 || m.Signal > 64 {
+		return fmt.Errorf("%w: end of process %d", wire.ErrProtocol, m.ID)
+	}
+	p.result, p.ended = *m, true
+	s.forgetLocked(p)
+	close(p.exited)
+	return nil
+}
+
+// send sends one message to the init.
+func (s *Session) send(m wire.Message) error {
+	s.sendMu.Lock()
+	defer s.sendMu.Unlock()
+	if err := wire.Send(s.control, m); err != nil {
+		return s.why(err)
+	}
+	return nil
+}
+
+// within runs f, and closes the wire if ctx ends first.
+func within(ctx context.Context, mux *wire.Mux, f func() error) error {
+	stop := context.AfterFunc(ctx, func() { mux.Close() })
+	err := f()
+	if !stop() && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// Bounds on words from inside that are shown to people.
+const (
+	maxWords = 300
+	maxLines = 64
+)
+
+// plain makes a text from inside fit for a log or a terminal.
+func plain(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	if r := []rune(s); len(r) > maxWords {
+		s = string(r[:maxWords]) + "…"
+	}
+	return s
+}
+
+func plainAll(list []string) []string {
+	var out []string
+	for _, s := range list[:min(len(list), maxLines)] {
+		out = append(out, plain(s))
+	}
+	return out
+}

@@ -1,0 +1,17 @@
+// Package confine turns the process that calls it into a confined one: it
+// builds the root that the process sees, and gives up every right the process
+// does not need. It is the inside half of the boundary; nanoclaw-init is its
+// only caller.
+//
+// It promises that each function either did all of its work, on every thread,
+// or gives an error: nothing is skipped because a kernel lacks it. The one
+// exception is Landlock above the owner's floor, which says in words what is
+// missing.
+//
+// Trust: the caller runs alone in fresh namespaces, before any code of the
+// agent, and the wire.Spec comes from the host. What lies beneath the mounted
+// folders is the agent's and may be hostile: symbolic links there are never
+// followed.
+//
+// What belongs into the Spec is decided by package boundary.
+package confine

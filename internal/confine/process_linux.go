@@ -1,0 +1,148 @@
+package confine
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"nanoclaw/internal/wire"
+)
+
+// LoopbackUp brings up "lo", the only network interface there is inside.
+func LoopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	req, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	req.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
+}
+
+// JoinKeyring gives every thread of the process a new, empty session keyring in
+// place of the one it inherited, which holds the owner's keys (keyrings(7)).
+//
+// Keyrings belong to threads, and threads come to share one only by its name,
+// which is known within the user namespace alone. That one is new.
+func JoinKeyring() error {
+	const name = "nanoclaw"
+	serial, err := unix.AddKey("keyring", name, nil, unix.KEY_SPEC_THREAD_KEYRING)
+	if errors.Is(err, unix.ENOSYS) {
+		return nil // a kernel without keys has none to hide
+	}
+	if err != nil {
+		return fmt.Errorf("make a keyring: %w", err)
+	}
+	// The other threads find it only if its owner may search it.
+	const possessorAll, ownerUse = 0x3f000000, 0x001b0000 // keyctl_setperm(3)
+	if err := unix.KeyctlSetperm(serial, possessorAll|ownerUse); err != nil {
+		return fmt.Errorf("open the keyring to our threads: %w", err)
+	}
+	p, err := unix.BytePtrFromString(name)
+	if err != nil {
+		return err
+	}
+	got, _, errno := syscall.AllThreadsSyscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, uintptr(unsafe.Pointer(p)), 0)
+	if errno != 0 {
+		return fmt.Errorf("join the keyring: %w", errno)
+	}
+	if int(got) != serial {
+		return fmt.Errorf("joined keyring %d and not the new one, %d", got, serial)
+	}
+	return nil
+}
+
+// spare is how many processes and threads the init may have beyond the agent's
+// own limit, so that an agent at its limit does not take the init down.
+const spare = 64
+
+// Rlimits sets the limits of the calling process, which everything it starts
+// inherits. The limit on processes is set higher by what the init itself
+// needs; it goes onto each started process with ProcessLimit.
+func Rlimits(limits []wire.Rlimit) error {
+	for _, l := range limits {
+		v := l.Value
+		if l.Resource == unix.RLIMIT_NPROC {
+			v += spare
+		}
+		if err := unix.Setrlimit(l.Resource, &unix.Rlimit{Cur: v, Max: v}); err != nil {
+			return fmt.Errorf("limit %d to %d: %w", l.Resource, v, err)
+		}
+	}
+	return nil
+}
+
+// ProcessLimit puts the limit on processes and threads onto a process that was
+// just started. What it forks before then is bounded by the init's own limit.
+func ProcessLimit(pid int, limits []wire.Rlimit) error {
+	for _, l := range limits {
+		if l.Resource == unix.RLIMIT_NPROC {
+			return unix.Prlimit(pid, l.Resource, &unix.Rlimit{Cur: l.Value, Max: l.Value}, nil)
+		}
+	}
+	return nil
+}
+
+// Drop gives up, on every thread and for good, the right to gain rights
+// (PR_SET_NO_NEW_PRIVS) and every capability in every set, and makes the
+// process undumpable, so that nothing inside can read its memory. It then
+// checks that they are gone.
+func Drop() error {
+	if err := allThreads("set no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	for c := uintptr(0); ; c++ {
+		err := allThreads("drop a capability", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0)
+		if errors.Is(err, unix.EINVAL) && c > unix.CAP_AUDIT_READ {
+			break // beyond the last capability of this kernel
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := allThreads("clear ambient capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return err
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none[0])), 0)
+	if errno != 0 {
+		return fmt.Errorf("drop capabilities: %w", errno)
+	}
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("become undumpable: %w", err)
+	}
+	return dropped()
+}
+
+// dropped reads back what Drop did, on the calling thread.
+func dropped() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var have [2]unix.CapUserData
+	if err := unix.Capget(&header, &have[0]); err != nil {
+		return err
+	}
+	if have != [2]unix.CapUserData{} {
+		return fmt.Errorf("capabilities are left: %+v", have)
+	}
+	nnp, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+	if err != nil || nnp != 1 {
+		return fmt.Errorf("no_new_privs is %d: %v", nnp, err)
+	}
+	return nil
+}
+
+// allThreads makes a system call on every thread of the process.
+func allThreads(what string, nr, a1, a2, a3, a4, a5 uintptr) error {
+	if _, _, errno := syscall.AllThreadsSyscall6(nr, a1, a2, a3, a4, a5, 0); errno != 0 {
+		return fmt.Errorf("%s: %w", what, errno)
+	}
+	return nil
+}
