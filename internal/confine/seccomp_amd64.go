@@ -5,13 +5,7 @@ package confine
 import "golang.org/x/sys/unix"
 
 func nativePlatform() (platform, error) {
-	return platform{
-		arch: unix.AUDIT_ARCH_X86_64,
-		// The x32 ABI reports the same architecture and sets this bit in the number:
-		// an unmasked list would not recognise a single call.
-		foreign: 0x40000000,
-		newest:  reviewedUpTo,
-	}, nil
+	return platform{arch: unix.AUDIT_ARCH_X86_64, newest: reviewedUpTo}, nil
 }
 
 // archRules are rules for calls that only this processor has.

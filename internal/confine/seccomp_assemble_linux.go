@@ -12,9 +12,8 @@ import (
 
 // platform is what a filter must know of a processor.
 type platform struct {
-	arch    uint32 // AUDIT_ARCH_*
-	foreign uint32 // bit in the number that marks another ABI, or 0
-	newest  uint32 // the highest number that was reviewed
+	arch   uint32 // AUDIT_ARCH_*
+	newest uint32 // the highest number that was reviewed
 }
 
 // Offsets in struct seccomp_data, see seccomp(2). An argument is 64 bits, low
@@ -34,7 +33,8 @@ const (
 //
 // A call of another architecture kills the process: nothing that we run makes
 // one by accident. An unknown number gives ENOSYS, as an older kernel would, so
-// that programs fall back.
+// that programs fall back; so do the calls of x32, which come as this
+// architecture's with bit 30 set in the number.
 func assemble(p platform, rules []Rule) ([]bpf.RawInstruction, error) {
 	segments, err := split(p.newest, rules)
 	if err != nil {
@@ -46,16 +46,7 @@ func assemble(p platform, rules []Rule) ([]bpf.RawInstruction, error) {
 		bpf.RetConstant{Val: unix.SECCOMP_RET_KILL_PROCESS},
 		bpf.LoadAbsolute{Off: dataNumber, Size: 4},
 	}
-	if p.foreign != 0 {
-		program = append(program,
-			bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: p.foreign, SkipFalse: 1},
-			bpf.RetConstant{Val: NoSuchCall.ret()})
-	}
-	tree, err := search(segments)
-	if err != nil {
-		return nil, err
-	}
-	return bpf.Assemble(append(program, tree...))
+	return bpf.Assemble(append(program, search(segments)...))
 }
 
 // segment is a range of numbers that starts at first and has the same code.
@@ -112,21 +103,13 @@ func ret(a Action) []bpf.Instruction {
 }
 
 // search makes a binary search over the segments, with the number in A.
-func search(segments []segment) ([]bpf.Instruction, error) {
+func search(segments []segment) []bpf.Instruction {
 	if len(segments) == 1 {
-		return segments[0].code, nil
+		return segments[0].code
 	}
 	mid := len(segments) / 2
-	below, err := search(segments[:mid])
-	if err != nil {
-		return nil, err
-	}
-	above, err := search(segments[mid:])
-	if err != nil {
-		return nil, err
-	}
-	out := branch(bpf.JumpGreaterOrEqual, segments[mid].first, len(below))
-	return slices.Concat(out, below, above), nil
+	below, above := search(segments[:mid]), search(segments[mid:])
+	return slices.Concat(branch(bpf.JumpGreaterOrEqual, segments[mid].first, len(below)), below, above)
 }
 
 // branch skips n instructions if the condition holds. A conditional jump reaches
