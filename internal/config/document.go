@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -57,9 +58,7 @@ func (d *Document) Set(pointer string, value any) error {
 		return err
 	}
 	if !d.Has(parent) {
-		if err := d.Set(parent, struct{}{}); err != nil {
-			return err
-		}
+		return d.Set(parent, map[string]any{key: value})
 	}
 	container := d.tree.Find(parent)
 	object, ok := container.Value.(*hujson.Object)
@@ -96,20 +95,67 @@ func (d *Document) Append(pointer string, value any) error {
 }
 
 // Remove takes a value away, with the comments that belong to it: those on its
-// line and directly above.
+// line and directly above. Which these are, hujson decides.
 func (d *Document) Remove(pointer string) error {
-	patch, err := json.Marshal([]map[string]string{{"op": "remove", "path": pointer}})
+	parent, _, err := splitPointer(pointer)
 	if err != nil {
 		return err
 	}
 	if !d.Has(pointer) {
 		return fmt.Errorf("there is no %s", pointer)
 	}
-	tree := d.tree.Clone()
-	if err := tree.Patch(patch); err != nil {
+	// The patch works on a text of its own: it writes into what it was parsed from.
+	tree, err := hujson.Parse(bytes.Clone(d.text))
+	if err != nil {
 		return err
 	}
+	container := tree.Find(parent)
+	comma := endsWithComma(container)
+	patch, err := json.Marshal([]map[string]string{{"op": "remove", "path": pointer}})
+	if err == nil {
+		err = tree.Patch(patch)
+	}
+	if err != nil {
+		return err
+	}
+	tidyEnd(container, d.indentAt(container.StartOffset), comma)
 	return d.replace(tree.Pack())
+}
+
+// endsWithComma says whether a comma follows the last item.
+func endsWithComma(container *hujson.Value) bool {
+	last, _ := end(container)
+	return last != nil && last.AfterExtra != nil
+}
+
+// tidyEnd puts right what a removal does to the end of a container: the indent
+// of the closing bracket, and the comma after the last item.
+func tidyEnd(container *hujson.Value, indent string, comma bool) {
+	last, extra := end(container)
+	if comma && last != nil && last.AfterExtra == nil {
+		last.AfterExtra = hujson.Extra{}
+	}
+	if i := bytes.LastIndexByte(*extra, '\n'); i >= 0 && len(bytes.TrimLeft((*extra)[i+1:], " \t")) == 0 {
+		*extra = append(slices.Clip((*extra)[:i+1]), indent...)
+	}
+}
+
+// end gives the last value of a container, nil if it is empty, and what stands
+// before the closing bracket.
+func end(container *hujson.Value) (last *hujson.Value, extra *hujson.Extra) {
+	switch t := container.Value.(type) {
+	case *hujson.Object:
+		if n := len(t.Members); n > 0 {
+			last = &t.Members[n-1].Value
+		}
+		return last, &t.AfterExtra
+	case *hujson.Array:
+		if n := len(t.Elements); n > 0 {
+			last = &t.Elements[n-1]
+		}
+		return last, &t.AfterExtra
+	}
+	return nil, new(hujson.Extra)
 }
 
 // item is a member or element: where it begins and ends, and what stands

@@ -16,11 +16,8 @@ var ErrNoGroup = errors.New("there is no such group")
 // file is silent about it.
 func (d *Document) group(name string) (string, error) {
 	pointer := Pointer("groups", name)
-	if d.Has(pointer) {
+	if name == mainGroup || d.Has(pointer) {
 		return pointer, nil
-	}
-	if name == mainGroup {
-		return pointer, d.Set(pointer, Group{})
 	}
 	return "", fmt.Errorf("group %s: %w\nfix: nanoclaw group add %s", quote(name), ErrNoGroup, shellQuote(name))
 }

@@ -174,7 +174,7 @@ func (v *validator) tools(tools []string) {
 			return
 		}
 		field := at("tools", i)
-		if v.hostPath(field, p); seen[p] {
+		if v.hostPath(field, p) && seen[p] {
 			v.add(field, "each folder once", quote(p)+" again", "")
 		}
 		seen[p] = true
@@ -184,18 +184,22 @@ func (v *validator) tools(tools []string) {
 // hostPath checks a path of this machine. Colons, commas and control
 // characters are refused because the path ends up in lists, mount options and
 // lines of logs; ".." and "." because a path must mean what it looks like.
-func (v *validator) hostPath(field Path, p string) {
-	clean := path.Clean(p)
+func (v *validator) hostPath(field Path, p string) bool {
+	expected, hint := "", ""
 	switch {
 	case p == "~" || p == "/":
-		v.add(field, "one folder", quote(p), "name a folder inside it")
+		expected, hint = "one folder", "name a folder inside it"
 	case !strings.HasPrefix(p, "/") && !strings.HasPrefix(p, "~/"):
-		v.add(field, `a path that begins with "/" or "~/"`, quote(p), "")
+		expected = `a path that begins with "/" or "~/"`
 	case hasControl(p) || strings.ContainsAny(p, ":,") || len(p) > maxPath:
-		v.add(field, "a path without colon, comma and control characters", quote(p), "rename the folder")
-	case clean != p:
-		v.add(field, `a path without "..", "." and needless slashes`, quote(p), "")
+		expected, hint = "a path without colon, comma and control characters", "rename the folder"
+	case path.Clean(p) != p:
+		expected = `a path without "..", "." and needless slashes`
+	default:
+		return true
 	}
+	v.add(field, expected, quote(p), hint)
+	return false
 }
 
 // maxPath is the longest path of Linux, without its final zero byte.
@@ -282,7 +286,9 @@ func (v *validator) mounts(field Path, mounts []Mount) {
 			v.add(field.plus(i, "path"), "the path of a folder", "none", "")
 			continue
 		}
-		v.hostPath(field.plus(i, "path"), m.Path)
+		if !v.hostPath(field.plus(i, "path"), m.Path) && m.Name == "" {
+			continue // the name comes from the path
+		}
 		name := m.Inside()
 		if !safeElement(name) {
 			v.add(field.plus(i, "name"), "a name for one folder, without slash, colon, comma and control characters", quote(name), "")

@@ -1,0 +1,145 @@
+package config
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestValidate(t *testing.T) {
+	group := func(name string, g Group) func(*Config) {
+		return func(c *Config) { c.Groups[name] = g }
+	}
+	mounts := func(ms ...Mount) func(*Config) { return group("a", Group{Mounts: ms}) }
+	model := func(m Model) func(*Config) { return func(c *Config) { c.Model = m } }
+	tests := []struct {
+		name   string
+		change func(*Config)
+		want   string // "" for valid
+	}{
+		{"version", func(c *Config) { c.Version = 0 }, "version: expected 1, found 0"},
+		{"no name", func(c *Config) { c.Assistant.Name = "" }, "assistant.name: expected a name of 1 to 40 characters"},
+		{"name of two lines", func(c *Config) { c.Assistant.Name = "A\nB" }, "assistant.name: expected"},
+		{"name in other letters", func(c *Config) { c.Assistant.Name = "Анна-Мария!" }, ""},
+		{"name with @", func(c *Config) { c.Assistant.Name = "@Andy" }, `assistant.name: expected a name without @, found "@Andy" (write "Andy")`},
+		{"kind", func(c *Config) { c.Agent.Kind = "cluade" }, `agent.kind: expected "auto", "claude" or "shell", found "cluade" (did you mean "claude"?)`},
+		{"program", func(c *Config) { c.Agent.Claude.Path = "claude" }, "agent.claude.path: expected a path that begins"},
+		{"program at home", func(c *Config) { c.Agent.Claude.Path = "~/bin/claude" }, ""},
+		{"model that is an option", func(c *Config) { c.Agent.Claude.Model = "--allowedTools" }, "agent.claude.model: expected the name of a model"},
+		{"execution mode", func(c *Config) { c.ExecutionMode = "" }, `executionMode: expected "container" or "host", found ""`},
+
+		{"one credential", model(Model{OAuthToken: "x", BaseURL: "http://127.0.0.1:1/v1"}), ""},
+		{"two credentials", model(Model{APIKey: "x", OAuthToken: "y"}), "model.oauthToken: expected at most one credential, found apiKey and oauthToken"},
+		{"credential of two lines", model(Model{APIKey: "x\r\nX-Evil: 1"}), "model.apiKey: expected printable ASCII"},
+		{"address without scheme", model(Model{BaseURL: "localhost:8080"}), "model.baseURL: expected an address that begins with https:// or http://"},
+		{"address of a file", model(Model{BaseURL: "file:///etc/passwd"}), "model.baseURL: expected"},
+		{"address with user", model(Model{BaseURL: "https://u:p@example.org"}), "model.baseURL: expected an address without user"},
+		{"address with query", model(Model{BaseURL: "https://example.org/?key=1"}), "model.baseURL: expected an address without user"},
+
+		{"run time", func(c *Config) { c.Limits.RunTime = 0 }, "limits.runTime: expected 1s to 7d, found 0s"},
+		{"idle time", func(c *Config) { c.Limits.IdleTime = 0 }, ""},
+		{"concurrency", func(c *Config) { c.Limits.ConcurrentRuns = 0 }, "limits.concurrentRuns: expected 1 to 1000, found 0"},
+		{"runs per hour", func(c *Config) { c.HostMode.RunsPerHour = -1 }, "hostMode.runsPerHour: expected 0 to 100000, found -1"},
+		{"message size", func(c *Config) { c.Limits.MessageSize = 1 << 20 }, "limits.messageSize: expected 1KB to 512KB, found 1MB"},
+
+		{"tools", func(c *Config) { c.Tools = []string{"/opt/node", "~/.cargo/bin"} }, ""},
+		{"tools with a colon", func(c *Config) { c.Tools = []string{"/opt/a:/"} }, "tools[0]: expected a path without colon"},
+		{"everything as tools", func(c *Config) { c.Tools = []string{"/"} }, "tools[0]: expected one folder"},
+		{"home as tools", func(c *Config) { c.Tools = []string{"~"} }, "tools[0]: expected one folder"},
+		{"tools twice", func(c *Config) { c.Tools = []string{"/a", "/a"} }, "tools[1]: expected each folder once"},
+
+		{"group named in capitals", group("Main", Group{}), `groups.Main: expected the name of a group, found "Main" (use a-z`},
+		{"group named as a path", group("../main", Group{}), `groups["../main"]: expected the name of a group`},
+		{"group with a reserved name", group("global", Group{}), "groups.global: expected the name of a group"},
+		{"group mode", group("a", Group{Mode: "native"}), `groups.a.mode: expected "container" or "host"`},
+		{"group agent", group("a", Group{Agent: "claud"}), `groups.a.agent: expected "auto", "claude" or "shell", found "claud"`},
+		{"group trigger", group("a", Group{Trigger: "mentions"}), `groups.a.trigger: expected "mention" or "always"`},
+		{"group model", group("a", Group{Model: "-x"}), "groups.a.model: expected"},
+
+		{"chats", group("a", Group{Chats: []string{"slack:C1", "console:a"}}), ""},
+		{"chat without channel", group("a", Group{Chats: []string{"C1"}}), `groups.a.chats[0]: expected CHANNEL:CHAT, found "C1"`},
+		{"chat twice", group("a", Group{Chats: []string{"slack:C1", "slack:C1"}}), "groups.a.chats[1]: expected each chat once"},
+		{"main's terminal", group("a", Group{Chats: []string{"console:main"}}), `groups.a.chats[0]: expected a chat of no other group, found "console:main", which belongs to "main"`},
+		{"nobody's terminal", group("a", Group{Chats: []string{"console:b"}}), `groups.a.chats[0]: expected the terminal of this group, "console:a"`},
+		{"sender", group("a", Group{Senders: []string{"slack"}}), "groups.a.senders[0]: expected CHANNEL:SENDER"},
+		{"sender with a line", group("a", Group{Senders: []string{"slack:U1\nslack:U2"}}), "groups.a.senders[0]: expected CHANNEL:SENDER"},
+		{"chat of two groups", func(c *Config) {
+			c.Groups["a"] = Group{Chats: []string{"slack:C1"}}
+			c.Groups["b"] = Group{Chats: []string{"slack:C1"}}
+		}, `groups.b.chats[0]: expected a chat of no other group, found "slack:C1", which belongs to "a"`},
+
+		{"mounts", mounts(Mount{Path: "~/a"}, Mount{Path: "/srv/a", Name: "a2", Write: true}), ""},
+		{"relative mount", mounts(Mount{Path: "a"}), `groups.a.mounts[0].path: expected a path that begins with "/" or "~/", found "a"`},
+		{"somebody's home", mounts(Mount{Path: "~root/a"}), "groups.a.mounts[0].path: expected a path that begins"},
+		{"no path", mounts(Mount{Name: "a"}), "groups.a.mounts[0].path: expected the path of a folder"},
+		{"dots", mounts(Mount{Path: "/srv/../etc"}), `groups.a.mounts[0].path: expected a path without ".."`},
+		{"out of home", mounts(Mount{Path: "~/../x"}), `groups.a.mounts[0].path: expected a path without ".."`},
+		{"slash at the end", mounts(Mount{Path: "/srv/a/"}), "groups.a.mounts[0].path: expected a path without"},
+		{"comma", mounts(Mount{Path: "/srv/a,suid"}), "groups.a.mounts[0].path: expected a path without colon, comma"},
+		{"newline", mounts(Mount{Path: "/srv/a\n"}), "groups.a.mounts[0].path: expected a path without colon, comma and control"},
+		{"right to left", mounts(Mount{Path: "/srv/\u202ea"}), "groups.a.mounts[0].path: expected a path without"},
+		{"name with slash", mounts(Mount{Path: "/srv/a", Name: "a/b"}), "groups.a.mounts[0].name: expected a name for one folder"},
+		{"name that climbs", mounts(Mount{Path: "/srv/a", Name: ".."}), "groups.a.mounts[0].name: expected a name"},
+		{"name that is an option", mounts(Mount{Path: "/srv/-rf"}), "groups.a.mounts[0].name: expected a name"},
+		{"names alike", mounts(Mount{Path: "/srv/a"}, Mount{Path: "/opt/a"}), "groups.a.mounts[1].name: expected each name once in a group"},
+
+		{"host", group("a", Group{Egress: []string{"@git", "example.org"}}), ""},
+		{"host refused", group("a", Group{Egress: []string{"10.0.0.1"}}), `groups.a.egress[0]: expected HOST, *.SUFFIX, HOST:PORT or a preset, found "10.0.0.1" (an address is not a name)`},
+		{"empty host", group("a", Group{Egress: []string{""}}), "groups.a.egress[0]: expected HOST"},
+	}
+	o := Options{CheckHost: func(entry string) error {
+		if strings.HasPrefix(entry, "10.") {
+			return errors.New("an address\nis not a name")
+		}
+		return nil
+	}}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := Default()
+			test.change(&c)
+			ps := c.Validate(o)
+			if test.want == "" {
+				if len(ps) > 0 {
+					t.Errorf("problems:\n%v", ps)
+				}
+				return
+			}
+			if len(ps) != 1 || !strings.HasPrefix(ps[0].Error(), test.want) {
+				t.Errorf("got  %v\nwant %s…", ps, test.want)
+			}
+		})
+	}
+}
+
+func TestDistance(t *testing.T) {
+	tests := []struct {
+		a, b string
+		want int
+	}{
+		{"", "", 0}, {"a", "", 1}, {"", "abc", 3}, {"mode", "mode", 0}, {"mdoe", "mode", 1},
+		{"host", "hots", 1}, {"kitten", "sitting", 3}, {"ä", "a", 1},
+	}
+	for _, test := range tests {
+		if got := distance(test.a, test.b); got != test.want {
+			t.Errorf("%q to %q: got %d, want %d", test.a, test.b, got, test.want)
+		}
+		if got := distance(test.b, test.a); got != test.want {
+			t.Errorf("%q to %q: got %d, want %d", test.b, test.a, got, test.want)
+		}
+	}
+}
+
+func TestPathString(t *testing.T) {
+	got := []string{
+		at("groups", "main", "mounts", 0, "path").String(),
+		at("groups", "a.b]", "x\n").String(),
+		at("tools", 3).String(),
+		at().String(),
+	}
+	want := []string{"groups.main.mounts[0].path", `groups["a.b]"]["x\n"]`, "tools[3]", ""}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
