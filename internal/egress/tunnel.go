@@ -113,10 +113,13 @@ func (x *exchange) pump(dst net.Conn, src io.Reader, count interface{ Add(int64)
 			}
 		}
 		if err == io.EOF {
+			// If dst is gone already, its other direction says so.
 			if h, ok := dst.(halfCloser); ok {
-				return h.CloseWrite()
+				h.CloseWrite()
+			} else {
+				dst.Close()
 			}
-			return dst.Close()
+			return nil
 		}
 		if err != nil {
 			return err
