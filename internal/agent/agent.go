@@ -60,7 +60,7 @@ type Options struct {
 	Env []string
 	// Dir is the working directory inside.
 	Dir string
-	// Argv0 is the agent's program inside; "" is the adapter's own default.
+	// Argv0 is Claude Code's program inside; "" is its usual place there.
 	Argv0 string
 	// Resume is the SessionID of an earlier Result, or "" to begin anew.
 	Resume string

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -15,6 +14,8 @@ import (
 
 // Shell is the agent without a model: each message is a command, run inside
 // the boundary. It lets an owner see and try the boundary with no account.
+//
+// Of the Options it heeds Env, Dir and MaxOutput.
 //
 // It is as powerful as what the grant gives and no more; who may use it is
 // decided elsewhere (grant), because here every sender is a shell user.
@@ -116,9 +117,8 @@ func (s *shell) begin(ctx context.Context, command string) (*shellTurn, error) {
 	if s.turn != nil {
 		return nil, ErrBusy
 	}
-	sh := cmp.Or(s.o.Argv0, "/bin/sh")
 	proc, err := s.box.Exec(ctx, wire.Exec{
-		Argv: []string{sh, "-c", bootstrap, "sh", command}, Env: s.o.Env, Dir: s.o.Dir, Stdio: wire.Pipes,
+		Argv: []string{"/bin/sh", "-c", bootstrap, "sh", command}, Env: s.o.Env, Dir: s.o.Dir, Stdio: wire.Pipes,
 	})
 	if err != nil {
 		return nil, &Error{Class: ClassStart, Text: "the shell did not start inside the boundary", Detail: err.Error()}

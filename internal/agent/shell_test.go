@@ -3,7 +3,6 @@ package agent_test
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -146,7 +145,7 @@ func TestShellStopsAFlood(t *testing.T) {
 }
 
 func TestShellStartFailure(t *testing.T) {
-	c, _ := agent.Shell{}.Open(t.Context(), agenttest.Local{}, agent.Options{Argv0: "/nowhere/sh", Dir: os.TempDir()})
+	c, _ := agent.Shell{}.Open(t.Context(), agenttest.Local{}, agent.Options{Dir: "/nowhere"})
 	_, err := c.Turn(t.Context(), agent.Prompt{Text: "true"}, func(agent.Event) {})
 	var e *agent.Error
 	if !errors.As(err, &e) || e.Class != agent.ClassStart {

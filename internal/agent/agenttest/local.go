@@ -58,12 +58,10 @@ func (p *localProcess) stdio(mode wire.StdioMode) ([]*os.File, error) {
 	}
 	p.stderr, p.cmd.Stderr = errR, errW
 	if mode == wire.Socketpair {
-		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
+		ours, child, err := socketpair()
 		if err != nil {
 			return nil, err
 		}
-		syscall.SetNonblock(fds[1], false)
-		ours, child := os.NewFile(uintptr(fds[0]), "agent"), os.NewFile(uintptr(fds[1]), "stdio")
 		p.stdin, p.stdout = halfCloser{ours}, ours
 		p.cmd.Stdin, p.cmd.Stdout = child, child
 		return []*os.File{child, errW}, nil
@@ -79,6 +77,22 @@ func (p *localProcess) stdio(mode wire.StdioMode) ([]*os.File, error) {
 	p.stdin, p.stdout = inW, outR
 	p.cmd.Stdin, p.cmd.Stdout = inR, outW
 	return []*os.File{inR, outW, errW}, nil
+}
+
+// socketpair gives our end, which can be waited for, and the child's.
+func socketpair() (ours, child *os.File, err error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	syscall.CloseOnExec(fds[0])
+	syscall.CloseOnExec(fds[1])
+	if err := syscall.SetNonblock(fds[0], true); err != nil {
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fds[0]), "agent"), os.NewFile(uintptr(fds[1]), "stdio"), nil
 }
 
 // halfCloser closes only the writing half of a socket.
