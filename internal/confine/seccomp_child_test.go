@@ -3,11 +3,13 @@
 package confine
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -21,48 +23,51 @@ const childEnv = "CONFINE_TEST_CHILD"
 // asChild says whether this process is the child of a live test.
 func asChild() bool { return os.Getenv(childEnv) != "" }
 
-// buildChild builds the child and returns its path, which everybody can reach.
-func buildChild(t *testing.T) string {
-	t.Helper()
-	dir := publicDir(t)
+// childProgram is the child's program. It is built once and kept open, not kept
+// on disk, so nothing is left to be cleaned up and every user can run it.
+var childProgram = sync.OnceValues(func() (*os.File, error) {
+	dir, err := os.MkdirTemp("", "confine-child")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "child.test")
 	cmd := exec.Command("go", "test", "-c", "-o", path, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		return nil, fmt.Errorf("build the child: %w\n%s", err, out)
 	}
-	return path
-}
-
-// publicDir is a temporary folder that other users can reach.
-func publicDir(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	for d := dir; d != os.TempDir() && len(d) > 1; d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
+	return os.Open(path)
+})
 
 // childCommand is the calling test in the child, as a command.
-func childCommand(t *testing.T, path string, uid int, env ...string) *exec.Cmd {
+func childCommand(t *testing.T, uid int, env ...string) *exec.Cmd {
 	t.Helper()
+	program, err := childProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
 	test, _, _ := strings.Cut(t.Name(), "/")
-	cmd := exec.Command(path, "-test.run=^"+test+"$", "-test.v")
+	cmd := exec.Command("/proc/self/fd/3", "-test.run=^"+test+"$", "-test.v")
+	cmd.ExtraFiles = []*os.File{program}
 	cmd.Dir = "/"
 	cmd.Env = append([]string{childEnv + "=1", "PATH=/usr/bin:/bin", "TMPDIR=" + os.TempDir()}, env...)
-	if uid != os.Getuid() {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
-	}
+	cmd.SysProcAttr = as(uid)
 	return cmd
 }
 
+// as makes a command run as uid.
+func as(uid int) *syscall.SysProcAttr {
+	if uid == os.Getuid() {
+		return nil
+	}
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+}
+
 // runChild runs the calling test in the child and fails with what it reports.
-func runChild(t *testing.T, path string, uid int, env ...string) {
+func runChild(t *testing.T, uid int, env ...string) {
 	t.Helper()
-	out, err := childCommand(t, path, uid, env...).CombinedOutput()
+	out, err := childCommand(t, uid, env...).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "\nPASS\n") || strings.Contains(string(out), "no tests to run") {
 		t.Errorf("child as uid %d: %v\n%s", uid, err, out)
 	}

@@ -100,9 +100,8 @@ func TestSeccompLive(t *testing.T) {
 		seccompChild(t)
 		return
 	}
-	path := buildChild(t)
 	for name, uid := range uids() {
-		t.Run(name, func(t *testing.T) { runChild(t, path, uid) })
+		t.Run(name, func(t *testing.T) { runChild(t, uid) })
 	}
 }
 
@@ -146,7 +145,7 @@ func seccompChild(t *testing.T) {
 // another processor.
 func TestForeignArchitectureLive(t *testing.T) {
 	if !asChild() {
-		cmd := childCommand(t, buildChild(t), os.Getuid())
+		cmd := childCommand(t, os.Getuid())
 		err := cmd.Run()
 		if s := cmd.ProcessState; s == nil || s.Sys().(syscall.WaitStatus).Signal() != unix.SIGSYS {
 			t.Errorf("the child ended with %v, want death by SIGSYS", err)
