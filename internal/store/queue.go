@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -76,22 +75,27 @@ func (s *Store) Claim(ctx context.Context, g chat.Group, run chat.RunID, at time
 	return job, nil
 }
 
-// Release is queue.Store's. Only a queued run can be released; its row goes, as
-// nothing happened.
+// Release is queue.Store's and runner.Store's: we stop, and nobody is to blame.
+// Of a queued run nothing is left, since nothing happened; one that had begun is
+// "interrupted". Either way its messages wait again with no attempt counted.
 func (s *Store) Release(ctx context.Context, run chat.RunID) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		is, err := runState(ctx, t, run)
+		r, err := runRow(ctx, t, run)
 		if err != nil {
 			return err
 		}
-		if is != runner.Queued {
-			return &StateError{What: "run " + string(run), Is: string(is), Want: "released"}
+		switch r.State {
+		case runner.Queued:
+			_, err = t.exec(ctx, `DELETE FROM runs WHERE id = ?`, run)
+		case runner.Starting, runner.Running:
+			err = endInterrupted(ctx, t, r, "nanoclaw stopped during this run", s.now())
+		default:
+			return &StateError{What: "run " + string(run), Is: string(r.State), Want: "released"}
 		}
-		if err := putBack(ctx, t, run, 0); err != nil {
+		if err != nil {
 			return err
 		}
-		_, err = t.exec(ctx, `DELETE FROM runs WHERE id = ?`, run)
-		return err
+		return putBack(ctx, t, run, 0)
 	})
 	if err != nil {
 		return fmt.Errorf("release run %s: %w", run, err)
@@ -144,12 +148,8 @@ func liveRuns(ctx context.Context, q querier) ([]RunInfo, error) {
 	return runs, err
 }
 
-// interrupt ends one run that nobody works on any more.
+// interrupt ends one run that an earlier process left.
 func interrupt(ctx context.Context, t *tx, r RunInfo, maxAttempts int, at time.Time) ([]queue.Lost, error) {
-	const why = "nanoclaw ended during this run"
-	if _, err := t.exec(ctx, `UPDATE runs SET state = 'interrupted', ended = ?, error = ? WHERE id = ?`, at.UnixNano(), why, r.ID); err != nil {
-		return nil, err
-	}
 	var lost []queue.Lost
 	err := each(ctx, t, func(rows *sql.Rows) error {
 		m, err := scanMessage(rows)
@@ -168,7 +168,15 @@ func interrupt(ctx context.Context, t *tx, r RunInfo, maxAttempts int, at time.T
 	if err := putBack(ctx, t, r.ID, 1); err != nil {
 		return nil, err
 	}
-	return lost, addEntry(ctx, t, audit.Entry{At: at, Kind: audit.RunEnded, Group: r.Group, Run: r.ID, Session: r.Session,
+	return lost, endInterrupted(ctx, t, r, "nanoclaw ended during this run", at)
+}
+
+// endInterrupted ends a live run and says so in the log.
+func endInterrupted(ctx context.Context, t *tx, r RunInfo, why string, at time.Time) error {
+	if _, err := t.exec(ctx, `UPDATE runs SET state = 'interrupted', ended = ?, error = ? WHERE id = ?`, at.UnixNano(), why, r.ID); err != nil {
+		return err
+	}
+	return addEntry(ctx, t, audit.Entry{At: at, Kind: audit.RunEnded, Group: r.Group, Run: r.ID, Session: r.Session,
 		Data: audit.RunEndedData{State: string(runner.Interrupted), Error: why, Ms: sinceMs(r.Started, at)}})
 }
 
@@ -179,12 +187,22 @@ func sinceMs(from, to time.Time) int64 {
 	return to.Sub(from).Milliseconds()
 }
 
-// runState gives a run's state, or ErrNotFound.
-func runState(ctx context.Context, t *tx, run chat.RunID) (runner.State, error) {
-	var is runner.State
-	err := t.row(ctx, []any{&is}, `SELECT state FROM runs WHERE id = ?`, run)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", fmt.Errorf("run %s: %w", run, ErrNotFound)
+// runRow gives a run, or ErrNotFound.
+func runRow(ctx context.Context, q querier, run chat.RunID) (RunInfo, error) {
+	var r RunInfo
+	found := false
+	err := each(ctx, q, func(rows *sql.Rows) (err error) {
+		r, err = scanRun(rows)
+		found = true
+		return err
+	}, `SELECT `+runColumns+` FROM runs WHERE id = ?`, run)
+	if err == nil && !found {
+		err = ErrNotFound
 	}
-	return is, err
+	return r, err
+}
+
+// live says whether a run in this state goes on.
+func live(s runner.State) bool {
+	return s == runner.Queued || s == runner.Starting || s == runner.Running
 }

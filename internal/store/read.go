@@ -84,18 +84,9 @@ func (r *Reader) ListRuns(ctx context.Context, f RunFilter) ([]RunInfo, error) {
 
 // Run gives one run, or ErrNotFound.
 func (r *Reader) Run(ctx context.Context, id chat.RunID) (RunInfo, error) {
-	var info RunInfo
-	found := false
-	err := each(ctx, r.db, func(rows *sql.Rows) (err error) {
-		info, err = scanRun(rows)
-		found = true
-		return err
-	}, `SELECT `+runColumns+` FROM runs WHERE id = ?`, id)
+	info, err := runRow(ctx, r.db, id)
 	if err != nil {
-		return info, fmt.Errorf("read run %s: %w", id, explain(r.path, err))
-	}
-	if !found {
-		return info, fmt.Errorf("run %s: %w", id, ErrNotFound)
+		return info, fmt.Errorf("run %s: %w", id, explain(r.path, err))
 	}
 	return info, nil
 }

@@ -26,12 +26,12 @@ var runFrom = map[runner.State][]runner.State{
 
 // moveRun checks that a run may come to a state.
 func moveRun(ctx context.Context, t *tx, run chat.RunID, to runner.State) error {
-	is, err := runState(ctx, t, run)
+	r, err := runRow(ctx, t, run)
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(runFrom[to], is) {
-		return &StateError{What: "run " + string(run), Is: string(is), Want: string(to)}
+	if !slices.Contains(runFrom[to], r.State) {
+		return &StateError{What: "run " + string(run), Is: string(r.State), Want: string(to)}
 	}
 	return nil
 }

@@ -1,0 +1,196 @@
+package audit
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"nanoclaw/internal/chat"
+)
+
+// Describe tells an entry in one plain line, for people who read the log. It
+// never fails: what it does not understand it leaves out, and an erased payload
+// says so. The line holds no control characters, whoever wrote the words in it.
+func Describe(kind Kind, payload []byte) string {
+	if payload == nil {
+		return string(kind) + " (erased)"
+	}
+	tell, ok := tellers[kind]
+	if !ok {
+		return oneLine(string(kind)+" "+string(payload), 160)
+	}
+	text, err := tell(payload)
+	if err != nil {
+		return oneLine(string(kind)+" "+string(payload), 160)
+	}
+	return oneLine(text, 200)
+}
+
+// teller makes a sentence of a payload.
+type teller func(payload []byte) (string, error)
+
+// as reads the payload as T for f.
+func as[T any](f func(T) string) teller {
+	return func(payload []byte) (string, error) {
+		var d T
+		if err := json.Unmarshal(payload, &d); err != nil {
+			return "", err
+		}
+		return f(d), nil
+	}
+}
+
+// tellers hold the words for each kind. Read-only.
+var tellers = map[Kind]teller{
+	HostStarted: as(func(d HostStartedData) string {
+		return "nanoclaw" + pre(" ", d.Version) + fmt.Sprintf(" started as uid %d", d.UID) + list(", missing here: ", d.Missing)
+	}),
+	HostStopped:   as(func(d HostStoppedData) string { return "nanoclaw stopped" + pre(": ", d.Reason) }),
+	ConfigChanged: as(func(d ConfigChangedData) string { return "the config changed while running; new runs are held" }),
+	ProbeRan: as(func(d ProbeData) string {
+		if d.Held {
+			return "the probe could not break out: the boundary held"
+		}
+		return "THE PROBE BROKE OUT" + pre(": ", d.Finding)
+	}),
+	Inbound: as(func(d InboundData) string {
+		return "message from " + sender(d.Sender) + " in " + or(d.From.String(), "?") + ": " + d.Verdict + why(d.Reason) + quote(d.Text)
+	}),
+	RunStarted: as(func(d RunStartedData) string {
+		return "run started" + pre(", agent ", d.Agent) + pre(", mode ", d.Mode)
+	}),
+	SessionStarted: as(func(d SessionStartedData) string {
+		return "boundary " + d.Engine + " stands" + list(" with ", d.Layers) + list(", without ", d.Missing) + fmt.Sprintf(", init %d", d.InitPID)
+	}),
+	SessionEnded: as(func(d SessionEndedData) string { return "boundary ended" + pre(": ", d.Reason) }),
+	ToolCalled: as(func(d ToolCalledData) string {
+		return "agent used " + d.Tool + pre(": ", d.Verdict) + quote(compact(d.Input))
+	}),
+	HostToolCalled: as(func(d HostToolCalledData) string {
+		return "agent asked the host for " + d.Tool + ": " + d.Verdict + why(d.Reason)
+	}),
+	EgressTried: as(func(d EgressData) string {
+		return fmt.Sprintf("connection to %s:%d: %s", d.Host, d.Port, d.Verdict) + why(d.Reason) + traffic(d)
+	}),
+	RunEnded: as(func(d RunEndedData) string {
+		return "run " + d.State + after(d.Ms) + cost(d.CostUSD) + pre(": ", d.Error)
+	}),
+	RunRefused:  as(func(d RunRefusedData) string { return "run refused by " + d.Rule + pre(": ", d.Text) }),
+	Outbox:      as(func(d OutboxData) string { return outbound(d) + " waits for delivery to " + d.To.String() }),
+	Delivered:   as(func(d OutboxData) string { return outbound(d) + " delivered to " + d.To.String() }),
+	GivenUp:     as(func(d OutboxData) string { return outbound(d) + " given up, to " + d.To.String() + pre(": ", d.Cause) }),
+	ExecStarted: as(func(d ExecStartedData) string { return "the owner ran" + quote(strings.Join(d.Argv, " ")) }),
+	ExecEnded: as(func(d ExecEndedData) string {
+		if d.Signal != "" {
+			return "the owner's command ended by " + d.Signal + after(d.Ms) + pre(": ", d.Error)
+		}
+		return fmt.Sprintf("the owner's command ended with %d", d.Exit) + after(d.Ms) + pre(": ", d.Error)
+	}),
+	WireFailed: as(func(d WireFailedData) string { return "a session's wire failed" + pre(": ", d.Reason) }),
+	OwnerActed: as(func(d OwnerActedData) string {
+		s := "the owner: " + d.Act + pre(" ", d.Target) + why(d.Detail)
+		if n := len(d.Entries); n > 0 {
+			s += fmt.Sprintf(", %d entries from %d", n, d.Entries[0])
+		}
+		return s
+	}),
+}
+
+func sender(s chat.Sender) string {
+	if s.Owner {
+		return "owner"
+	}
+	return or(or(s.Name, string(s.ID)), "?")
+}
+
+func outbound(d OutboxData) string {
+	return fmt.Sprintf("%s %d (%d bytes)", or(string(d.Kind), "message"), d.ID, d.Bytes)
+}
+
+func traffic(d EgressData) string {
+	if d.Up == 0 && d.Down == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d bytes up, %d down", d.Up, d.Down) + after(d.Ms)
+}
+
+func after(ms int64) string {
+	if ms == 0 {
+		return ""
+	}
+	return " after " + (time.Duration(ms) * time.Millisecond).String()
+}
+
+func cost(usd float64) string {
+	if usd == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %.4f USD", usd)
+}
+
+func compact(v any) string {
+	if v == nil {
+		return ""
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+func or(s, other string) string {
+	if s == "" || s == ":" {
+		return other
+	}
+	return s
+}
+
+// pre puts before in front of s if there is an s.
+func pre(before, s string) string {
+	if s == "" {
+		return ""
+	}
+	return before + s
+}
+
+func why(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " (" + s + ")"
+}
+
+func quote(s string) string {
+	if s == "" {
+		return ""
+	}
+	return ": “" + oneLine(s, 80) + "”"
+}
+
+func list(before string, words []string) string { return pre(before, strings.Join(words, ", ")) }
+
+// oneLine makes words safe to print: one line, no control or formatting
+// characters (a sender could otherwise repaint the owner's terminal or turn the
+// reading direction), and not too long.
+func oneLine(s string, limit int) string {
+	var b strings.Builder
+	n := 0
+	for _, r := range s {
+		if n == limit {
+			b.WriteString("…")
+			break
+		}
+		switch {
+		case r == '\n' || r == '\t' || r == '\r':
+			r = ' '
+		case unicode.IsControl(r) || unicode.Is(unicode.Cf, r):
+			r = '\uFFFD'
+		}
+		b.WriteRune(r)
+		n++
+	}
+	return b.String()
+}

@@ -1,0 +1,333 @@
+package audit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+func exported(t testing.TB, m *memory, key *Key, f Filter) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if _, err := Export(t.Context(), &b, m, key.Public, f); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestExportVerifies(t *testing.T) {
+	m, key := filled(t, 100)
+	m.rows[7].Payload, m.rows[7].Salt = nil, nil
+	m.add(t, 2) // not sequenced: not in the export
+	tests := []struct {
+		name   string
+		filter Filter
+		want   int64
+		erased int64
+	}{
+		{"full", Filter{}, 100, 1},
+		{"group", Filter{Group: "family"}, 50, 1},
+		{"run", Filter{Run: "r1"}, 34, 0},
+		{"session", Filter{Session: "s1"}, 34, 0},
+		{"kinds", Filter{Kinds: []Kind{Inbound}}, 66, 1},
+		{"since and until", Filter{Since: noon.Add(10 * time.Second), Until: noon.Add(20 * time.Second)}, 10, 0},
+		{"limit", Filter{Limit: 5}, 5, 0},
+		{"nothing", Filter{Run: "none"}, 0, 0},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			file := exported(t, m, key, tc.filter)
+			rep, err := VerifyExport(bytes.NewReader(file), key.Verifier)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if rep.Entries != tc.want || rep.Erased != tc.erased || rep.Size != 100 || rep.Key != key.Public {
+				t.Errorf("%+v", rep)
+			}
+			if (rep.Part == nil) != (tc.name == "full") {
+				t.Errorf("part: %+v", rep.Part)
+			}
+			if _, err := VerifyExport(bytes.NewReader(file), nil); err != nil {
+				t.Errorf("with its own key: %v", err)
+			}
+		})
+	}
+}
+
+func TestExportOfAnotherKey(t *testing.T) {
+	m, key := filled(t, 5)
+	other, err := OpenKey(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bad *BadError
+	if _, err := VerifyExport(bytes.NewReader(exported(t, m, key, Filter{})), other.Verifier); !errors.As(err, &bad) {
+		t.Errorf("another key's export verified: %v", err)
+	}
+	if _, err := Export(t.Context(), &bytes.Buffer{}, m, other.Public, Filter{}); err == nil {
+		t.Error("exported under a key that did not sign")
+	}
+}
+
+// Every bit of a full export is bound: no single flip survives.
+func TestEveryFlippedBitIsFound(t *testing.T) {
+	m, key := filled(t, 3)
+	file := exported(t, m, key, Filter{})
+	header := bytes.IndexByte(file, '\n')
+	for i := range file {
+		for bit := range 8 {
+			spoiled := bytes.Clone(file)
+			spoiled[i] ^= 1 << bit
+			if _, err := VerifyExport(bytes.NewReader(spoiled), key.Verifier); err == nil {
+				t.Fatalf("bit %d of byte %d of %q can be flipped", bit, i, file[max(0, i-20):min(len(file), i+20)])
+			}
+			if i > header {
+				continue
+			}
+			if _, err := VerifyExport(bytes.NewReader(spoiled), nil); err == nil {
+				t.Fatalf("without a known key, bit %d of byte %d can be flipped", bit, i)
+			}
+		}
+	}
+}
+
+// In a part, every bit of every entry is bound.
+func TestEveryFlippedBitOfAPartIsFound(t *testing.T) {
+	m, key := filled(t, 9)
+	file := exported(t, m, key, Filter{Run: "r1"})
+	for i := bytes.IndexByte(file, '\n'); i < len(file); i++ {
+		for bit := range 8 {
+			spoiled := bytes.Clone(file)
+			spoiled[i] ^= 1 << bit
+			if _, err := VerifyExport(bytes.NewReader(spoiled), key.Verifier); err == nil {
+				t.Fatalf("bit %d of byte %d can be flipped", bit, i)
+			}
+		}
+	}
+}
+
+// Random changes of lines: none verifies, and each names a line at or before the
+// one that was changed.
+func TestChangedLinesAreFound(t *testing.T) {
+	m, key := filled(t, 200)
+	lines := bytes.SplitAfter(exported(t, m, key, Filter{}), []byte("\n"))
+	lines = lines[:len(lines)-1]
+	rnd := rand.New(rand.NewPCG(1, 2))
+	mutations := map[string]func(l [][]byte, i int) [][]byte{
+		"delete":    func(l [][]byte, i int) [][]byte { return slices.Delete(l, i, i+1) },
+		"duplicate": func(l [][]byte, i int) [][]byte { return slices.Insert(l, i, l[i]) },
+		"swap": func(l [][]byte, i int) [][]byte {
+			j := 1 + (i+rnd.IntN(len(l)-2))%(len(l)-1)
+			if i == j {
+				return l[:i]
+			}
+			l[i], l[j] = l[j], l[i]
+			return l
+		},
+		"truncate":   func(l [][]byte, i int) [][]byte { return l[:i] },
+		"cut a line": func(l [][]byte, i int) [][]byte { l[i] = l[i][:rnd.IntN(len(l[i]))]; return l },
+		"empty line": func(l [][]byte, i int) [][]byte { return slices.Insert(l, i, []byte("\n")) },
+		"space":      func(l [][]byte, i int) [][]byte { l[i] = append([]byte(" "), l[i]...); return l },
+		"CRLF": func(l [][]byte, i int) [][]byte {
+			l[i] = append(bytes.TrimSuffix(l[i], []byte("\n")), "\r\n"...)
+			return l
+		},
+		"other time": func(l [][]byte, i int) [][]byte {
+			l[i] = bytes.Replace(l[i], []byte("Z\","), []byte("+00:00\","), 1)
+			return l
+		},
+		"other group": func(l [][]byte, i int) [][]byte { l[i] = regroup(l[i]); return l },
+		"new field": func(l [][]byte, i int) [][]byte {
+			l[i] = bytes.Replace(l[i], []byte("{"), []byte(`{"x":1,`), 1)
+			return l
+		},
+		"double field": func(l [][]byte, i int) [][]byte {
+			l[i] = bytes.Replace(l[i], []byte("{"), []byte(`{"id":1,`), 1)
+			return l
+		},
+	}
+	for name, mutate := range mutations {
+		t.Run(name, func(t *testing.T) {
+			for range 50 {
+				i := 1 + rnd.IntN(len(lines)-2)
+				spoiled := make([][]byte, len(lines))
+				for k := range lines {
+					spoiled[k] = bytes.Clone(lines[k])
+				}
+				_, err := VerifyExport(bytes.NewReader(bytes.Join(mutate(spoiled, i), nil)), key.Verifier)
+				var bad *BadError
+				if !errors.As(err, &bad) {
+					t.Fatalf("line %d: %v", i+1, err)
+				}
+				if bad.Line == 0 || name != "swap" && bad.Line > i+2 {
+					t.Fatalf("line %d changed, line %d named: %v", i+1, bad.Line, err)
+				}
+			}
+		})
+	}
+}
+
+func regroup(line []byte) []byte {
+	if bytes.Contains(line, []byte(`"group":"main"`)) {
+		return bytes.Replace(line, []byte(`"group":"main"`), []byte(`"group":"mine"`), 1)
+	}
+	return bytes.Replace(line, []byte(`"group":"family"`), []byte(`"group":"famely"`), 1)
+}
+
+// Somebody who changes an entry with every hash in the file still has no
+// signature for the root.
+func TestConsistentForgeryIsFound(t *testing.T) {
+	m, key := filled(t, 30)
+	forged := m.clone()
+	forged.rows[10].Payload = []byte(`{"text":"something else"}`)
+	forged.rows[10].Commitment = Commit(forged.rows[10].Salt, forged.rows[10].Payload)
+	rehash(forged)
+	_, err := VerifyExport(bytes.NewReader(exported(t, forged, key, Filter{})), key.Verifier)
+	if err == nil || !strings.Contains(err.Error(), "not what was signed") {
+		t.Error(err)
+	}
+	if _, err := VerifyExport(bytes.NewReader(exported(t, forged, key, Filter{Kinds: []Kind{Inbound}})), key.Verifier); err == nil {
+		t.Error("the part verified")
+	}
+}
+
+// A proof of one entry does not serve for another.
+func TestProofsAreOfTheirEntry(t *testing.T) {
+	m, key := filled(t, 30)
+	lines := strings.SplitAfter(string(exported(t, m, key, Filter{Run: "r1"})), "\n")
+	proof := func(l string) string { return l[strings.Index(l, `,"proof":`):] }
+	lines[2] = strings.Replace(lines[2], proof(lines[2]), proof(lines[3]), 1)
+	var bad *BadError
+	_, err := VerifyExport(strings.NewReader(strings.Join(lines, "")), key.Verifier)
+	if !errors.As(err, &bad) || bad.Line != 3 || bad.Entry != m.rows[3].ID {
+		t.Error(err)
+	}
+}
+
+func TestLinesAreBounded(t *testing.T) {
+	m, key := filled(t, 3)
+	file := exported(t, m, key, Filter{})
+	end := bytes.IndexByte(file, '\n') + 1
+	flood := append(bytes.Clone(file[:end]), bytes.Repeat([]byte("a"), MaxLine+1)...)
+	_, err := VerifyExport(bytes.NewReader(flood), key.Verifier)
+	if err == nil || !strings.Contains(err.Error(), "longer than") {
+		t.Error(err)
+	}
+}
+
+// The longest entry that Seal makes fits in a line.
+func TestTheLongestEntryFits(t *testing.T) {
+	key, err := OpenKey(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Seal(Entry{At: noon, Kind: Inbound, Group: "main", Run: "r1", Session: "s1", Data: strings.Repeat("a", MaxPayload-2)})
+	if err != nil || len(r.Payload) != MaxPayload {
+		t.Fatalf("%d bytes, %v", len(r.Payload), err)
+	}
+	r.ID = 1
+	m := &memory{rows: []Row{r}}
+	if _, err := NewSequencer(m, key, nil).Sequence(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := VerifyExport(bytes.NewReader(exported(t, m, key, Filter{})), key.Verifier); err != nil {
+		t.Error(err)
+	}
+	// 64 levels of proof are more than any log will have.
+	l := lineOf(r)
+	l.Proof = make(tlog.RecordProof, 64)
+	var b bytes.Buffer
+	if err := writeLine(&b, l); err != nil || b.Len() > MaxLine {
+		t.Errorf("%d bytes, %v", b.Len(), err)
+	}
+}
+
+func FuzzVerifyExport(f *testing.F) {
+	m, key := filled(f, 6)
+	full := exported(f, m, key, Filter{})
+	f.Add(full)
+	f.Add(exported(f, m, key, Filter{Run: "r1"}))
+	f.Add(full[:len(full)-1])
+	f.Add([]byte("{}\n"))
+	f.Add([]byte(`{"format":"nanoclaw audit export v1","key":"a+00000000+AA==","checkpoint":""}` + "\n"))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		rep, err := VerifyExport(bytes.NewReader(file), key.Verifier)
+		if err != nil {
+			var bad *BadError
+			if !errors.As(err, &bad) || bad.Line == 0 {
+				t.Fatalf("an error that names no line: %v", err)
+			}
+			return
+		}
+		// What verifies as a full export is the export, to the byte.
+		if rep.Part == nil && !bytes.Equal(file, full) {
+			t.Fatalf("another file verifies: %q", file)
+		}
+		if rep.Entries > 6 {
+			t.Fatalf("%d entries of 6", rep.Entries)
+		}
+	})
+}
+
+func BenchmarkVerifyExport(b *testing.B) {
+	const n = 100_000
+	m, key := filled(b, n)
+	file := exported(b, m, key, Filter{})
+	b.SetBytes(int64(len(file)))
+	for b.Loop() {
+		if _, err := VerifyExport(bytes.NewReader(file), key.Verifier); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(n*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+}
+
+func TestDescribe(t *testing.T) {
+	tests := []struct {
+		kind    Kind
+		payload string
+		want    string
+	}{
+		{Inbound, `{"from":{"channel":"console","chat":"main"},"sender":{"id":"u","owner":true},"text":"hi\nthere","verdict":"run","reason":"owner's own chat"}`,
+			"message from owner in console:main: run (owner's own chat): “hi there”"},
+		{Inbound, `{"from":{"channel":"wa","chat":"1"},"sender":{"id":"u","name":"Ann"},"verdict":"refuse","new":[1]}`, "message from Ann in wa:1: refuse"},
+		{RunStarted, `{"agent":"claude","mode":"host","grant":{}}`, "run started, agent claude, mode host"},
+		{SessionStarted, `{"engine":"native","layers":["landlock","seccomp"],"initPid":7}`, "boundary native stands with landlock, seccomp, init 7"},
+		{EgressTried, `{"host":"example.com","port":443,"verdict":"refused","reason":"not granted"}`, "connection to example.com:443: refused (not granted)"},
+		{ToolCalled, `{"tool":"Bash","input":{"command":"ls"}}`, "agent used Bash: “{\"command\":\"ls\"}”"},
+		{HostToolCalled, `{"tool":"send_message","verdict":"refused","reason":"another group"}`, "agent asked the host for send_message: refused (another group)"},
+		{RunEnded, `{"state":"succeeded","ms":1500,"costUsd":0.25}`, "run succeeded after 1.5s, 0.2500 USD"},
+		{RunRefused, `{"rule":"rate","text":"ten an hour"}`, "run refused by rate: ten an hour"},
+		{ProbeRan, `{"held":true}`, "the probe could not break out: the boundary held"},
+		{ProbeRan, `{"held":false,"finding":"read a canary"}`, "THE PROBE BROKE OUT: read a canary"},
+		{Delivered, `{"id":3,"to":{"channel":"console","chat":"main"},"kind":"reply","bytes":12}`, "reply 3 (12 bytes) delivered to console:main"},
+		{GivenUp, `{"id":3,"to":{"channel":"c","chat":"d"},"kind":"notice","bytes":1,"cause":"gone"}`, "notice 3 (1 bytes) given up, to c:d: gone"},
+		{ExecEnded, `{"exit":2}`, "the owner's command ended with 2"},
+		{OwnerActed, `{"act":"erase","entries":[4,5]}`, "the owner: erase, 2 entries from 4"},
+		{RunEnded, `{"state":7}`, `run.ended {"state":7}`},
+		{"future.kind", `{"a":1}`, `future.kind {"a":1}`},
+		{ToolCalled, `{"tool":"\u001b[2J\u202e"}`, "agent used \uFFFD[2J\uFFFD"},
+	}
+	for _, tc := range tests {
+		if got := Describe(tc.kind, []byte(tc.payload)); got != tc.want {
+			t.Errorf("%s %s\n got %s\nwant %s", tc.kind, tc.payload, got, tc.want)
+		}
+	}
+	if got := Describe(Inbound, nil); got != "inbound (erased)" {
+		t.Error(got)
+	}
+	// Every kind has words of its own.
+	for _, k := range []Kind{HostStarted, HostStopped, ConfigChanged, ProbeRan, Inbound, RunStarted, SessionStarted, SessionEnded, ToolCalled, HostToolCalled,
+		EgressTried, RunEnded, RunRefused, Outbox, Delivered, GivenUp, ExecStarted, ExecEnded, WireFailed, OwnerActed} {
+		if got := Describe(k, []byte("{}")); got == "" || got == fmt.Sprintf("%s {}", k) {
+			t.Errorf("%s has no words: %q", k, got)
+		}
+	}
+}
