@@ -1,0 +1,180 @@
+package hosttools
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"nanoclaw/internal/audit"
+)
+
+// tool is one thing that an agent may ask for.
+type tool struct {
+	name        string
+	description string // for the model
+	schema      json.RawMessage
+	// mainOnly tools exist for main alone.
+	mainOnly bool
+	// judge reads the arguments and decides, without any effect.
+	judge func(ctx context.Context, s *Server, args json.RawMessage) (act, error)
+}
+
+// act is a call that was judged.
+type act struct {
+	// note is what the audit keeps of the arguments: bounded, in our own words.
+	note any
+	// do acts, and gives the words for the agent.
+	do func(ctx context.Context) (string, error)
+}
+
+// refusal is an answer in words for the agent. Other errors are the host's own
+// and are not shown inside.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+func refuse(format string, args ...any) error { return refusal(fmt.Sprintf(format, args...)) }
+
+// The verdicts in the audit.
+const (
+	allowed = "allowed"
+	refused = "refused"
+	failed  = "failed" // it was allowed, and the host could not do it
+)
+
+// guard answers every call of a tool; the protocol's library does the rest. A
+// panic costs the caller its answer, not the host its life.
+func (s *Server) guard(next mcp.MethodHandler) mcp.MethodHandler {
+	return func(ctx context.Context, method string, req mcp.Request) (result mcp.Result, err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				result, err = nil, errors.New("the host failed to answer")
+			}
+		}()
+		leave, ok := s.enter()
+		if !ok {
+			return nil, ErrClosed
+		}
+		defer leave()
+		params, ok := req.GetParams().(*mcp.CallToolParamsRaw)
+		if !ok {
+			return next(ctx, method, req)
+		}
+		text, err := s.call(ctx, params.Name, params.Arguments)
+		if err != nil {
+			return &mcp.CallToolResult{IsError: true, Content: []mcp.Content{&mcp.TextContent{Text: err.Error()}}}, nil
+		}
+		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: text}}}, nil
+	}
+}
+
+// call is the whole way of a call: bounded, judged, recorded, done. The error
+// is in words for the agent.
+func (s *Server) call(ctx context.Context, name string, args json.RawMessage) (string, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+
+	c := audit.HostToolCalledData{Tool: clip(name, 100)}
+	ok, first, unrecorded := s.limit.take(time.Now())
+	if unrecorded > 0 {
+		c.Reason = fmt.Sprintf("%d refused calls before this one, of a flood, have no entry", unrecorded)
+	}
+	if !ok {
+		why := refuse("too many calls: at most %d at once and one each %v after that; wait, then go on", burst, refill)
+		if first {
+			return "", s.refused(ctx, c, why)
+		}
+		return "", why
+	}
+	if s.id.Run != nil && s.id.Run() == "" {
+		return "", s.refused(ctx, c, refuse("no run is going on: host tools work only while a message is being answered"))
+	}
+	t, ok := s.tools[name]
+	if !ok {
+		return "", s.refused(ctx, c, refuse("there is no tool %q here%s", clip(name, 100), s.choices()))
+	}
+	a, err := t.judge(ctx, s, args)
+	c.Args = a.note
+	if err != nil {
+		return "", s.refused(ctx, c, err)
+	}
+	c.Verdict = allowed
+	if err := s.record(ctx, c); err != nil {
+		return "", errors.New("refused: the host cannot record this call, and does nothing unrecorded; tell the owner")
+	}
+	text, err := a.do(ctx)
+	if err != nil {
+		c.Verdict, c.Reason = failed, err.Error()
+		s.record(context.WithoutCancel(ctx), c)
+		return "", fmt.Errorf("the host could not do this: %s failed; the owner can find the reason in the log", t.name)
+	}
+	return text, nil
+}
+
+// refused records a refusal and gives the words for the agent.
+func (s *Server) refused(ctx context.Context, c audit.HostToolCalledData, why error) error {
+	c.Verdict, c.Reason = refused, strings.TrimPrefix(c.Reason+"; "+why.Error(), "; ")
+	if err := s.record(ctx, c); err != nil {
+		return errors.New("refused, and the host cannot record it; tell the owner")
+	}
+	var r refusal
+	if !errors.As(why, &r) {
+		return errors.New("refused: the host could not judge this call; the owner can find the reason in the log")
+	}
+	return fmt.Errorf("refused: %w", why)
+}
+
+func (s *Server) record(ctx context.Context, c audit.HostToolCalledData) error {
+	e := audit.Entry{At: time.Now(), Kind: audit.HostToolCalled, Group: s.id.Group, Session: s.id.Session, Data: c}
+	if s.id.Run != nil {
+		e.Run = s.id.Run()
+	}
+	return s.host.Record(ctx, e)
+}
+
+// choices names the tools that there are.
+func (s *Server) choices() string {
+	var names []string
+	for _, t := range all() {
+		if _, ok := s.tools[t.name]; ok {
+			names = append(names, t.name)
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return ": there are " + strings.Join(names, ", ")
+}
+
+// parse reads arguments strictly: an argument that nobody knows is a mistake or
+// an attempt, and is refused either way.
+func parse(args json.RawMessage, into any) error {
+	if len(args) == 0 {
+		args = json.RawMessage("{}")
+	}
+	d := json.NewDecoder(strings.NewReader(string(args)))
+	d.DisallowUnknownFields()
+	err := d.Decode(into)
+	if err == nil && d.Decode(new(json.RawMessage)) != io.EOF {
+		err = errors.New("something follows them")
+	}
+	if err != nil {
+		return refuse("the arguments are not understood: %s", clip(strings.TrimPrefix(err.Error(), "json: "), 200))
+	}
+	return nil
+}
+
+// clip shortens text for the audit and for answers.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}

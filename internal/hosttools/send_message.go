@@ -1,0 +1,98 @@
+package hosttools
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"strings"
+
+	"nanoclaw/internal/chat"
+)
+
+//go:embed send_message.md
+var sendMessageText string
+
+// maxText bounds the text of one message, in bytes.
+const maxText = 64 << 10
+
+func sendMessage() tool {
+	return tool{
+		name: "send_message", description: sendMessageText,
+		schema: object(map[string]string{
+			"text":  "The message, as the people in the chat will read it.",
+			"group": "The group to send to. Left out: the group you are in. Only main may name another.",
+		}, "text"),
+		judge: judgeSend,
+	}
+}
+
+// sent is what the audit keeps of a message: its whole text is in the outbox.
+type sent struct {
+	Group chat.Group `json:"group"`
+	Bytes int        `json:"bytes"`
+	Text  string     `json:"text,omitempty"`
+}
+
+func judgeSend(ctx context.Context, s *Server, raw json.RawMessage) (act, error) {
+	var args struct {
+		Text  string `json:"text"`
+		Group string `json:"group"`
+	}
+	if err := parse(raw, &args); err != nil {
+		return act{}, err
+	}
+	note := sent{Group: s.id.Group, Bytes: len(args.Text), Text: clip(args.Text, 2000)}
+	if args.Group != "" {
+		note.Group = chat.Group(clip(args.Group, 100))
+	}
+	a := act{note: note}
+	if err := fitText(args.Text); err != nil {
+		return a, err
+	}
+	to, err := target(ctx, s, args.Group)
+	if err != nil {
+		return a, err
+	}
+	a.do = func(ctx context.Context) (string, error) {
+		if err := s.host.Send(ctx, s.id, to, args.Text); err != nil {
+			return "", err
+		}
+		return "Sent to " + string(to) + ".", nil
+	}
+	return a, nil
+}
+
+func fitText(text string) error {
+	switch {
+	case strings.TrimSpace(text) == "":
+		return refuse("text is missing: there is nothing to send")
+	case len(text) > maxText:
+		return refuse("the text is %d bytes, more than the %d that one message may have: send it in parts, or as a file in the workspace", len(text), maxText)
+	}
+	return nil
+}
+
+// target decides where a message may go. Every group may write into its own
+// chat, main into any. A group that names another learns nothing of whether
+// that one exists.
+func target(ctx context.Context, s *Server, name string) (chat.Group, error) {
+	own := s.id.Group
+	if name == "" || name == string(own) {
+		return own, nil
+	}
+	if own != chat.Main {
+		return "", refuse("this group may send only to its own chat: leave out group, or ask the owner")
+	}
+	groups, err := s.host.Groups(ctx)
+	if err != nil {
+		return "", err
+	}
+	var names []string
+	for _, g := range groups {
+		if string(g.Name) == name {
+			return g.Name, nil
+		}
+		names = append(names, string(g.Name))
+	}
+	return "", refuse("there is no group %q: there are %s", clip(name, 100), clip(strings.Join(names, ", "), 2000))
+}

@@ -1,0 +1,166 @@
+package hosttools
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/grant"
+)
+
+// Identity is who is asking. It comes from the wire that the host made.
+type Identity struct {
+	Group   chat.Group
+	Session chat.SessionID
+	// Run gives the run that is going on, or "" between runs, when nothing is
+	// done. A nil Run is for sessions that have no runs.
+	Run func() chat.RunID
+}
+
+// GroupInfo tells the owner's agent of a group.
+type GroupInfo struct {
+	Name chat.Group `json:"name"`
+	Mode string     `json:"mode,omitempty"`
+}
+
+// Host does what was asked and allowed.
+type Host interface {
+	// Groups lists all groups.
+	Groups(ctx context.Context) ([]GroupInfo, error)
+	// Send stores a message to the chat of a group. When it returns, the message
+	// will be delivered or given up loudly.
+	Send(ctx context.Context, from Identity, to chat.Group, text string) error
+	// Record writes an audit entry. When it returns, the entry is durable.
+	Record(ctx context.Context, e audit.Entry) error
+}
+
+// ErrClosed says that the session is over.
+var ErrClosed = errors.New("the session is over: its host tools are closed")
+
+// Server is the host tools of one session.
+type Server struct {
+	id    Identity
+	host  Host
+	tools map[string]tool
+	mcp   *mcp.Server
+	http  *http.Server
+	conns *connQueue
+	limit limiter
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	closed  bool
+	working sync.WaitGroup // calls in work; added to under mu
+}
+
+// New makes the server of one session. Of the granted tools it offers those
+// that it knows and that the group may have.
+func New(id Identity, granted []grant.Tool, host Host) *Server {
+	s := &Server{id: id, host: host, tools: map[string]tool{}, conns: newConnQueue(), limit: newLimiter()}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.mcp = mcp.NewServer(&mcp.Implementation{Name: "nanoclaw", Version: "1"}, &mcp.ServerOptions{
+		Logger: slog.New(slog.DiscardHandler), // its words would come from inside
+		// Tools alone, and a list that never changes: no logging, nothing to subscribe to.
+		Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
+	})
+	for _, t := range all() {
+		if named(granted, t.name) && (!t.mainOnly || id.Group == chat.Main) {
+			s.tools[t.name] = t
+			s.mcp.AddTool(&mcp.Tool{Name: t.name, Description: t.description, InputSchema: t.schema}, nothing)
+		}
+	}
+	s.mcp.AddReceivingMiddleware(s.guard)
+	s.http = newHTTP(s.mcp)
+	go s.http.Serve(s.conns)
+	return s
+}
+
+// Names are the tools that there can be, for the grant to choose from.
+func Names() []string {
+	var names []string
+	for _, t := range all() {
+		names = append(names, t.name)
+	}
+	return names
+}
+
+func named(granted []grant.Tool, name string) bool {
+	for _, g := range granted {
+		if g.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// nothing stands where the protocol's library wants a handler: guard answers
+// every call before it.
+func nothing(context.Context, *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+	return nil, errors.New("bug: a call passed the guard")
+}
+
+// Close ends all connections and returns when no call is in work. After it,
+// every message is refused.
+func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	s.http.Close()
+	s.conns.Close()
+	s.working.Wait()
+}
+
+// enter admits one piece of work, unless the server is closed.
+func (s *Server) enter() (leave func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, false
+	}
+	s.working.Add(1)
+	return s.working.Done, true
+}
+
+// limiter is a token bucket for the calls of one session.
+type limiter struct {
+	mu         sync.Mutex
+	tokens     float64
+	last       time.Time
+	unrecorded int // refusals that were not recorded
+}
+
+const (
+	// burst calls may come at once, then one for each time refill.
+	burst  = 30
+	refill = 2 * time.Second
+)
+
+func newLimiter() limiter { return limiter{tokens: burst} }
+
+// take spends a token. If there is none it says so, and whether this refusal is
+// the first of its row; otherwise it gives how many were not recorded.
+func (l *limiter) take(now time.Time) (ok, first bool, unrecorded int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.last.IsZero() {
+		l.tokens = min(burst, l.tokens+now.Sub(l.last).Seconds()/refill.Seconds())
+	}
+	l.last = now
+	if l.tokens < 1 {
+		l.unrecorded++
+		return false, l.unrecorded == 1, 0
+	}
+	l.tokens--
+	unrecorded, l.unrecorded = l.unrecorded, 0
+	return true, false, max(0, unrecorded-1)
+}

@@ -1,0 +1,509 @@
+package hosttools
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/grant"
+)
+
+// fakeHost is the host as these tests want it. It remembers the order of what
+// was done.
+type fakeHost struct {
+	mu      sync.Mutex
+	did     []string
+	sendErr error
+	recErr  error
+	listErr error
+	onSend  func()
+}
+
+func (h *fakeHost) Groups(context.Context) ([]GroupInfo, error) {
+	return []GroupInfo{{Name: "main", Mode: "host"}, {Name: "family"}, {Name: "work"}}, h.listErr
+}
+
+func (h *fakeHost) Send(_ context.Context, from Identity, to chat.Group, text string) error {
+	if h.onSend != nil {
+		h.onSend()
+	}
+	h.add(fmt.Sprintf("send %s->%s %s", from.Group, to, clip(text, 20)))
+	return h.sendErr
+}
+
+func (h *fakeHost) Record(_ context.Context, e audit.Entry) error {
+	d := e.Data.(audit.HostToolCalledData)
+	h.add(fmt.Sprintf("record %s %s %s", e.Group, d.Tool, d.Verdict))
+	return h.recErr
+}
+
+func (h *fakeHost) add(s string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.did = append(h.did, s)
+}
+
+func (h *fakeHost) all() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]string(nil), h.did...)
+}
+
+// sends counts the messages that went out.
+func (h *fakeHost) sends() (n int) {
+	for _, d := range h.all() {
+		if strings.HasPrefix(d, "send ") {
+			n++
+		}
+	}
+	return n
+}
+
+var everyTool = []grant.Tool{{Name: "send_message"}, {Name: "list_groups"}}
+
+func newServer(t *testing.T, g chat.Group, tools []grant.Tool, h Host) *Server {
+	t.Helper()
+	s := New(Identity{Group: g, Session: "stest", Run: func() chat.RunID { return "rtest" }}, tools, h)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// callTool makes a call by Message and gives the words of the answer.
+func callTool(t *testing.T, s *Server, name, args string) (text string, isError bool) {
+	t.Helper()
+	raw, err := s.Message(t.Context(), json.RawMessage(fmt.Sprintf(
+		`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":%q,"arguments":%s}}`, name, args)))
+	if err != nil {
+		t.Fatalf("message: %v", err)
+	}
+	return readAnswer(t, raw)
+}
+
+func readAnswer(t *testing.T, raw json.RawMessage) (text string, isError bool) {
+	t.Helper()
+	var r struct {
+		ID     int `json:"id"`
+		Result *struct {
+			IsError bool                    `json:"isError"`
+			Content []struct{ Text string } `json:"content"`
+		} `json:"result"`
+		Error *struct{ Message string } `json:"error"`
+	}
+	if err := json.Unmarshal(raw, &r); err != nil {
+		t.Fatalf("%v in %s", err, raw)
+	}
+	if r.Error != nil {
+		return r.Error.Message, true
+	}
+	if r.ID != 7 || r.Result == nil || len(r.Result.Content) != 1 {
+		t.Fatalf("answer = %s", raw)
+	}
+	return r.Result.Content[0].Text, r.Result.IsError
+}
+
+// TestAuthority is the table of who may do what, by the identity of the wire.
+func TestAuthority(t *testing.T) {
+	const leave = "this group may send only to its own chat"
+	tests := []struct {
+		name  string
+		group chat.Group
+		tool  string
+		args  string
+		want  string // how the answer begins
+		did   []string
+	}{
+		{"main to itself", "main", "send_message", `{"text":"hi"}`, "Sent to main.",
+			[]string{"record main send_message allowed", "send main->main hi"}},
+		{"main to another", "main", "send_message", `{"text":"hi","group":"family"}`, "Sent to family.",
+			[]string{"record main send_message allowed", "send main->family hi"}},
+		{"main to nobody", "main", "send_message", `{"text":"hi","group":"nobody"}`, `refused: there is no group "nobody": there are main, family, work`,
+			[]string{"record main send_message refused"}},
+		{"a group to itself", "family", "send_message", `{"text":"hi"}`, "Sent to family.",
+			[]string{"record family send_message allowed", "send family->family hi"}},
+		{"a group to itself by name", "family", "send_message", `{"text":"hi","group":"family"}`, "Sent to family.",
+			[]string{"record family send_message allowed", "send family->family hi"}},
+		{"a group to main", "family", "send_message", `{"text":"hi","group":"main"}`, "refused: " + leave,
+			[]string{"record family send_message refused"}},
+		{"a group to another", "family", "send_message", `{"text":"hi","group":"work"}`, "refused: " + leave,
+			[]string{"record family send_message refused"}},
+		{"a group to nobody learns nothing", "family", "send_message", `{"text":"hi","group":"nobody"}`, "refused: " + leave,
+			[]string{"record family send_message refused"}},
+		{"a name that looks alike", "family", "send_message", `{"text":"hi","group":"family "}`, "refused: " + leave,
+			[]string{"record family send_message refused"}},
+		{"a path", "family", "send_message", `{"text":"hi","group":"family/../main"}`, "refused: " + leave,
+			[]string{"record family send_message refused"}},
+		{"two groups named, the last counts", "family", "send_message", `{"group":"family","text":"hi","group":"main"}`, "refused: " + leave,
+			[]string{"record family send_message refused"}},
+		{"a forged identity", "family", "send_message", `{"text":"hi","from":"main"}`, "refused: the arguments are not understood",
+			[]string{"record family send_message refused"}},
+		{"a forged session", "family", "send_message", `{"text":"hi","session":"smain","groupFolder":"main"}`, "refused: the arguments are not understood",
+			[]string{"record family send_message refused"}},
+		{"main lists", "main", "list_groups", `{}`, `[{"name":"main","mode":"host"},{"name":"family"},{"name":"work"}]`,
+			[]string{"record main list_groups allowed"}},
+		{"a group lists", "family", "list_groups", `{}`, `refused: there is no tool "list_groups" here: there are send_message`,
+			[]string{"record family list_groups refused"}},
+		{"arguments where there are none", "main", "list_groups", `{"all":true}`, "refused: the arguments are not understood",
+			[]string{"record main list_groups refused"}},
+		{"no text", "main", "send_message", `{}`, "refused: text is missing", []string{"record main send_message refused"}},
+		{"empty text", "main", "send_message", `{"text":" \n"}`, "refused: text is missing", []string{"record main send_message refused"}},
+		{"text of another type", "main", "send_message", `{"text":["a"]}`, "refused: the arguments are not understood", []string{"record main send_message refused"}},
+		{"no object", "main", "send_message", `"text"`, "refused: the arguments are not understood", []string{"record main send_message refused"}},
+		{"the longest text", "main", "send_message", `{"text":"` + strings.Repeat("x", maxText) + `"}`, "Sent to main.",
+			[]string{"record main send_message allowed", "send main->main xxxxxxxxxxxxxxxxxxxx…"}},
+		{"too long a text", "main", "send_message", `{"text":"` + strings.Repeat("x", maxText+1) + `"}`, "refused: the text is 65537 bytes",
+			[]string{"record main send_message refused"}},
+		{"an unknown tool", "main", "run_on_host", `{}`, `refused: there is no tool "run_on_host" here: there are send_message, list_groups`,
+			[]string{"record main run_on_host refused"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := &fakeHost{}
+			text, isError := callTool(t, newServer(t, tt.group, everyTool, h), tt.tool, tt.args)
+			if !strings.HasPrefix(text, tt.want) || isError != strings.HasPrefix(tt.want, "refused") {
+				t.Errorf("answer = %q (error %v), want %q", text, isError, tt.want)
+			}
+			if d := cmp.Diff(tt.did, h.all()); d != "" {
+				t.Errorf("what the host did (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// TestJudgeHoldsByItself calls the check of list_groups as if New had offered
+// the tool to the wrong group.
+func TestJudgeHoldsByItself(t *testing.T) {
+	s := newServer(t, "family", everyTool, &fakeHost{})
+	if _, err := judgeList(t.Context(), s, nil); err == nil {
+		t.Error("a group that is not main may list the groups")
+	}
+}
+
+func TestOnlyGrantedToolsExist(t *testing.T) {
+	tests := []struct {
+		name    string
+		group   chat.Group
+		granted []grant.Tool
+		want    []string
+	}{
+		{"main, all", "main", everyTool, []string{"list_groups", "send_message"}},
+		{"main, one", "main", everyTool[:1], []string{"send_message"}},
+		{"main, none", "main", nil, nil},
+		{"a group, all", "family", everyTool, []string{"send_message"}},
+		{"a tool that nobody knows", "main", []grant.Tool{{Name: "run_on_host"}}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := &fakeHost{}
+			s := newServer(t, tt.group, tt.granted, h)
+			var r struct {
+				Result struct {
+					Tools []struct{ Name, Description string }
+				}
+			}
+			raw, err := s.Message(t.Context(), json.RawMessage(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal(raw, &r); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, tool := range r.Result.Tools {
+				got = append(got, tool.Name)
+				if len(tool.Description) < 80 {
+					t.Errorf("%s is described as %q", tool.Name, tool.Description)
+				}
+			}
+			if d := cmp.Diff(tt.want, got); d != "" {
+				t.Errorf("tools (-want +got):\n%s", d)
+			}
+			if tt.granted == nil {
+				if text, isError := callTool(t, s, "send_message", `{"text":"hi"}`); !isError || h.sends() != 0 {
+					t.Errorf("a tool outside the grant answered %q", text)
+				}
+			}
+		})
+	}
+}
+
+func TestNothingUnrecorded(t *testing.T) {
+	h := &fakeHost{recErr: errors.New("disk full")}
+	text, isError := callTool(t, newServer(t, "main", everyTool, h), "send_message", `{"text":"hi"}`)
+	if !isError || !strings.Contains(text, "cannot record") || h.sends() != 0 {
+		t.Errorf("answer = %q, done: %v", text, h.all())
+	}
+	if strings.Contains(text, "disk full") {
+		t.Error("the host's own error is shown inside")
+	}
+}
+
+func TestFailuresAreRecordedAndNotShownInside(t *testing.T) {
+	h := &fakeHost{sendErr: errors.New("open /home/owner/secret.db")}
+	text, isError := callTool(t, newServer(t, "main", everyTool, h), "send_message", `{"text":"hi"}`)
+	if !isError || strings.Contains(text, "owner/secret") || !strings.Contains(text, "could not do this") {
+		t.Errorf("answer = %q", text)
+	}
+	want := []string{"record main send_message allowed", "send main->main hi", "record main send_message failed"}
+	if d := cmp.Diff(want, h.all()); d != "" {
+		t.Errorf("what the host did (-want +got):\n%s", d)
+	}
+	h = &fakeHost{listErr: errors.New("open /home/owner/secret.db")}
+	text, _ = callTool(t, newServer(t, "main", everyTool, h), "send_message", `{"text":"hi","group":"work"}`)
+	if strings.Contains(text, "owner/secret") || h.sends() != 0 {
+		t.Errorf("answer = %q, done: %v", text, h.all())
+	}
+}
+
+func TestPanicCostsOneCall(t *testing.T) {
+	h := &fakeHost{onSend: func() { panic("a bug") }}
+	s := newServer(t, "main", everyTool, h)
+	if text, isError := callTool(t, s, "send_message", `{"text":"hi"}`); !isError || strings.Contains(text, "a bug") {
+		t.Errorf("answer = %q", text)
+	}
+	h.onSend = nil
+	if text, isError := callTool(t, s, "send_message", `{"text":"hi"}`); isError {
+		t.Errorf("the call after = %q", text)
+	}
+}
+
+func TestNothingBetweenRuns(t *testing.T) {
+	h := &fakeHost{}
+	s := New(Identity{Group: "main", Run: func() chat.RunID { return "" }}, everyTool, h)
+	defer s.Close()
+	text, isError := callTool(t, s, "send_message", `{"text":"hi"}`)
+	if !isError || !strings.Contains(text, "no run is going on") || h.sends() != 0 {
+		t.Errorf("answer = %q, done: %v", text, h.all())
+	}
+}
+
+func TestFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &fakeHost{}
+		s := newServer(t, "main", everyTool, h)
+		for range burst + 100 {
+			callTool(t, s, "send_message", `{"text":"hi"}`)
+		}
+		if h.sends() != burst {
+			t.Errorf("%d messages went out, want %d", h.sends(), burst)
+		}
+		if n := len(h.all()); n != 2*burst+1 {
+			t.Errorf("the flood made %d notes at the host, want %d", n, 2*burst+1)
+		}
+		if text, isError := callTool(t, s, "list_groups", `{}`); !isError || !strings.Contains(text, "too many calls") {
+			t.Errorf("another tool in the flood = %q", text)
+		}
+		time.Sleep(refill + time.Millisecond)
+		if text, isError := callTool(t, s, "send_message", `{"text":"hi"}`); isError {
+			t.Errorf("a call after the wait = %q", text)
+		}
+	})
+}
+
+func TestAfterClose(t *testing.T) {
+	h := &fakeHost{}
+	s := newServer(t, "main", everyTool, h)
+	call := json.RawMessage(`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"send_message","arguments":{"text":"hi"}}}`)
+	if _, err := s.Message(t.Context(), call); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if _, err := s.Message(t.Context(), call); !errors.Is(err, ErrClosed) {
+		t.Errorf("a replayed call = %v, want ErrClosed", err)
+	}
+	ours, theirs := net.Pipe()
+	s.Serve(ours)
+	if _, err := theirs.Read(make([]byte, 1)); err == nil {
+		t.Error("a connection was served after Close")
+	}
+	if h.sends() != 1 {
+		t.Errorf("%d messages went out, want 1", h.sends())
+	}
+	s.Close()
+}
+
+// TestCloseWaitsForWork makes sure that nothing is done after Close returned.
+func TestCloseWaitsForWork(t *testing.T) {
+	begun, release := make(chan struct{}), make(chan struct{})
+	h := &fakeHost{onSend: func() { close(begun); <-release }}
+	s := newServer(t, "main", everyTool, h)
+	go s.Message(context.Background(), json.RawMessage(`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"send_message","arguments":{"text":"hi"}}}`))
+	<-begun
+	closed := make(chan struct{})
+	go func() { s.Close(); close(closed) }()
+	select {
+	case <-closed:
+		t.Error("Close returned while a call was in work")
+	default:
+	}
+	close(release)
+	<-closed
+	if h.sends() != 1 {
+		t.Error("the call in work was lost")
+	}
+}
+
+func TestMessageProtocol(t *testing.T) {
+	tests := []struct{ name, in, want string }{
+		{"initialize", `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}`, `"protocolVersion":"2025-11-25"`},
+		{"initialize twice", `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}`, `"protocolVersion":"2025-11-25"`},
+		{"initialized", `{"jsonrpc":"2.0","method":"notifications/initialized"}`, ""},
+		{"cancelled", `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":3}}`, ""},
+		{"a response", `{"jsonrpc":"2.0","id":4,"result":{}}`, ""},
+		{"ping", `{"jsonrpc":"2.0","id":"p","method":"ping"}`, `"id":"p","result":{}`},
+		{"an old probe", `{"jsonrpc":"2.0","id":1,"method":"server/discover"}`, `-32601`},
+		{"unknown method", `{"jsonrpc":"2.0","id":1,"method":"no/such"}`, `"error"`},
+		{"nothing to read", `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///etc/passwd"}}`, `"error"`},
+		{"no JSON", `{`, `-32700`},
+		{"a batch", `[{"jsonrpc":"2.0","id":1,"method":"ping"}]`, `-32700`},
+		{"empty", ``, `-32700`},
+	}
+	s := newServer(t, "main", everyTool, &fakeHost{})
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := s.Message(t.Context(), json.RawMessage(tt.in))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (got == nil) != (tt.want == "") || !strings.Contains(string(got), tt.want) {
+				t.Errorf("answer = %s, want %s", got, tt.want)
+			}
+		})
+	}
+	if _, err := s.Message(t.Context(), make(json.RawMessage, maxMessage+1)); err == nil {
+		t.Error("an oversized message was taken")
+	}
+}
+
+// FuzzMessage: whatever comes, there is an answer or none, no panic, and a
+// group that is not main reaches nobody but itself.
+func FuzzMessage(f *testing.F) {
+	f.Add([]byte(`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"send_message","arguments":{"text":"hi","group":"main"}}}`))
+	f.Add([]byte(`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"send_message","arguments":null}}`))
+	f.Add([]byte(`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":[]}`))
+	f.Add([]byte(`{"jsonrpc":"2.0","id":null,"method":"initialize","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}`))
+	f.Add([]byte(`{"jsonrpc":"2.0","id":1e99,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true}}}`))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		h := &fakeHost{}
+		s := New(Identity{Group: "family"}, everyTool, h)
+		defer s.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		out, err := s.Message(ctx, in)
+		if err == nil && out != nil && !json.Valid(out) {
+			t.Errorf("answer = %q", out)
+		}
+		for _, did := range h.all() {
+			if strings.HasPrefix(did, "send ") && !strings.HasPrefix(did, "send family->family ") {
+				t.Errorf("%s did: %s", in, did)
+			}
+		}
+	})
+}
+
+// TestHTTPWithTheLibrarysClient drives the HTTP way with the protocol
+// library's own client, over pipes as the wire gives them.
+func TestHTTPWithTheLibrarysClient(t *testing.T) {
+	h := &fakeHost{}
+	s := newServer(t, "family", everyTool, h)
+	client := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil)
+	session, err := client.Connect(t.Context(), &mcp.StreamableClientTransport{
+		Endpoint: "http://127.0.0.1:8481/mcp", HTTPClient: wireClient(s), DisableStandaloneSSE: true,
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	checkClient(t, session, h)
+}
+
+// TestMessageWithTheLibrarysClient does the same by Message.
+func TestMessageWithTheLibrarysClient(t *testing.T) {
+	h := &fakeHost{}
+	s := newServer(t, "family", everyTool, h)
+	client := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil)
+	session, err := client.Connect(t.Context(), &relay{s: s}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	checkClient(t, session, h)
+}
+
+func checkClient(t *testing.T, session *mcp.ClientSession, h *fakeHost) {
+	t.Helper()
+	list, err := session.ListTools(t.Context(), nil)
+	if err != nil || len(list.Tools) != 1 || list.Tools[0].Name != "send_message" {
+		t.Fatalf("tools = %+v, %v", list, err)
+	}
+	for _, tt := range []struct {
+		args    map[string]any
+		isError bool
+	}{{map[string]any{"text": "hi"}, false}, {map[string]any{"text": "hi", "group": "main"}, true}} {
+		r, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "send_message", Arguments: tt.args})
+		if err != nil || r.IsError != tt.isError {
+			t.Errorf("call %v = %+v, %v", tt.args, r, err)
+		}
+	}
+	want := []string{"record family send_message allowed", "send family->family hi", "record family send_message refused"}
+	if d := cmp.Diff(want, h.all()); d != "" {
+		t.Errorf("what the host did (-want +got):\n%s", d)
+	}
+}
+
+// wireClient connects over pipes that the server serves.
+func wireClient(s *Server) *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		go s.Serve(theirs)
+		return ours, nil
+	}}}
+}
+
+func TestHTTPBounds(t *testing.T) {
+	h := &fakeHost{}
+	s := newServer(t, "main", everyTool, h)
+	c := wireClient(s)
+	big := `{"jsonrpc":"2.0","id":7,"method":"ping","params":{"x":"` + strings.Repeat("x", maxMessage) + `"}}`
+	r, err := c.Post("http://127.0.0.1:8481/mcp", "application/json", strings.NewReader(big))
+	if err == nil {
+		r.Body.Close()
+		if r.StatusCode < 400 {
+			t.Errorf("an oversized body got status %d", r.StatusCode)
+		}
+	}
+	var open []net.Conn
+	for range maxConns + 5 {
+		ours, theirs := net.Pipe()
+		open = append(open, ours)
+		go s.Serve(theirs)
+	}
+	closed := 0
+	for _, conn := range open {
+		conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, context.DeadlineExceeded) && err != nil && !isTimeout(err) {
+			closed++
+		}
+		defer conn.Close()
+	}
+	if closed < 5 {
+		t.Errorf("of %d connections %d were refused, want at least 5", len(open), closed)
+	}
+}
+
+func isTimeout(err error) bool {
+	var n net.Error
+	return errors.As(err, &n) && n.Timeout()
+}
