@@ -8,7 +8,11 @@
 //
 // The file decides what agents may touch, so the package refuses one that
 // somebody else could have written (see Load), and gives a fingerprint by which
-// the daemon notices a change under its feet.
+// the daemon notices a change under its feet. Its own edits (see Edit) keep the
+// owner's comments and layout.
+//
+// It decides nothing: what a group may touch, whether a folder may be shown and
+// what an egress entry means is the matter of package grant.
 package config
 
 // Config is the whole file.

@@ -226,11 +226,11 @@ func TestLargeFile(t *testing.T) {
 // A file full of mistakes is told in a few lines and in little time.
 func TestManyProblems(t *testing.T) {
 	for name, text := range map[string]string{
-		"unknown keys": "{" + strings.Repeat(`"x":1,`, 150_000) + "}",
-		"bad texts":    `{"tools": [` + strings.Repeat("1,", 500_000) + "]}",
-		"bad values":   `{"tools": [` + strings.Repeat(`"x",`, 200_000) + "]}",
-		"bad chats":    `{"groups": {"a": {"chats": [` + strings.Repeat(`"x:y",`, 150_000) + "]}}}",
-		"bad mounts":   `{"groups": {"a": {"mounts": [` + strings.Repeat(`{},`, 150_000) + "]}}}",
+		"unknown keys": "{" + strings.Repeat(`"x":1,`, 20_000) + "}",
+		"bad texts":    `{"tools": [` + strings.Repeat("1,", 20_000) + "]}",
+		"bad values":   `{"tools": [` + strings.Repeat(`"x",`, 20_000) + "]}",
+		"bad chats":    `{"groups": {"a": {"chats": [` + strings.Repeat(`"x:y",`, 20_000) + "]}}}",
+		"bad mounts":   `{"groups": {"a": {"mounts": [` + strings.Repeat(`{},`, 20_000) + "]}}}",
 	} {
 		_, err := Decode("c.jsonc", []byte(text), Options{})
 		if err == nil {

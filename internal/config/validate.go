@@ -181,7 +181,7 @@ func (v *validator) tools(tools []string) {
 	}
 }
 
-// hostPath checks a path of this machine. Colons, commas and control
+// hostPath checks a path of this machine. Colons, commas, backslashes and control
 // characters are refused because the path ends up in lists, mount options and
 // lines of logs; ".." and "." because a path must mean what it looks like.
 func (v *validator) hostPath(field Path, p string) bool {
@@ -191,8 +191,8 @@ func (v *validator) hostPath(field Path, p string) bool {
 		expected, hint = "one folder", "name a folder inside it"
 	case !strings.HasPrefix(p, "/") && !strings.HasPrefix(p, "~/"):
 		expected = `a path that begins with "/" or "~/"`
-	case hasControl(p) || strings.ContainsAny(p, ":,") || len(p) > maxPath:
-		expected, hint = "a path without colon, comma and control characters", "rename the folder"
+	case hasControl(p) || strings.ContainsAny(p, `:,\`) || len(p) > maxPath:
+		expected, hint = "a path without colon, comma, backslash and control characters", "rename the folder"
 	case path.Clean(p) != p:
 		expected = `a path without "..", "." and needless slashes`
 	default:

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -78,7 +79,8 @@ func TestValidate(t *testing.T) {
 		{"out of home", mounts(Mount{Path: "~/../x"}), `groups.a.mounts[0].path: expected a path without ".."`},
 		{"slash at the end", mounts(Mount{Path: "/srv/a/"}), "groups.a.mounts[0].path: expected a path without"},
 		{"comma", mounts(Mount{Path: "/srv/a,suid"}), "groups.a.mounts[0].path: expected a path without colon, comma"},
-		{"newline", mounts(Mount{Path: "/srv/a\n"}), "groups.a.mounts[0].path: expected a path without colon, comma and control"},
+		{"backslash", mounts(Mount{Path: `/srv/a\040`, Name: "a"}), "groups.a.mounts[0].path: expected a path without colon"},
+		{"newline", mounts(Mount{Path: "/srv/a\n"}), "groups.a.mounts[0].path: expected a path without colon, comma, backslash and control"},
 		{"right to left", mounts(Mount{Path: "/srv/\u202ea"}), "groups.a.mounts[0].path: expected a path without"},
 		{"name with slash", mounts(Mount{Path: "/srv/a", Name: "a/b"}), "groups.a.mounts[0].name: expected a name for one folder"},
 		{"name that climbs", mounts(Mount{Path: "/srv/a", Name: ".."}), "groups.a.mounts[0].name: expected a name"},
@@ -141,5 +143,14 @@ func TestPathString(t *testing.T) {
 	want := []string{"groups.main.mounts[0].path", `groups["a.b]"]["x\n"]`, "tools[3]", ""}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestProblemAsJSON(t *testing.T) {
+	_, err := Decode("c.jsonc", []byte(`{"groups": {"a": {"mod": 1}}}`), Options{})
+	text, jsonErr := json.Marshal(err)
+	const want = `[{"file":"c.jsonc","line":1,"column":19,"field":"groups.a.mod","expected":"a known key","found":"\"mod\"","hint":"did you mean \"mode\"?"}]`
+	if jsonErr != nil || string(text) != want {
+		t.Errorf("got  %s, %v\nwant %s", text, jsonErr, want)
 	}
 }
