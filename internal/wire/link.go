@@ -8,6 +8,7 @@ import (
 	"io"
 	"runtime/debug"
 	"sync"
+	"syscall"
 )
 
 // Bounds on one session.
@@ -396,12 +397,12 @@ func (l *link) ended(s *flow) (fin, empty bool) {
 func (l *link) reset(s *flow) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.unread -= s.unread
+	s.unread = 0
 	if l.flows[s.id] != s || s.rstOut {
 		return
 	}
 	s.rstOut = true
-	l.unread -= s.unread
-	s.unread = 0
 	l.queueResetLocked(s.id)
 }
 
@@ -424,10 +425,9 @@ func (l *link) sendResets(done <-chan struct{}) {
 			b = frame{kind: typeWindow, flags: flagRST, id: id}.append(b)
 		}
 		l.wmu.Lock()
-		_, err := l.raw.Write(b)
+		_, err := l.writeRaw(b, len(b))
 		l.wmu.Unlock()
 		if err != nil {
-			l.fail(err)
 			return
 		}
 	}
@@ -459,8 +459,12 @@ func (l *link) Write(p []byte) (int, error) {
 	return l.writeRaw(b, len(p))
 }
 
+// writeRaw puts b on the pipe and reports n bytes as written. A peer that has
+// closed its end is no error here: it may have left last words, which Read has
+// yet to deliver before it meets the end.
 func (l *link) writeRaw(b []byte, n int) (int, error) {
-	if _, err := l.raw.Write(b); err != nil {
+	_, err := l.raw.Write(b)
+	if err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, io.ErrClosedPipe) {
 		l.fail(err)
 		return 0, err
 	}

@@ -12,13 +12,17 @@ import (
 	"github.com/hashicorp/yamux"
 )
 
-// headerTimeout is how long a new stream may take to say what it is.
-const headerTimeout = 10 * time.Second
+// patience is how long a session waits for its peer.
+type patience struct {
+	// header is how long a new stream may take to say what it is.
+	header time.Duration
+	// stall is how long a frame may wait for the peer to take it. A peer that
+	// takes nothing for so long is not coming back, and yamux cannot withdraw a
+	// frame, so the session ends. The clock stands still while the machine sleeps.
+	stall time.Duration
+}
 
-// stallTimeout is how long a frame may wait for the peer to take it. A peer that
-// takes nothing for so long is not coming back, and yamux cannot take a frame
-// back, so the session ends. The clock stands still while the machine sleeps.
-const stallTimeout = time.Minute
+func usual() patience { return patience{header: 10 * time.Second, stall: time.Minute} }
 
 // The ends of a session.
 var (
@@ -35,8 +39,9 @@ var (
 // Mux is one end of a session's wire. Its methods may be called at the same
 // time.
 type Mux struct {
-	link *link
-	sess *yamux.Session
+	link     *link
+	sess     *yamux.Session
+	patience patience
 
 	accepted chan accepted
 	dying    chan struct{} // closed when the session starts to end
@@ -59,13 +64,14 @@ type accepted struct {
 
 // Host takes the host's end of a wire. From then on rw belongs to the Mux.
 // What comes out of rw is taken as hostile.
-func Host(rw io.ReadWriteCloser) (*Mux, error) { return newMux(rw, true) }
+func Host(rw io.ReadWriteCloser) (*Mux, error) { return newMux(rw, true, usual()) }
 
 // Inside takes the init's end of a wire. From then on rw belongs to the Mux.
-func Inside(rw io.ReadWriteCloser) (*Mux, error) { return newMux(rw, false) }
+func Inside(rw io.ReadWriteCloser) (*Mux, error) { return newMux(rw, false, usual()) }
 
-func newMux(rw io.ReadWriteCloser, host bool) (*Mux, error) {
+func newMux(rw io.ReadWriteCloser, host bool, p patience) (*Mux, error) {
 	m := &Mux{
+		patience: p,
 		raw:      rw,
 		accepted: make(chan accepted),
 		dying:    make(chan struct{}),
@@ -79,7 +85,7 @@ func newMux(rw io.ReadWriteCloser, host bool) (*Mux, error) {
 	sess, err := start(m.link, &yamux.Config{
 		AcceptBacklog:          MaxStreams,
 		KeepAliveInterval:      time.Hour, // must be set; keep-alive is off
-		ConnectionWriteTimeout: stallTimeout,
+		ConnectionWriteTimeout: p.stall,
 		MaxStreamWindowSize:    window,
 		// Closing is half-closing for yamux, and half-closed streams may live
 		// long: a process whose stdin has ended. So no timeout; Reset is ours.
@@ -261,7 +267,7 @@ func (m *Mux) acceptLoop() {
 // greet reads a new stream's header and judges it. Streams that say nothing, or
 // are gone before they did, are dropped; a wrong word ends the session.
 func (m *Mux) greet(s *Stream) {
-	s.SetReadDeadline(time.Now().Add(headerTimeout))
+	s.SetReadDeadline(time.Now().Add(m.patience.header))
 	var h Header
 	if err := readJSON(s, &h, MaxHeader); err != nil {
 		if errors.Is(err, ErrMessage) {
