@@ -1,0 +1,515 @@
+package agent_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"nanoclaw/internal/agent"
+	"nanoclaw/internal/agent/agenttest"
+	"nanoclaw/internal/wire"
+)
+
+// In these tests the test itself plays Claude Code, well or badly.
+
+type obj = map[string]any
+
+// welcome answers the host's initialize request.
+func welcome(p *agenttest.Peer) {
+	l, err := p.Hear()
+	if err != nil || l.Get("request", "subtype") != "initialize" {
+		return
+	}
+	p.Say(obj{"type": "control_response", "response": obj{"subtype": "success", "request_id": l.Get("request_id"), "response": obj{}}})
+}
+
+func result(uuid, text string) obj {
+	return obj{"type": "result", "subtype": "success", "result": text, "user_message_uuids": []string{uuid}, "session_id": "forged",
+		"model_usage_since_last_result": obj{"m": obj{"inputTokens": 5, "outputTokens": 2, "costUSD": 0.25}}}
+}
+
+func delta(text string) obj {
+	return obj{"type": "stream_event", "event": obj{"type": "content_block_delta", "delta": obj{"type": "text_delta", "text": text}}}
+}
+
+func ask(id string, request obj) obj {
+	return obj{"type": "control_request", "request_id": id, "request": request}
+}
+
+func mcpMessage(server string) obj {
+	return obj{"subtype": "mcp_message", "server_name": server, "message": obj{"jsonrpc": "2.0", "id": 1, "method": "ping"}}
+}
+
+func open(t *testing.T, o agent.Options, play func(p *agenttest.Peer) int) agent.Conversation {
+	t.Helper()
+	c, err := agent.Claude{}.Open(t.Context(), agenttest.Act(func(p *agenttest.Peer) int {
+		welcome(p)
+		return play(p)
+	}), o)
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// rest reads what the host still says, until it closes.
+func rest(p *agenttest.Peer) int {
+	for {
+		if _, err := p.Hear(); err != nil {
+			return 0
+		}
+	}
+}
+
+func TestClaudeStart(t *testing.T) {
+	var exec wire.Exec
+	init := make(chan agenttest.Line, 1)
+	o := agent.Options{Env: []string{"A=b"}, Dir: "/workspace/group", Model: "sonnet", SystemPrompt: "be kind", Disallow: []string{"WebFetch"},
+		MCP: func(context.Context, string, json.RawMessage) (json.RawMessage, error) { return nil, nil }}
+	c, err := agent.Claude{}.Open(t.Context(), agenttest.Act(func(p *agenttest.Peer) int {
+		exec = p.Exec
+		l, _ := p.Hear()
+		init <- l
+		p.Say(obj{"type": "control_response", "response": obj{"subtype": "success", "request_id": l.Get("request_id")}})
+		return rest(p)
+	}), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if exec.Stdio != wire.Socketpair || exec.Dir != o.Dir || !slices.Equal(exec.Env, o.Env) || exec.Argv[0] != "/opt/claude/claude" {
+		t.Errorf("started as %+v", exec)
+	}
+	for _, want := range []string{"bypassPermissions", "--strict-mcp-config", "--await-initialize", "--model=sonnet"} {
+		if !slices.Contains(exec.Argv, want) {
+			t.Errorf("the command line lacks %s: %q", want, exec.Argv)
+		}
+	}
+	if i := slices.Index(exec.Argv, "--setting-sources"); i < 0 || exec.Argv[i+1] != "user" {
+		t.Errorf("the workspace's settings would be read: %q", exec.Argv)
+	}
+	if i := slices.Index(exec.Argv, "--disallowedTools"); i < 0 || !strings.Contains(exec.Argv[i+1], "WebSearch") || !strings.HasSuffix(exec.Argv[i+1], ",WebFetch") {
+		t.Errorf("disallowed tools: %q", exec.Argv)
+	}
+	l := <-init
+	for _, tt := range []struct{ got, want string }{
+		{l.Get("request", "sdkMcpServers"), "[nanoclaw]"},
+		{l.Get("request", "appendSystemPrompt"), "be kind"},
+		{l.Get("request", "managedSettings", "sandbox", "allowUnsandboxedCommands"), "false"},
+		{l.Get("request", "managedSettings", "allowManagedHooksOnly"), "true"},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("initialize holds %q, want %q", tt.got, tt.want)
+		}
+	}
+	if hooks := l.Get("request", "hooks", "PreToolUse"); !strings.Contains(hooks, "onFailure:block") {
+		t.Errorf("hooks = %s", hooks)
+	}
+}
+
+// TestClaudeOnlyItsOwnResultEndsATurn: results of other prompts and of turns
+// that nobody asked for cost money and answer nothing, and a session id in a
+// line is not believed.
+func TestClaudeOnlyItsOwnResultEndsATurn(t *testing.T) {
+	c := open(t, agent.Options{}, func(p *agenttest.Peer) int {
+		l, _ := p.Hear()
+		if l.Get("client_composed") != "true" || l.Get("message", "content") != "/clear" {
+			return 9
+		}
+		p.Say(result("another", "not this"))
+		unasked := result("", "nor this")
+		delete(unasked, "user_message_uuids")
+		unasked["origin"] = obj{"kind": "task-notification"}
+		p.Say(unasked)
+		delete(unasked, "origin")
+		p.Say(unasked)
+		p.Say(result(l.Get("uuid"), "this"))
+		l, _ = p.Hear()
+		p.Say(result(l.Get("uuid"), "and this"))
+		return rest(p)
+	})
+	r, err := c.Turn(t.Context(), agent.Prompt{UUID: "u-1", Text: "/clear"}, nil)
+	if err != nil || r.Text != "this" || r.CostUSD != 1.0 || r.InputTokens != 20 || r.OutputTokens != 8 {
+		t.Errorf("turn = %+v, %v", r, err)
+	}
+	if r.SessionID == "forged" || len(r.SessionID) != 36 {
+		t.Errorf("session = %q", r.SessionID)
+	}
+	second, err := c.Turn(t.Context(), agent.Prompt{Text: "next"}, nil)
+	if err != nil || second.Text != "and this" || second.CostUSD != 0.25 || second.SessionID != r.SessionID {
+		t.Errorf("second turn = %+v, %v", second, err)
+	}
+}
+
+// TestClaudeForgedRequestsGainNothing says what a process inside might say in
+// Claude Code's place.
+func TestClaudeForgedRequestsGainNothing(t *testing.T) {
+	tests := []struct {
+		name    string
+		request obj
+		want    string // in the host's answer
+	}{
+		{"a question", obj{"subtype": "can_use_tool", "tool_name": "Bash", "input": obj{}}, `"behavior":"deny"`},
+		{"another MCP server", mcpMessage("files"), `"subtype":"error"`},
+		{"our MCP server", mcpMessage("nanoclaw"), `"pong"`},
+		{"an MCP call that panics", obj{"subtype": "mcp_message", "server_name": "nanoclaw", "message": obj{"method": "panic"}}, "the host failed to answer"},
+		{"a hook that we did not ask for", obj{"subtype": "hook_callback", "callback_id": "other", "input": obj{"hook_event_name": "PreToolUse"}}, `"permissionDecision":"deny"`},
+		{"another hook event", obj{"subtype": "hook_callback", "callback_id": "pre-tool-use", "input": obj{"hook_event_name": "Stop"}}, `"permissionDecision":"deny"`},
+		{"a refused tool", obj{"subtype": "hook_callback", "callback_id": "pre-tool-use", "input": obj{"hook_event_name": "PreToolUse", "tool_name": "Evil"}}, `"permissionDecisionReason":"no"`},
+		{"an allowed tool", obj{"subtype": "hook_callback", "callback_id": "pre-tool-use", "input": obj{"hook_event_name": "PreToolUse", "tool_name": "Bash"}}, `"response":{}`},
+		{"something new", obj{"subtype": "read_host_file", "path": "/etc/shadow"}, `"subtype":"error"`},
+		{"a dialogue", obj{"subtype": "elicitation"}, `"subtype":"error"`},
+		{"no request", nil, `"subtype":"error"`},
+	}
+	o := agent.Options{
+		MCP: func(_ context.Context, _ string, msg json.RawMessage) (json.RawMessage, error) {
+			if strings.Contains(string(msg), "panic") {
+				panic("a bug")
+			}
+			return json.RawMessage(`"pong"`), nil
+		},
+		Tool: func(call agent.ToolCall) string {
+			if call.Name == "Evil" {
+				return "no"
+			}
+			return ""
+		},
+	}
+	heard := make(chan string, 1)
+	say := make(chan obj)
+	c := open(t, o, func(p *agenttest.Peer) int {
+		l, _ := p.Hear()
+		for request := range say {
+			for _, noise := range []string{"not JSON", "", "null", "[1,2]", `{"type":7}`, `{"type":"control_response","response":{"request_id":"host-99"}}`, `{"type":"control_cancel_request"}`, `{"type":"brand_new"}`} {
+				p.Say(noise)
+			}
+			p.Say(ask("q", request))
+			answer, _ := p.Hear()
+			b, _ := json.Marshal(answer)
+			heard <- string(b)
+		}
+		p.Say(result(l.Get("uuid"), "done"))
+		return rest(p)
+	})
+	finished := make(chan agent.Result, 1)
+	go func() {
+		r, _ := c.Turn(context.Background(), agent.Prompt{Text: "go"}, nil)
+		finished <- r
+	}()
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			say <- tt.request
+			if got := <-heard; !strings.Contains(got, tt.want) || !strings.Contains(got, `"request_id":"q"`) {
+				t.Errorf("the host answered %s, want %s", got, tt.want)
+			}
+		})
+	}
+	close(say)
+	if r := <-finished; r.Text != "done" || r.ToolCalls != 2 {
+		t.Errorf("the turn ended as %+v", r)
+	}
+}
+
+// TestClaudeSlowToolDelaysNoInterrupt holds a host tool up, and emit as well.
+func TestClaudeSlowToolDelaysNoInterrupt(t *testing.T) {
+	calling, emitting, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	o := agent.Options{MCP: func(ctx context.Context, _ string, _ json.RawMessage) (json.RawMessage, error) {
+		close(calling)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	c := open(t, o, func(p *agenttest.Peer) int {
+		l, _ := p.Hear()
+		uuid := l.Get("uuid")
+		p.Say(delta("working"))
+		p.Say(ask("slow", mcpMessage("nanoclaw")))
+		for {
+			l, err := p.Hear()
+			if err != nil {
+				return 0
+			}
+			if l.Get("request", "subtype") == "interrupt" {
+				p.Say(obj{"type": "control_cancel_request", "request_id": "slow"})
+				p.Say(obj{"type": "control_response", "response": obj{"subtype": "success", "request_id": l.Get("request_id")}})
+				p.Say(obj{"type": "result", "subtype": "error_during_execution", "is_error": true, "terminal_reason": "aborted_tools", "user_message_uuids": []string{uuid}})
+			}
+		}
+	})
+	finished := make(chan agent.Result, 1)
+	go func() {
+		r, err := c.Turn(context.Background(), agent.Prompt{Text: "go"}, func(agent.Event) { close(emitting); <-release })
+		if err != nil {
+			t.Error(err)
+		}
+		finished <- r
+	}()
+	<-calling
+	<-emitting
+	start := time.Now()
+	if err := c.Interrupt(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("the interrupt took %v", took)
+	}
+	close(release)
+	if r := <-finished; !r.Interrupted || r.Text != "working" || r.Failed {
+		t.Errorf("turn = %+v", r)
+	}
+}
+
+// TestClaudeInterruptInsists: one that answers nothing gets SIGINT, then
+// SIGKILL.
+func TestClaudeInterruptInsists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var signals []syscall.Signal
+		var second time.Duration
+		c := open(t, agent.Options{}, func(p *agenttest.Peer) int {
+			p.Hear()
+			p.Say(delta("I will not stop"))
+			start := time.Now()
+			for {
+				select {
+				case s := <-p.Signals:
+					signals = append(signals, s)
+				case <-p.Killed():
+					second = time.Since(start)
+					return 0
+				}
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		r, err := c.Turn(t.Context(), agent.Prompt{Text: "go"}, func(agent.Event) {
+			if err := c.Interrupt(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("interrupt = %v", err)
+			}
+		})
+		var e *agent.Error
+		if !errors.As(err, &e) || e.Class != agent.ClassEnded || !r.Interrupted || r.Text != "I will not stop" {
+			t.Errorf("turn = %+v, %v", r, err)
+		}
+		synctest.Wait()
+		if !slices.Equal(signals, []syscall.Signal{syscall.SIGINT}) || second > 5*time.Second {
+			t.Errorf("signals %v, killed after %v", signals, second)
+		}
+	})
+}
+
+func TestClaudeEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("the run took too long")
+	killed := make(chan struct{})
+	c := open(t, agent.Options{}, func(p *agenttest.Peer) int {
+		p.Hear()
+		p.Say(delta("still at it"))
+		<-p.Killed()
+		close(killed)
+		return 0
+	})
+	r, err := c.Turn(ctx, agent.Prompt{Text: "go"}, func(agent.Event) { cancel(why) })
+	if !errors.Is(err, why) || r.Text != "still at it" || !r.Failed {
+		t.Errorf("turn = %+v, %v", r, err)
+	}
+	<-killed
+	if _, err := c.Turn(t.Context(), agent.Prompt{Text: "again"}, nil); !errors.Is(err, why) {
+		t.Errorf("a turn after the end = %v", err)
+	}
+}
+
+func TestClaudeBadPeers(t *testing.T) {
+	tests := []struct {
+		name  string
+		play  func(p *agenttest.Peer) int
+		class string
+		text  string
+	}{
+		{"dies", func(p *agenttest.Peer) int { p.Cry("out of luck\n"); return 3 }, agent.ClassEnded, "exit code 3: out of luck"},
+		{"a line without end", func(p *agenttest.Peer) int {
+			for {
+				if p.Say(strings.Repeat(" ", 8<<20)) != nil {
+					return 0
+				}
+				chunk := strings.Repeat("x", 40<<20)
+				if p.Say(chunk) != nil {
+					return 0
+				}
+			}
+		}, agent.ClassProtocol, "longer than 32 MiB"},
+		{"asks and does not listen", func(p *agenttest.Peer) int {
+			for i := 0; ; i++ {
+				if p.Say(ask(fmt.Sprint(i), obj{"subtype": "unknown"})) != nil {
+					return 0
+				}
+			}
+		}, agent.ClassProtocol, "does not read its input"},
+		{"refuses the message", func(p *agenttest.Peer) int {
+			p.Say(obj{"type": "result", "subtype": "error_during_execution", "is_error": true, "errors": []string{"No conversation found with session ID: x"}})
+			return 1
+		}, agent.ClassSession, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := open(t, agent.Options{}, func(p *agenttest.Peer) int { p.Hear(); return tt.play(p) })
+			r, err := c.Turn(t.Context(), agent.Prompt{Text: "go"}, nil)
+			if !r.Failed || r.Class != tt.class {
+				t.Errorf("result = %+v, want class %q", r, tt.class)
+			}
+			if tt.text != "" && (err == nil || !strings.Contains(err.Error(), tt.text)) {
+				t.Errorf("error = %v, want %q in it", err, tt.text)
+			}
+		})
+	}
+}
+
+// TestClaudeRequestsAreBounded: of many slow requests at once only so many are
+// worked on, and the others are refused at once.
+func TestClaudeRequestsAreBounded(t *testing.T) {
+	const many = 100
+	working := make(chan struct{}, many)
+	o := agent.Options{MCP: func(ctx context.Context, _ string, _ json.RawMessage) (json.RawMessage, error) {
+		working <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	refused := make(chan int, 1)
+	c := open(t, o, func(p *agenttest.Peer) int {
+		l, _ := p.Hear()
+		go func() {
+			for i := range many {
+				p.Say(ask(fmt.Sprint(i), mcpMessage("nanoclaw")))
+			}
+		}()
+		n := 0
+		for ; n < many-32; n++ {
+			if answer, err := p.Hear(); err != nil || !strings.Contains(answer.Get("response", "error"), "at once") {
+				break
+			}
+		}
+		refused <- n
+		p.Say(result(l.Get("uuid"), "done"))
+		return rest(p)
+	})
+	if r, err := c.Turn(t.Context(), agent.Prompt{Text: "go"}, nil); err != nil || r.Text != "done" {
+		t.Errorf("turn = %+v, %v", r, err)
+	}
+	if n := <-refused; n != many-32 || len(working) != 32 {
+		t.Errorf("%d refused, %d worked on", n, len(working))
+	}
+}
+
+func TestClaudeAnswerIsBounded(t *testing.T) {
+	long := strings.Repeat("é", 1000)
+	c := open(t, agent.Options{MaxOutput: 101}, func(p *agenttest.Peer) int {
+		l, _ := p.Hear()
+		for range 50 {
+			p.Say(delta(long))
+		}
+		p.Say(result(l.Get("uuid"), long))
+		return rest(p)
+	})
+	var streamed strings.Builder
+	r, err := c.Turn(t.Context(), agent.Prompt{Text: "go"}, func(e agent.Event) { streamed.WriteString(e.Text) })
+	if err != nil || r.Text != strings.Repeat("é", 50) || !r.Truncated || streamed.String() != r.Text {
+		t.Errorf("turn = %+v, %v; streamed %q", r, err, streamed.String())
+	}
+}
+
+func TestClaudeOneTurnAtATime(t *testing.T) {
+	c := open(t, agent.Options{}, func(p *agenttest.Peer) int {
+		l, _ := p.Hear()
+		p.Say(delta("x"))
+		p.Hear() // the interrupt
+		p.Say(obj{"type": "command_lifecycle", "command_uuid": l.Get("uuid"), "state": "cancelled"})
+		return rest(p)
+	})
+	r, err := c.Turn(t.Context(), agent.Prompt{Text: "go"}, func(agent.Event) {
+		if _, err := c.Turn(t.Context(), agent.Prompt{Text: "me too"}, nil); !errors.Is(err, agent.ErrBusy) {
+			t.Errorf("a second turn = %v", err)
+		}
+		if err := c.Interrupt(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil || !r.Interrupted {
+		t.Errorf("turn = %+v, %v", r, err)
+	}
+	c.Close()
+	if _, err := c.Turn(t.Context(), agent.Prompt{Text: "go"}, nil); !errors.Is(err, agent.ErrClosed) {
+		t.Errorf("a turn after Close = %v", err)
+	}
+}
+
+func TestClaudeOpenFailures(t *testing.T) {
+	tests := []struct {
+		name  string
+		play  func(p *agenttest.Peer) int
+		class string
+	}{
+		{"never ready", func(p *agenttest.Peer) int { <-p.Killed(); return 0 }, agent.ClassStart},
+		{"refuses", func(p *agenttest.Peer) int {
+			l, _ := p.Hear()
+			p.Say(obj{"type": "control_response", "response": obj{"subtype": "error", "request_id": l.Get("request_id"), "error": "no"}})
+			return rest(p)
+		}, agent.ClassStart},
+		{"dies", func(p *agenttest.Peer) int { p.Cry("bad flag"); return 1 }, agent.ClassEnded},
+		{"unknown session", func(p *agenttest.Peer) int {
+			p.Say(obj{"type": "result", "subtype": "error_during_execution", "is_error": true, "errors": []string{"No conversation found with session ID: y"}})
+			return 1
+		}, agent.ClassSession},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			c, err := agent.Claude{}.Open(ctx, agenttest.Act(tt.play), agent.Options{Resume: "11111111-2222-4333-8444-555555555555"})
+			var e *agent.Error
+			if c != nil || !errors.As(err, &e) || e.Class != tt.class {
+				t.Errorf("open = %v, %v; want class %q", c, err, tt.class)
+			}
+			if errors.Is(err, agent.ErrSession) != (tt.class == agent.ClassSession) {
+				t.Errorf("ErrSession matches %v", err)
+			}
+		})
+	}
+}
+
+// FuzzClaudeLines: whatever a process writes, the host neither panics nor
+// hangs, makes no tool call that its hook would refuse, and keeps its own
+// session id.
+func FuzzClaudeLines(f *testing.F) {
+	f.Add([]byte(`{"type":"result","is_error":true}`))
+	f.Add([]byte(`{"type":"stream_event","event":{"type":"content_block_delta","delta":{"type":"text_delta","text":"<intern"}}}` + "\n" + `{"type":"assistant","message":{"content":[{"type":"text","text":"x"}]}}`))
+	f.Add([]byte(`{"type":"control_request","request_id":"1","request":{"subtype":"mcp_message","server_name":"nanoclaw","message":{}}}`))
+	f.Add([]byte(`{"type":"control_request","request_id":"1","request":{"subtype":"hook_callback","callback_id":"pre-tool-use","input":{"hook_event_name":"PreToolUse","tool_input":[]}}}`))
+	f.Add([]byte(`{"type":"system","subtype":"api_retry","attempt":1,"retry_delay_ms":1e300}`))
+	f.Fuzz(func(t *testing.T, lines []byte) {
+		o := agent.Options{
+			MCP:  func(context.Context, string, json.RawMessage) (json.RawMessage, error) { return nil, nil },
+			Tool: func(agent.ToolCall) string { return "" },
+		}
+		c, err := agent.Claude{}.Open(t.Context(), agenttest.Act(func(p *agenttest.Peer) int {
+			welcome(p)
+			l, _ := p.Hear()
+			p.Say(string(lines))
+			p.Say(result(l.Get("uuid"), "the end"))
+			return rest(p)
+		}), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		r, err := c.Turn(t.Context(), agent.Prompt{Text: "go"}, func(agent.Event) {})
+		if err != nil || len(r.SessionID) != 36 {
+			t.Errorf("turn = %+v, %v", r, err)
+		}
+	})
+}
