@@ -80,5 +80,5 @@ func (f Filter) Match(r Row) bool {
 		(len(f.Kinds) == 0 || slices.Contains(f.Kinds, r.Kind)) &&
 		(f.Since.IsZero() || !r.At.Before(f.Since)) &&
 		(f.Until.IsZero() || r.At.Before(f.Until)) &&
-		r.ID > f.After
+		(f.After == 0 || r.ID > f.After)
 }

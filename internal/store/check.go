@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -55,7 +56,13 @@ func inspect(ctx context.Context, path string, newest int64) (int64, error) {
 		return 0, err
 	}
 	// The header may be older than the log beside it; read through both now.
-	db, err := openReaders(path)
+	// Without a log nobody has the file open for writing, and "immutable" keeps
+	// SQLite from making side files.
+	mode := "ro"
+	if !crashed(path) {
+		mode = "ro&immutable=1"
+	}
+	db, err := sql.Open("sqlite", dsn(path, mode, common, readerPragmas))
 	if err != nil {
 		return 0, err
 	}
@@ -72,7 +79,7 @@ func inspect(ctx context.Context, path string, newest int64) (int64, error) {
 	}
 	if crashed(path) && size <= checkedSize {
 		var verdict string
-		if err := db.QueryRowContext(ctx, `SELECT quick_check FROM pragma_quick_check(1)`).Scan(&verdict); err != nil {
+		if err := db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&verdict); err != nil {
 			return 0, explain(path, err)
 		}
 		if verdict != "ok" {

@@ -60,6 +60,8 @@ var readerPragmas = []pragma{
 // maxReaders bounds the pool. Reads are short; more would only cost memory.
 const maxReaders = 4
 
+// dsn names the file with its settings; mode is SQLite's own, and may carry
+// further parameters of its URI form.
 func dsn(path, mode string, sets ...[]pragma) string {
 	q := url.Values{}
 	for _, set := range sets {
@@ -69,8 +71,7 @@ func dsn(path, mode string, sets ...[]pragma) string {
 	}
 	// A name in double quotes that is no column is a mistake, not a text.
 	q.Set("_dqs", "0")
-	q.Set("mode", mode)
-	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
+	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode() + "&mode=" + mode}
 	return u.String()
 }
 

@@ -36,3 +36,15 @@ func (r *Reader) Fate(ctx context.Context, a chat.Address, id chat.MessageID) (F
 	f.Run = chat.RunID(run.String)
 	return f, nil
 }
+
+// Unsaid counts the messages of a run that are on their way: not delivered,
+// held for nobody, given up or waiting for another attempt.
+func (r *Reader) Unsaid(ctx context.Context, run chat.RunID) (int, error) {
+	var n int
+	err := r.db.QueryRowContext(ctx, `SELECT count(*) FROM outbox WHERE run <> '' AND run = ?
+		AND (state = 'sending' OR state = 'pending' AND held = 0 AND cause = '')`, run).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count what run %s has to say: %w", run, explain(r.path, err))
+	}
+	return n, nil
+}

@@ -138,13 +138,17 @@ func (s *Store) Recover(ctx context.Context, maxAttempts int, at time.Time) ([]q
 	return lost, nil
 }
 
+// liveRunsQuery sorts by +row, not row: the plus keeps SQLite from reading all
+// of history in order instead of the few live rows by their index.
+const liveRunsQuery = `SELECT ` + runColumns + ` FROM runs WHERE ` + liveStates + ` ORDER BY +row`
+
 func liveRuns(ctx context.Context, q querier) ([]RunInfo, error) {
 	var runs []RunInfo
 	err := each(ctx, q, func(rows *sql.Rows) error {
 		r, err := scanRun(rows)
 		runs = append(runs, r)
 		return err
-	}, `SELECT `+runColumns+` FROM runs WHERE `+liveStates+` ORDER BY row`)
+	}, liveRunsQuery)
 	return runs, err
 }
 

@@ -57,12 +57,12 @@ type RunFilter struct {
 
 // ListRuns lists runs, newest first.
 func (r *Reader) ListRuns(ctx context.Context, f RunFilter) ([]RunInfo, error) {
-	query, args := `SELECT `+runColumns+` FROM runs WHERE 1`, []any{}
+	query, order, args := `SELECT `+runColumns+` FROM runs WHERE 1`, `row`, []any{}
 	if f.Group != "" {
 		query, args = query+` AND grp = ?`, append(args, f.Group)
 	}
 	if f.Live {
-		query += ` AND ` + liveStates
+		query, order = query+` AND `+liveStates, `+row` // see liveRunsQuery
 	}
 	if f.Before > 0 {
 		query, args = query+` AND row < ?`, append(args, f.Before)
@@ -75,7 +75,7 @@ func (r *Reader) ListRuns(ctx context.Context, f RunFilter) ([]RunInfo, error) {
 		info, err := scanRun(rows)
 		runs = append(runs, info)
 		return err
-	}, query+` ORDER BY row DESC LIMIT ?`, append(args, f.Limit)...)
+	}, query+` ORDER BY `+order+` DESC LIMIT ?`, append(args, f.Limit)...)
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", explain(r.path, err))
 	}
@@ -173,7 +173,7 @@ func (r *Reader) AuditEntries(ctx context.Context, f audit.Filter) iter.Seq2[aud
 // It takes some seconds for each gigabyte.
 func (r *Reader) Check(ctx context.Context) error {
 	var verdict string
-	err := r.db.QueryRowContext(ctx, `SELECT integrity_check FROM pragma_integrity_check(1)`).Scan(&verdict)
+	err := r.db.QueryRowContext(ctx, `PRAGMA integrity_check(1)`).Scan(&verdict)
 	if err != nil {
 		return explain(r.path, err)
 	}
