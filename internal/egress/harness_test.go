@@ -40,7 +40,10 @@ type world struct {
 	changed chan struct{}
 }
 
+// newWorld makes an empty one. At the end of the test no goroutine of this package
+// may be left.
 func newWorld(t *testing.T) *world {
+	t.Cleanup(func() { noLeaks(t) })
 	return &world{t: t, names: map[string][]string{}, servers: map[string]string{}, changed: make(chan struct{}, 1)}
 }
 
@@ -133,11 +136,10 @@ func (w *world) options(entries ...string) Options {
 	return o
 }
 
-// gateway opens a gateway that is closed with the test, after which no goroutine
-// of it may be left.
+// gateway opens a gateway that is closed with the test.
 func (w *world) gateway(o Options) *Gateway {
 	g := New(o)
-	w.t.Cleanup(func() { g.Close(); noLeaks(w.t) })
+	w.t.Cleanup(g.Close)
 	return g
 }
 

@@ -41,6 +41,8 @@ func newModelServer(g *Gateway) *modelServer {
 		// Only HTTP/1: what the agent speaks, and one request at a time for each
 		// connection that was counted.
 		Protocols: http1(),
+		// net/http would answer OPTIONS * by itself, unseen.
+		DisableGeneralOptionsHandler: true,
 	}
 	return m
 }
@@ -153,6 +155,7 @@ func (c *call) run() *refusal {
 		return c.unreachable(u, err)
 	}
 	defer resp.Body.Close()
+	idle.touch()
 	return c.reply(u, resp, idle)
 }
 
@@ -263,6 +266,7 @@ func (c *call) reply(u *Upstream, resp *http.Response, idle *idler) *refusal {
 	c.event.Status = resp.StatusCode
 	c.w.WriteHeader(resp.StatusCode)
 	flush := http.NewResponseController(c.w)
+	flush.Flush() // an error shows in the next one
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := resp.Body.Read(buf)

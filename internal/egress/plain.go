@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strconv"
+	"sync"
 
 	"nanoclaw/internal/grant"
 )
@@ -23,7 +24,7 @@ const maxAnswerHead = 64 << 10
 // one well-known parser decides where a message ends there.
 func (x *exchange) forward(req *request, up net.Conn) {
 	idle := x.watch(up)
-	far := &meteredConn{Conn: up, m: &x.meter}
+	far := &farConn{Conn: up, m: &x.meter, asked: make(chan struct{})}
 	transport := &http.Transport{
 		DialContext:            func(context.Context, string, string) (net.Conn, error) { return far, nil },
 		DisableKeepAlives:      true,
@@ -138,22 +139,32 @@ func copyFlushing(dst io.Writer, buffered *bufio.Writer, src io.Reader) (int64, 
 	}
 }
 
-// meteredConn counts what passes on the far side.
-type meteredConn struct {
+// farConn counts what passes on the far side, and is not read before something
+// was written: a host that answers unasked would make net/http write to the log.
+type farConn struct {
 	net.Conn
-	m *meter
+	m     *meter
+	once  sync.Once
+	asked chan struct{}
 }
 
-func (c *meteredConn) Read(p []byte) (int, error) {
+func (c *farConn) Read(p []byte) (int, error) {
+	<-c.asked
 	n, err := c.Conn.Read(p)
 	c.m.down.Add(int64(n))
 	c.m.touch()
 	return n, err
 }
 
-func (c *meteredConn) Write(p []byte) (int, error) {
+func (c *farConn) Write(p []byte) (int, error) {
+	c.once.Do(func() { close(c.asked) })
 	n, err := c.Conn.Write(p)
 	c.m.up.Add(int64(n))
 	c.m.touch()
 	return n, err
+}
+
+func (c *farConn) Close() error {
+	c.once.Do(func() { close(c.asked) })
+	return c.Conn.Close()
 }
