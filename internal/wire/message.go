@@ -242,6 +242,9 @@ type Canary struct {
 // ProbeReport is what the probe found: one line for each attempt.
 type ProbeReport struct {
 	Attempts []Attempt `json:"attempts"`
+	// Layers and Missing are the session's, added by the host.
+	Layers  []string `json:"-"`
+	Missing []string `json:"-"`
 }
 
 // Attempt is one thing the probe tried.

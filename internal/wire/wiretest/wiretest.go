@@ -14,7 +14,7 @@ import (
 )
 
 // Pair returns both ends of a wire in memory. They are closed when the test
-// ends. Waiting on them is waiting in the sense of testing/synctest.
+// ends.
 func Pair(t testing.TB) (host, inside *wire.Mux) {
 	t.Helper()
 	a, b := Memory()
@@ -106,7 +106,7 @@ func (h *half) read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	n := copy(p, h.buf)
-	h.buf = h.buf[n:]
+	h.buf = h.buf[:copy(h.buf, h.buf[n:])]
 	h.cond.Broadcast()
 	return n, nil
 }
