@@ -54,6 +54,12 @@ func TestStdioConn(t *testing.T) {
 		if err != nil || m.Hello == nil {
 			t.Fatalf("%+v, %v", m, err)
 		}
+		if err := wire.Send(control, wire.Message{Spec: &wire.Spec{}}); err != nil {
+			t.Error(err)
+		}
+		if m, err := wire.Receive(control); err != nil || m.Ready == nil {
+			t.Errorf("%+v, %v", m, err)
+		}
 		host.Close() // the child waits for it
 		if err := cmd.Wait(); err != nil {
 			t.Error(err)
@@ -81,6 +87,10 @@ func childOfWire() error {
 	if err := wire.Send(control, wire.Message{Hello: &wire.Hello{Version: wire.Version}}); err != nil {
 		return err
 	}
+	if _, err := wire.Receive(control); err != nil {
+		return err
+	}
+	wire.Send(control, wire.Message{Ready: &wire.Ready{}}) // the host may be gone before it returns
 	<-mux.Done()
 	if mux.Err() != io.EOF {
 		return mux.Err()
