@@ -1,0 +1,348 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"nanoclaw/internal/agent"
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/channel"
+	"nanoclaw/internal/channel/console"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/config"
+	"nanoclaw/internal/egress"
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/outbox"
+	"nanoclaw/internal/queue"
+	"nanoclaw/internal/router"
+	"nanoclaw/internal/runner"
+	"nanoclaw/internal/store"
+)
+
+// Options are what a daemon is opened with.
+type Options struct {
+	Paths config.Paths
+	// Init gives the nanoclaw-init program. Its error turns host mode off.
+	Init    func() ([]byte, error)
+	Version string
+	// Getenv and Environ are the process's environment.
+	Getenv  func(string) string
+	Environ func() []string
+	Log     *slog.Logger
+	// Say tells the owner something at start, such as that the configuration was
+	// written. Nil drops it.
+	Say func(string)
+}
+
+// EnvNames are the names of the daemon's own variables, for the probe.
+func (o Options) EnvNames() []string {
+	var out []string
+	for _, kv := range o.Environ() {
+		for i := range kv {
+			if kv[i] == '=' {
+				out = append(out, kv[:i])
+				break
+			}
+		}
+	}
+	return out
+}
+
+// Daemon is everything, wired.
+type Daemon struct {
+	opt         Options
+	log         *slog.Logger
+	config      *config.Config
+	fingerprint config.Fingerprint
+	machine     grant.Machine
+	upstream    *egress.Upstream
+	started     time.Time
+
+	store     *store.Store
+	key       *audit.Key
+	sequencer *audit.Sequencer
+	native    *boundary.Native
+	nativeErr error // why there is no native boundary
+	prober    prober
+	probeTold sync.Once
+	uids      sync.Mutex
+
+	router  *router.Router
+	queue   *queue.Queue
+	runner  *runner.Runner
+	outbox  *outbox.Outbox
+	console *console.Hub
+
+	// changed fires when a run ended, a message went out, or runs are held.
+	changed signal
+
+	stopMu sync.Mutex
+	stop   context.CancelCauseFunc
+}
+
+// Open reads the configuration, takes the store and makes the parts. Nothing
+// runs yet.
+func Open(ctx context.Context, o Options) (*Daemon, error) {
+	d := &Daemon{opt: o, log: o.Log, started: time.Now()}
+	if d.opt.Say == nil {
+		d.opt.Say = func(string) {}
+	}
+	d.prober.try = d.probe
+	if err := o.Paths.EnsureDirs(); err != nil {
+		return nil, err
+	}
+	var err error
+	if d.store, err = store.Open(ctx, o.Paths.DataDir, store.Options{}); err != nil {
+		return nil, err
+	}
+	if err := d.build(ctx); err != nil {
+		d.store.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// build makes what Open promises, once the store is ours.
+func (d *Daemon) build(ctx context.Context) error {
+	var err error
+	if d.key, err = audit.OpenKey(d.opt.Paths.DataDir); err != nil {
+		return err
+	}
+	d.sequencer = audit.NewSequencer(d.store, d.key, d.log)
+	d.store.OnAudit(d.sequencer.Kick)
+	d.openBoundary()
+	if err := d.loadConfig(ctx); err != nil {
+		return err
+	}
+	rules, err := router.NewRules(d.config)
+	if err != nil {
+		return err
+	}
+	d.queue = queue.New(d.store, d.config.Limits.ConcurrentRuns, func(ctx context.Context, j queue.Job) { d.runner.Run(ctx, j) }, d.log)
+	d.router = router.New(rules, d.store, func(chat.Group) { d.queue.Wake() })
+	d.console = console.New(console.Options{OnAttach: d.attached})
+	d.outbox = outbox.New(d.store, map[chat.ChannelID]outbox.Channel{console.ID: d.console}, d.log)
+	d.outbox.OnChange(d.changed.fire)
+	d.runner = runner.New(d.runnerOptions())
+	return nil
+}
+
+// openBoundary makes the native boundary. Without one the daemon still answers
+// questions and says what is wrong; it starts no agent (I1).
+func (d *Daemon) openBoundary() {
+	program, err := d.opt.Init()
+	if err == nil {
+		d.native, err = boundary.NewNative(boundary.Options{Init: program, Check: d.checkMount})
+	}
+	d.nativeErr = err
+}
+
+// checkMount is asked by the boundary about the canonical path of every folder
+// of the owner, after it was opened.
+func (d *Daemon) checkMount(m grant.Mount, path string) error {
+	if !m.Foreign {
+		return nil
+	}
+	if no := d.machine.CheckPath(path); no != nil {
+		return no
+	}
+	return nil
+}
+
+// loadConfig reads the configuration, writing it first if there is none.
+func (d *Daemon) loadConfig(ctx context.Context) error {
+	o := config.Options{Getenv: d.opt.Getenv, CheckHost: checkHost}
+	c, print, err := config.Load(d.opt.Paths.Config, o)
+	if errors.Is(err, config.ErrNoConfig) {
+		if err := d.firstStart(ctx); err != nil {
+			return err
+		}
+		c, print, err = config.Load(d.opt.Paths.Config, o)
+	}
+	if err != nil {
+		return err
+	}
+	d.config, d.fingerprint = c, print
+	return d.resolve()
+}
+
+// resolve finds what the configuration refers to on this machine.
+func (d *Daemon) resolve() error {
+	upstream, err := egress.UpstreamFrom(d.config.Model, d.opt.Getenv)
+	if err != nil {
+		return err
+	}
+	d.upstream = upstream
+	d.machine = machine(d.opt, d.config, upstream != nil)
+	return nil
+}
+
+func checkHost(entry string) error {
+	_, err := grant.ParseHost(entry)
+	return err
+}
+
+// firstStart writes the configuration. Main, the owner's own chat, runs in host
+// mode where the probe holds; every other group is in container mode until the
+// owner opts in. Both facts are said.
+func (d *Daemon) firstStart(ctx context.Context) error {
+	c := config.Default()
+	d.config = &c
+	if err := d.resolve(); err != nil {
+		return err
+	}
+	h := d.prober.ask(ctx)
+	if err := config.WriteDefault(d.opt.Paths.Config, config.Template(config.Facts{HostMode: h.Off == "", Reason: h.Off})); err != nil {
+		return err
+	}
+	d.opt.Say("wrote " + d.opt.Paths.Config)
+	if h.Off == "" {
+		d.opt.Say(fmt.Sprintf("main, your own chat, runs natively in host mode: the boundary held against %d attempts to break out", len(h.Report.Attempts)))
+	} else {
+		d.opt.Say("main, your own chat, stays in container mode: " + h.Off)
+	}
+	d.opt.Say("every other group runs in container mode until you opt in: nanoclaw group set NAME --mode host")
+	return nil
+}
+
+func (d *Daemon) runnerOptions() runner.Options {
+	return runner.Options{
+		Store: d.store, Boundary: engine{d}, Decide: d.decide, Reason: d.agentReason,
+		Agents:  map[string]agent.Adapter{grant.Claude: agent.Claude{}, grant.Shell: agent.Shell{}},
+		Model:   d.modelOf,
+		Gateway: d.gateway, Tools: d.hostTools, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
+		Progress: d.progress, Replied: d.replied, Zone: zone(d.machine.TimeZone), Log: d.log,
+	}
+}
+
+// Run serves until ctx ends or Shutdown is called. ready is called once
+// everything is up.
+func (d *Daemon) Run(ctx context.Context, ready func()) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	d.stopMu.Lock()
+	d.stop = stop
+	d.stopMu.Unlock()
+	if err := d.recover(ctx); err != nil {
+		return err
+	}
+	d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.HostStarted, Data: audit.HostStartedData{
+		Version: d.opt.Version, UID: os.Getuid(), PID: os.Getpid(),
+	}})
+	var parts sync.WaitGroup
+	parts.Go(func() { d.sequencer.Run(ctx) })
+	parts.Go(func() { d.outbox.Run(ctx) })
+	parts.Go(func() { d.runChannel(ctx, d.console) })
+	parts.Go(func() { d.queue.Run(ctx) })
+	parts.Go(func() { d.proven(ctx) })
+	if ready != nil {
+		ready()
+	}
+	<-ctx.Done()
+	parts.Wait()
+	d.runner.Close()
+	d.record(context.WithoutCancel(ctx), audit.Entry{At: time.Now(), Kind: audit.HostStopped, Data: audit.HostStoppedData{Reason: reason(ctx)}})
+	_, err := d.sequencer.Sequence(context.WithoutCancel(ctx))
+	return err
+}
+
+// reason is why ctx ended, in words.
+func reason(ctx context.Context) string {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause.Error()
+	}
+	return "asked to stop"
+}
+
+// Close gives the store back.
+func (d *Daemon) Close() error { return d.store.Close() }
+
+// maxAttempts is how often a message may be part of a run that an earlier
+// process did not finish.
+const maxAttempts = 3
+
+// recover takes up what an earlier process left behind, and says what was given
+// up.
+func (d *Daemon) recover(ctx context.Context) error {
+	lost, err := d.store.Recover(ctx, maxAttempts, time.Now())
+	if err != nil {
+		return fmt.Errorf("taking up what an earlier process left behind: %w", err)
+	}
+	for i, l := range lost {
+		_, err := d.outbox.Put(ctx, chat.Outbound{
+			To: l.To, Kind: chat.Notice, Group: l.Group, Failed: true, Key: fmt.Sprintf("lost:%d:%d", d.started.UnixNano(), i),
+			Text: fmt.Sprintf("A message was tried %d times and given up, because nanoclaw ended each time while it was answered: %.80q", maxAttempts, l.Text),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runChannel runs one channel for as long as the daemon lives.
+func (d *Daemon) runChannel(ctx context.Context, c channel.Channel) {
+	if err := c.Run(ctx, sink{d}); err != nil && ctx.Err() == nil {
+		d.log.Error("a channel ended", "channel", c.ID(), "err", err)
+		d.tellOwner(ctx, fmt.Sprintf("channel:%s:%d", c.ID(), d.started.UnixNano()), fmt.Sprintf("The channel %s ended: %v", c.ID(), err))
+	}
+}
+
+// sink hands messages of channels to the router.
+type sink struct{ d *Daemon }
+
+// Receive returns once the message is durable.
+func (s sink) Receive(ctx context.Context, in chat.Inbound) error {
+	v, err := s.d.router.Deliver(ctx, in)
+	if err != nil {
+		return err
+	}
+	s.d.log.Debug("a message came in", "from", in.From, "verdict", v.Action, "reason", v.Reason)
+	return nil
+}
+
+// record writes an audit entry that belongs to no other state. A log that
+// cannot be written is loud; what must not happen unrecorded uses the store's
+// own answer instead.
+func (d *Daemon) record(ctx context.Context, e audit.Entry) {
+	if err := d.store.Record(ctx, e); err != nil {
+		d.log.Error("an audit entry could not be written", "kind", e.Kind, "err", err)
+	}
+}
+
+// tellOwner puts a notice into the owner's own chat, once for a key.
+func (d *Daemon) tellOwner(ctx context.Context, key, text string) {
+	_, err := d.outbox.Put(ctx, chat.Outbound{
+		To: console.Address(chat.Main), Kind: chat.Notice, Text: text, Group: chat.Main, Key: "owner:" + key, Failed: true,
+	})
+	if err != nil {
+		d.log.Error("a notice for the owner could not be stored", "err", err)
+	}
+}
+
+// replied is told by the runner that a run ended.
+func (d *Daemon) replied() {
+	d.outbox.Wake()
+	d.changed.fire()
+}
+
+func (d *Daemon) attached(to chat.Address) {
+	go func() {
+		if err := d.outbox.Attached(context.Background(), to); err != nil {
+			d.log.Error("held messages could not be released", "chat", to, "err", err)
+		}
+	}()
+}
+
+// progress shows what an agent does to channels that can show it.
+func (d *Daemon) progress(p chat.Progress) {
+	if p.To.Channel == console.ID {
+		d.console.Progress(context.Background(), p)
+	}
+}

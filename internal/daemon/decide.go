@@ -1,0 +1,153 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/config"
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/runner"
+)
+
+// configGroup is a group of the configuration.
+type configGroup = config.Group
+
+// decide gives the grant of a group now: it gathers what the decision rests on
+// and asks grant.Decide. Its order is that of I6, I1, I7.
+func (d *Daemon) decide(ctx context.Context, g chat.Group, t grant.Trigger) (grant.Grant, error) {
+	if err := d.checkConfig(ctx); err != nil {
+		return grant.Grant{}, err
+	}
+	r, err := d.request(ctx, g, t)
+	if err != nil {
+		return grant.Grant{}, err
+	}
+	return grant.Decide(r)
+}
+
+// request is the input of a decision.
+func (d *Daemon) request(ctx context.Context, g chat.Group, t grant.Trigger) (grant.Request, error) {
+	state, err := d.store.GroupState(ctx, g)
+	if err != nil {
+		return grant.Request{}, err
+	}
+	now := time.Now()
+	runs, oldest, err := d.store.HostRuns(ctx, g, now.Add(-time.Hour))
+	if err != nil {
+		return grant.Request{}, err
+	}
+	return grant.Request{
+		Config: d.config, Group: g, Trigger: t, Machine: d.machine,
+		HostRuns: runs, Reopens: oldest.Add(time.Hour).Sub(now),
+		HostModeOff: d.proven(ctx).Off, RanClaude: state.RanClaude,
+	}, nil
+}
+
+// checkConfig compares the configuration with what was read at start. A change
+// stops new runs until the owner restarts (I6).
+func (d *Daemon) checkConfig(ctx context.Context) error {
+	err := d.fingerprint.Check(d.opt.Paths.Config)
+	if err == nil {
+		return nil
+	}
+	text := "The configuration changed while nanoclaw runs, so new runs wait: " + err.Error() +
+		"\nIf it was you, restart nanoclaw to accept it. If it was not, look at " + d.opt.Paths.Config + "."
+	if d.queue.Hold(text) {
+		d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.ConfigChanged, Data: audit.ConfigChangedData{
+			Path: d.opt.Paths.Config, Was: d.fingerprint.String(), Is: err.Error(),
+		}})
+		d.log.Error("new runs are held", "why", err)
+		d.changed.fire()
+		d.tellOwner(ctx, "config:"+d.fingerprint.String(), text)
+	}
+	return fmt.Errorf("%w: %s", runner.ErrHeld, text)
+}
+
+// uid is the kernel uid of a group: its own from the recorded range if we are
+// root, else ours.
+func (d *Daemon) uid(ctx context.Context, g chat.Group) (int, error) {
+	if os.Geteuid() != 0 {
+		return 0, nil
+	}
+	first, count, err := d.uidRange(ctx)
+	if err != nil {
+		return 0, err
+	}
+	uid, err := d.store.UID(ctx, g, first, count)
+	if err != nil {
+		return 0, err
+	}
+	return uid, nil
+}
+
+// prepare makes the folders of a group before its boundary is started, owned by
+// the group's uid. The group's folder itself is ours, so that what lies in it
+// cannot be replaced from inside.
+func (d *Daemon) prepare(ctx context.Context, g chat.Group) error {
+	uid, err := d.uid(ctx, g)
+	if err != nil {
+		return err
+	}
+	dir := d.machine.GroupDir(g)
+	for _, p := range []string{dir, d.machine.GlobalDir} {
+		if err := os.MkdirAll(p, 0o700); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"workspace", "home"} {
+		if err := own(filepath.Join(dir, name), uid); err != nil {
+			return err
+		}
+	}
+	if uid == 0 {
+		return nil
+	}
+	// The shared memory belongs to main, and every other group reads it.
+	mainUID, err := d.uid(ctx, chat.Main)
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(d.machine.GlobalDir, 0o755); err != nil {
+		return err
+	}
+	return os.Lchown(d.machine.GlobalDir, mainUID, mainUID)
+}
+
+// own makes a folder for a uid. Its parent is ours alone, so the name cannot
+// change under us.
+func own(p string, uid int) error {
+	if err := os.MkdirAll(p, 0o700); err != nil {
+		return err
+	}
+	fi, err := os.Lstat(p)
+	if err != nil {
+		return err
+	}
+	if !fi.IsDir() {
+		return fmt.Errorf("%s is no folder: move it away", p)
+	}
+	if uid == 0 {
+		return nil
+	}
+	return os.Lchown(p, uid, uid)
+}
+
+// engine starts boundaries and makes the folders first.
+type engine struct{ d *Daemon }
+
+// Start prepares the group's folders and starts a boundary.
+func (e engine) Start(ctx context.Context, s boundary.Spec) (*boundary.Session, error) {
+	if e.d.native == nil {
+		return nil, e.d.nativeErr
+	}
+	if err := e.d.prepare(ctx, s.Grant.Group); err != nil {
+		return nil, fmt.Errorf("making the folders of group %s: %w", s.Grant.Group, err)
+	}
+	return e.d.native.Start(ctx, s)
+}

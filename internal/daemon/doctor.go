@@ -1,0 +1,45 @@
+package daemon
+
+import (
+	"context"
+	"os"
+	"runtime"
+
+	"nanoclaw/internal/agent"
+	"nanoclaw/internal/control"
+	"nanoclaw/internal/doctor"
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/hostproc"
+)
+
+// Doctor examines this machine. With Probe it runs the probe again, and what it
+// finds now counts as much as at start: one success turns host mode off.
+func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.DoctorReport, error) {
+	in := doctor.Input{
+		System: runtime.GOOS, Root: os.DirFS("/"), UID: os.Geteuid(), LandlockABI: doctor.LandlockABI(), Engines: hostproc.Look,
+		Paths: d.opt.Paths, Config: d.config, SearchPath: d.opt.Getenv("PATH"), Home: d.machine.OwnerHome,
+		Claude: d.machine.Claude, TriedClaude: agent.ClaudeVersion,
+	}
+	in.Program, _ = os.Executable()
+	if d.upstream != nil {
+		in.Model = d.upstream.String()
+	}
+	if err := d.fingerprint.Check(d.opt.Paths.Config); err != nil {
+		in.ConfigError = err
+	}
+	h := d.proven(ctx)
+	if q.Probe {
+		h = d.prober.again(ctx)
+	}
+	in.Probe = &doctor.Probe{Report: h.Report, Layers: h.Layers, Missing: h.Missing, Err: h.err}
+	if g, err := grant.Decide(d.probeRequest()); err == nil {
+		in.Grant = &g
+	} else if !isRefusal(err) {
+		return control.DoctorReport{}, err
+	}
+	var out control.DoctorReport
+	for _, c := range doctor.Examine(ctx, in).Checks {
+		out.Checks = append(out.Checks, control.Check{Name: c.Name, State: string(c.State), Detail: c.Detail, Fix: c.Fix})
+	}
+	return out, nil
+}

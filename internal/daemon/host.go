@@ -1,0 +1,231 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/channel/console"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/control"
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/runner"
+	"nanoclaw/internal/store"
+	"nanoclaw/internal/wire"
+)
+
+var _ control.Host = (*Daemon)(nil)
+
+// known fails if there is no such group.
+func (d *Daemon) known(g chat.Group) error {
+	if _, ok := d.config.Groups[string(g)]; ok || g == chat.Main {
+		return nil
+	}
+	return &control.Error{Code: control.CodeNotFound, Message: fmt.Sprintf("there is no group %q", g), Hint: "nanoclaw group list shows those there are"}
+}
+
+// Attach connects a terminal to a group's chat.
+func (d *Daemon) Attach(_ context.Context, g chat.Group) (control.Terminal, error) {
+	if err := d.known(g); err != nil {
+		return nil, err
+	}
+	return d.console.Attach(g), nil
+}
+
+// Say stores a message of the owner.
+func (d *Daemon) Say(ctx context.Context, r control.SayRequest) (chat.MessageID, error) {
+	if err := d.known(r.Group); err != nil {
+		return "", err
+	}
+	return d.console.Say(ctx, r.Group, r.Text, r.Ask)
+}
+
+// Wait returns once it is final what became of a message: its run ended and
+// what the run said is delivered, held or given up.
+func (d *Daemon) Wait(ctx context.Context, g chat.Group, id chat.MessageID) (control.Answer, error) {
+	for {
+		changed := d.changed.wait()
+		a, final, err := d.answer(ctx, g, id)
+		if final || err != nil {
+			return a, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return a, ctx.Err()
+		}
+	}
+}
+
+// answer is one look at a message's fate.
+func (d *Daemon) answer(ctx context.Context, g chat.Group, id chat.MessageID) (a control.Answer, final bool, err error) {
+	fate, err := d.store.Fate(ctx, console.Address(g), id)
+	if err != nil {
+		return a, false, err
+	}
+	a = control.Answer{Message: id, Run: fate.Run, State: fate.State, Reason: fate.Reason}
+	switch fate.State {
+	case "ignored", "refused", "context", "dead":
+		return a, true, nil
+	case "waiting":
+		if held := d.queue.Held(); held != "" {
+			a.State, a.Reason = "held", held
+			return a, true, nil
+		}
+		return a, false, nil
+	case "claimed":
+		return a, false, nil
+	}
+	run, err := d.store.Run(ctx, fate.Run)
+	if err != nil {
+		return a, false, err
+	}
+	a.State, a.Reason = string(run.State), run.Error
+	unsaid, err := d.store.Unsaid(ctx, fate.Run)
+	return a, unsaid == 0 && err == nil, err
+}
+
+// signal wakes all who wait for a change.
+type signal struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+// wait gives a channel that is closed at the next fire.
+func (s *signal) wait() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch == nil {
+		s.ch = make(chan struct{})
+	}
+	return s.ch
+}
+
+func (s *signal) fire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch != nil {
+		close(s.ch)
+		s.ch = nil
+	}
+}
+
+// Exec starts a command of the owner in a group's boundary.
+func (d *Daemon) Exec(ctx context.Context, r control.ExecRequest) (control.Process, error) {
+	if err := d.known(r.Group); err != nil {
+		return nil, err
+	}
+	if r.Boundary != "" && r.Boundary != "native" {
+		return nil, &control.Error{Code: control.CodeRefused, Message: fmt.Sprintf("there is no boundary %q", r.Boundary), Hint: "this version has one: native"}
+	}
+	g, err := d.grantFor(ctx, r.Group, r.Mode, r.Mounts)
+	if err != nil {
+		return nil, asControl(err)
+	}
+	e := wire.Exec{Argv: r.Argv, Stdio: wire.Pipes}
+	if r.TTY {
+		e.Stdio, e.Rows, e.Cols = wire.PTY, r.Rows, r.Cols
+	}
+	c, err := d.runner.Exec(ctx, g, e)
+	if err != nil {
+		return nil, asControl(err)
+	}
+	return command{c}, nil
+}
+
+// grantFor decides as for the owner's own terminal.
+func (d *Daemon) grantFor(ctx context.Context, g chat.Group, mode string, mounts []string) (grant.Grant, error) {
+	if err := d.checkConfig(ctx); err != nil {
+		return grant.Grant{}, err
+	}
+	r, err := d.request(ctx, g, grant.Trigger{Kind: "exec", Owner: true, Terminal: true, Mounts: mounts})
+	if err != nil {
+		return grant.Grant{}, err
+	}
+	r.Mode = grant.Mode(mode)
+	return grant.Decide(r)
+}
+
+// asControl gives errors the code that the command line's exit status comes from.
+func asControl(err error) error {
+	var no *grant.Refusal
+	var start *boundary.StartError
+	var exec *boundary.ExecError
+	switch {
+	case errors.As(err, &no):
+		return &control.Error{Code: control.CodeRefused, Message: no.Text, Hint: no.Hint}
+	case errors.As(err, &start):
+		return &control.Error{Code: control.CodeBoundary, Message: start.Error(), Hint: start.Hint}
+	case errors.As(err, &exec) && exec.NotFound:
+		return &control.Error{Code: control.CodeNoCommand, Message: exec.Error(), Hint: "nanoclaw doctor lists programs of yours that are not inside"}
+	case errors.As(err, &exec) && exec.NotExecutable:
+		return &control.Error{Code: control.CodeNotExecutable, Message: exec.Error()}
+	case errors.Is(err, runner.ErrHeld):
+		return &control.Error{Code: control.CodeRefused, Message: err.Error()}
+	case errors.Is(err, store.ErrNotFound):
+		return &control.Error{Code: control.CodeNotFound, Message: err.Error()}
+	}
+	return err
+}
+
+// command is a runner's command as the control socket sees it.
+type command struct{ c *runner.Command }
+
+func (c command) Stdin() io.WriteCloser          { return c.c.Stdin }
+func (c command) Stdout() io.Reader              { return c.c.Stdout }
+func (c command) Stderr() io.Reader              { return c.c.Stderr }
+func (c command) Signal(s syscall.Signal) error  { return c.c.Signal(s) }
+func (c command) Resize(rows, cols uint16) error { return c.c.Resize(rows, cols) }
+func (c command) Close() error                   { return c.c.Close() }
+
+// Wait returns once the process ended.
+func (c command) Wait(ctx context.Context) (control.Exit, error) {
+	e, err := c.c.Wait(ctx)
+	return control.Exit{Code: e.Code, Signal: e.Signal}, err
+}
+
+// Interrupt ends what a group's agent is doing now and keeps its session.
+func (d *Daemon) Interrupt(ctx context.Context, g chat.Group) error {
+	d.acted(ctx, "interrupt", string(g))
+	return d.runner.Interrupt(ctx, g)
+}
+
+// Stop ends runs for good.
+func (d *Daemon) Stop(ctx context.Context, r control.StopRequest) (control.Stopped, error) {
+	if (r.Run == "") == (r.Group == "") != r.All {
+		return control.Stopped{}, &control.Error{Code: control.CodeUsage, Message: "name one thing to stop: a run, a group, or all"}
+	}
+	target := string(r.Run) + string(r.Group)
+	if r.All {
+		target = "all"
+	}
+	d.acted(ctx, "stop", target)
+	ids, err := d.runner.Stop(ctx, r.Run, r.Group)
+	if err == nil && r.Run != "" && len(ids) == 0 {
+		err = &control.Error{Code: control.CodeNotFound, Message: fmt.Sprintf("run %s does not go on", r.Run), Hint: "nanoclaw runs shows what did"}
+	}
+	slices.Sort(ids)
+	return control.Stopped{Runs: ids}, err
+}
+
+// Shutdown asks the daemon to end.
+func (d *Daemon) Shutdown(ctx context.Context) error {
+	d.acted(ctx, "shutdown", "")
+	d.stopMu.Lock()
+	defer d.stopMu.Unlock()
+	if d.stop != nil {
+		d.stop(errors.New("the owner asked it to stop"))
+	}
+	return nil
+}
+
+func (d *Daemon) acted(ctx context.Context, act, target string) {
+	d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.OwnerActed, Data: audit.OwnerActedData{Act: act, Target: target}})
+}

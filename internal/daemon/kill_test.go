@@ -1,0 +1,189 @@
+package daemon
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/config"
+	"nanoclaw/internal/control"
+)
+
+// victimEnv makes the test binary a daemon that is to be killed: it answers the
+// message that it holds and tells its parent when a run is in the middle.
+const victimEnv = "NANOCLAW_TEST_VICTIM"
+
+// victim is what the parent tells it.
+type victim struct {
+	Paths config.Paths
+	Env   map[string]string
+	Init  string
+}
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(victimEnv); text != "" {
+		var v victim
+		if err := json.Unmarshal([]byte(text), &v); err != nil {
+			panic(err)
+		}
+		if err := v.serve(); err != nil {
+			fmt.Println("failed:", err)
+		}
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// serve never returns unless something goes wrong.
+func (v victim) serve() error {
+	ctx := context.Background()
+	d, err := Open(ctx, Options{
+		Paths: v.Paths, Version: "victim", Log: slog.New(slog.DiscardHandler),
+		Getenv:  func(name string) string { return v.Env[name] },
+		Environ: func() []string { return nil },
+		Init:    func() ([]byte, error) { return os.ReadFile(v.Init) },
+	})
+	if err != nil {
+		return err
+	}
+	ready := make(chan struct{})
+	go d.Run(ctx, func() { close(ready) })
+	<-ready
+	term, err := d.Attach(ctx, chat.Main)
+	if err != nil {
+		return err
+	}
+	_, err = d.Say(ctx, control.SayRequest{Group: chat.Main, Text: "test -e ~/second && echo answered && exit; touch ~/second; (sleep 300; :) & setsid sleep 300 & echo begun; sleep 300"})
+	if err != nil {
+		return err
+	}
+	for {
+		_, p, err := term.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if p != nil && p.Kind == chat.Text {
+			fmt.Println("begun")
+			select {} // until it is killed
+		}
+	}
+}
+
+// Kill -9 of the daemon in the middle of a run leaves no process of that run
+// alive after one second; the next start answers the message.
+func TestKilledInTheMiddle(t *testing.T) {
+	i := newInstall(t, hostConfig)
+	init := filepath.Join(t.TempDir(), "nanoclaw-init")
+	program, err := i.options().Init()
+	must(t, err)
+	must(t, os.WriteFile(init, program, 0o755))
+	text, err := json.Marshal(victim{i.paths, i.env, init})
+	must(t, err)
+
+	cmd := osexec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), victimEnv+"="+string(text))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if line != "begun\n" {
+		cmd.Process.Kill()
+		cmd.Wait()
+		t.Fatalf("the daemon said %q (%v)", line, err)
+	}
+	inside := namespaceOf(t, cmd.Process.Pid)
+	if len(members(t, inside)) < 4 {
+		t.Errorf("only %v run inside: the test shows nothing", members(t, inside))
+	}
+	must(t, cmd.Process.Kill())
+	killed := time.Now()
+	cmd.Wait()
+	for len(members(t, inside)) > 0 {
+		if time.Since(killed) > time.Second {
+			t.Fatalf("one second after the kill %v are alive", members(t, inside))
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+
+	d, _ := i.run()
+	term, err := d.Attach(t.Context(), chat.Main)
+	must(t, err)
+	for {
+		m, _, err := term.Next(t.Context())
+		must(t, err)
+		if m != nil && strings.TrimSpace(m.Text) == "answered" {
+			break
+		}
+	}
+	runs, err := d.Runs(t.Context(), control.RunsQuery{})
+	must(t, err)
+	if len(runs) != 2 || runs[1].State != "interrupted" {
+		t.Errorf("the runs are %+v", runs)
+	}
+	r, err := d.AuditVerify(t.Context())
+	must(t, err)
+	if !r.OK {
+		t.Errorf("the log does not verify: %s", r.Bad)
+	}
+}
+
+// namespaceOf is the PID namespace of the init that a daemon started: the one
+// that differs from its own.
+func namespaceOf(t *testing.T, daemon int) string {
+	t.Helper()
+	own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", daemon))
+	must(t, err)
+	for pid, ns := range namespaces(t) {
+		if ns != own && parentOf(pid) == fmt.Sprint(daemon) {
+			return ns
+		}
+	}
+	t.Fatalf("process %d has no child in a namespace of its own", daemon)
+	return ""
+}
+
+// members are the processes of a PID namespace.
+func members(t *testing.T, ns string) (pids []string) {
+	for pid, n := range namespaces(t) {
+		if n == ns {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// namespaces are the PID namespaces of all processes.
+func namespaces(t *testing.T) map[string]string {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	must(t, err)
+	out := map[string]string{}
+	for _, dir := range dirs {
+		// The link of an undumpable process is hidden from an ordinary user, but
+		// not that of its children; a process that is gone has none.
+		if ns, err := os.Readlink(dir + "/ns/pid"); err == nil {
+			out[filepath.Base(dir)] = ns
+		}
+	}
+	return out
+}
+
+func parentOf(pid string) string {
+	status, _ := os.ReadFile("/proc/" + pid + "/status")
+	for line := range strings.Lines(string(status)) {
+		if p, ok := strings.CutPrefix(line, "PPid:"); ok {
+			return strings.TrimSpace(p)
+		}
+	}
+	return ""
+}

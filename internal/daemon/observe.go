@@ -1,0 +1,196 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/channel/console"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/control"
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/store"
+)
+
+// groupNames lists the groups, main first.
+func (d *Daemon) groupNames() []chat.Group {
+	out := []chat.Group{chat.Main}
+	for _, name := range slices.Sorted(maps.Keys(d.config.Groups)) {
+		if name != string(chat.Main) {
+			out = append(out, chat.Group(name))
+		}
+	}
+	return out
+}
+
+// Status is the daemon's state in one look.
+func (d *Daemon) Status(ctx context.Context) (control.Status, error) {
+	open, err := d.store.Status(ctx)
+	if err != nil {
+		return control.Status{}, err
+	}
+	s := control.Status{
+		Version: d.opt.Version, PID: os.Getpid(), UID: os.Getuid(), Started: d.started,
+		HostMode: "on", Held: d.queue.Held(), Waiting: open.Waiting, Outbox: open.Pending,
+		Sessions: d.runner.Sessions(), Config: d.opt.Paths.Config, Data: d.opt.Paths.DataDir, Live: []control.RunInfo{},
+	}
+	h := d.proven(ctx)
+	s.HostModeReason = fmt.Sprintf("the boundary held against %d attempts to break out", len(h.Report.Attempts))
+	s.Layers, s.Missing = h.Layers, h.Missing
+	switch {
+	case h.Off != "":
+		s.HostMode, s.HostModeReason = "off", h.Off
+	case !d.config.HostMode.Enabled:
+		s.HostMode, s.HostModeReason = "off", "hostMode.enabled is false"
+	}
+	for _, r := range open.Live {
+		s.Live = append(s.Live, runInfo(r))
+	}
+	return s, nil
+}
+
+// Groups lists the groups and what a message in each would meet now.
+func (d *Daemon) Groups(ctx context.Context) ([]control.GroupInfo, error) {
+	var out []control.GroupInfo
+	for _, name := range d.groupNames() {
+		g := d.config.Groups[string(name)]
+		info := control.GroupInfo{
+			Name: name, Mode: d.modeOf(name), Agent: g.Agent, Trigger: g.Trigger,
+			Chats: append([]string{console.Address(name).String()}, g.Chats...),
+		}
+		if info.Agent == "" {
+			info.Agent = d.config.Agent.Kind
+		}
+		if info.Trigger == "" {
+			info.Trigger = "mention"
+			if name == chat.Main {
+				info.Trigger = "always"
+			}
+		}
+		r, err := d.request(ctx, name, grant.Trigger{Kind: "message", Owner: true, Terminal: true})
+		if err != nil {
+			return nil, err
+		}
+		if got, err := grant.Decide(r); err == nil {
+			info.Agent = got.Agent
+		} else if info.Refusal = err.Error(); !isRefusal(err) {
+			return nil, err
+		}
+		out = append(out, info)
+	}
+	return out, nil
+}
+
+func isRefusal(err error) bool {
+	var no *grant.Refusal
+	return errors.As(err, &no)
+}
+
+// Runs lists runs, the newest first.
+func (d *Daemon) Runs(ctx context.Context, q control.RunsQuery) ([]control.RunInfo, error) {
+	runs, err := d.store.ListRuns(ctx, store.RunFilter{Group: q.Group, Live: q.Live, Limit: q.Limit})
+	out := make([]control.RunInfo, len(runs))
+	for i, r := range runs {
+		out[i] = runInfo(r)
+	}
+	return out, err
+}
+
+// RunByID tells one run's story.
+func (d *Daemon) RunByID(ctx context.Context, id chat.RunID) (control.RunInfo, error) {
+	r, err := d.store.Run(ctx, id)
+	if err != nil {
+		return control.RunInfo{}, asControl(err)
+	}
+	return runInfo(r), nil
+}
+
+func runInfo(r store.RunInfo) control.RunInfo {
+	return control.RunInfo{
+		ID: r.ID, Group: r.Group, State: string(r.State), Mode: r.Mode, Agent: r.Agent, Session: r.Session,
+		Created: r.Queued, Started: r.Started, Ended: r.Ended, Error: r.Error, CostUSD: r.CostUSD, Tools: r.ToolCalls,
+	}
+}
+
+// Policy decides what a session of a group would be granted now.
+func (d *Daemon) Policy(ctx context.Context, q control.PolicyQuery) (control.Policy, error) {
+	if err := d.known(q.Group); err != nil {
+		return control.Policy{}, err
+	}
+	r, err := d.request(ctx, q.Group, grant.Trigger{Kind: "message", Owner: true, Terminal: true, Mounts: q.Mounts})
+	if err != nil {
+		return control.Policy{}, err
+	}
+	r.Mode = grant.Mode(q.Mode)
+	g, err := grant.Decide(r)
+	var no *grant.Refusal
+	if errors.As(err, &no) {
+		return control.Policy{Refusal: no.Text, Hint: no.Hint}, nil
+	}
+	if err != nil {
+		return control.Policy{}, err
+	}
+	data, err := json.Marshal(g)
+	return control.Policy{Grant: data, Text: g.String()}, err
+}
+
+// AuditList lists entries, the oldest first.
+func (d *Daemon) AuditList(ctx context.Context, q control.AuditQuery) ([]control.AuditEntry, error) {
+	f := audit.Filter{Group: q.Group, Run: q.Run, Limit: q.Limit, Newest: true}
+	if q.Kind != "" {
+		f.Kinds = []audit.Kind{audit.Kind(q.Kind)}
+	}
+	if q.ID > 0 {
+		f.After, f.Limit, f.Newest = q.ID-1, 1, false
+	} else if f.Limit <= 0 {
+		f.Limit = 200
+	}
+	out := []control.AuditEntry{}
+	for row, err := range d.store.Rows(ctx, f) {
+		if err != nil {
+			return nil, err
+		}
+		if q.ID > 0 && row.ID != q.ID {
+			break
+		}
+		out = append(out, control.AuditEntry{
+			ID: row.ID, At: row.At, Kind: string(row.Kind), Group: row.Group, Run: row.Run, Session: row.Session,
+			Index: row.Leaf, Data: row.Payload,
+		})
+	}
+	if f.Newest {
+		slices.Reverse(out)
+	}
+	if q.ID > 0 && len(out) == 0 {
+		return nil, &control.Error{Code: control.CodeNotFound, Message: fmt.Sprintf("there is no audit entry %d", q.ID)}
+	}
+	return out, nil
+}
+
+// AuditExport writes the log with its proofs.
+func (d *Daemon) AuditExport(ctx context.Context, w io.Writer) error {
+	if _, err := d.sequencer.Sequence(ctx); err != nil {
+		return err
+	}
+	_, err := audit.Export(ctx, w, d.store, d.key.Public, audit.Filter{})
+	return err
+}
+
+// AuditVerify checks the log in the store.
+func (d *Daemon) AuditVerify(ctx context.Context) (control.AuditReport, error) {
+	r, err := audit.Verify(ctx, d.store, d.key.Verifier)
+	var bad *audit.BadError
+	if errors.As(err, &bad) {
+		return control.AuditReport{Bad: bad.Error()}, nil
+	}
+	if err != nil {
+		return control.AuditReport{}, err
+	}
+	return control.AuditReport{OK: true, Entries: r.Size, Unsequenced: r.Unsequenced, Checkpoint: r.Root}, nil
+}

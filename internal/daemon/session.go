@@ -1,0 +1,123 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/channel/console"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/egress"
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/hosttools"
+	"nanoclaw/internal/runner"
+)
+
+// gateway makes a session's way out: rendered from its grant, and told by
+// nobody inside who it is (I5).
+func (d *Daemon) gateway(g grant.Grant, c runner.Caller) runner.Gateway {
+	o := egress.Options{Group: c.Group, Session: c.Session, Hosts: g.Egress, Record: func(e egress.Event) error {
+		return d.store.Record(context.Background(), audit.Entry{
+			At: e.At, Kind: audit.EgressTried, Group: c.Group, Run: c.Run(), Session: c.Session, Data: e,
+		})
+	}}
+	for _, e := range g.Endpoints {
+		if e.Name == "model" {
+			o.Model = d.upstream
+		}
+	}
+	return egress.New(o)
+}
+
+// hostTools makes what a session may ask of the host.
+func (d *Daemon) hostTools(g grant.Grant, c runner.Caller) runner.HostTools {
+	return hosttools.New(hosttools.Identity{Group: c.Group, Session: c.Session, Run: c.Run}, g.Tools, &toolHost{d: d})
+}
+
+// toolHost is the host as the tools of one session see it.
+type toolHost struct {
+	d    *Daemon
+	sent atomic.Int64
+}
+
+// Groups lists the groups.
+func (h *toolHost) Groups(context.Context) ([]hosttools.GroupInfo, error) {
+	var out []hosttools.GroupInfo
+	for _, name := range h.d.groupNames() {
+		out = append(out, hosttools.GroupInfo{Name: name, Mode: h.d.modeOf(name)})
+	}
+	return out, nil
+}
+
+// Send puts a message of an agent into the outbox. The tools have checked who
+// may send where; here is where it goes: to the group's first chat, which for a
+// group without one is the owner's terminal.
+func (h *toolHost) Send(ctx context.Context, from hosttools.Identity, to chat.Group, text string) error {
+	address, err := h.d.chatOf(to)
+	if err != nil {
+		return err
+	}
+	_, err = h.d.outbox.Put(ctx, chat.Outbound{
+		To: address, Kind: chat.Tool, Text: text, Run: from.Run(), Group: to,
+		Key: fmt.Sprintf("tool:%s:%d", from.Session, h.sent.Add(1)),
+	})
+	return err
+}
+
+// Record writes an audit entry.
+func (h *toolHost) Record(ctx context.Context, e audit.Entry) error { return h.d.store.Record(ctx, e) }
+
+// chatOf is where a group is spoken to.
+func (d *Daemon) chatOf(g chat.Group) (chat.Address, error) {
+	group, ok := d.config.Groups[string(g)]
+	if !ok && g != chat.Main {
+		return chat.Address{}, fmt.Errorf("there is no group %q", g)
+	}
+	if len(group.Chats) > 0 {
+		return chat.ParseAddress(group.Chats[0])
+	}
+	return console.Address(g), nil
+}
+
+func (d *Daemon) agentReason(g chat.Group, agent string) string {
+	return grant.AgentReason(grant.Request{Config: d.config, Group: g, Machine: d.machine}, agent)
+}
+
+func (d *Daemon) modelOf(g chat.Group) string {
+	if m := d.config.Groups[string(g)].Model; m != "" {
+		return m
+	}
+	return d.config.Agent.Claude.Model
+}
+
+func (d *Daemon) modeOf(g chat.Group) string {
+	if m := d.config.Groups[string(g)].Mode; m != "" {
+		return m
+	}
+	return d.config.ExecutionMode
+}
+
+// uidRange is the recorded range of uids for groups, chosen at the first start
+// as root and kept for good: files on disk belong to them.
+func (d *Daemon) uidRange(ctx context.Context) (first, count int, err error) {
+	d.uids.Lock()
+	defer d.uids.Unlock()
+	const key = "uid.range"
+	text, err := d.store.Meta(ctx, key)
+	if err != nil {
+		return 0, 0, err
+	}
+	if text != "" {
+		if _, err := fmt.Sscanf(text, "%d %d", &first, &count); err != nil {
+			return 0, 0, fmt.Errorf("the recorded range of uids %q cannot be read: %w", text, err)
+		}
+		return first, count, nil
+	}
+	r := struct{ First, Count int }{1900000000, 65536}
+	if err := d.store.SetMeta(ctx, key, fmt.Sprintf("%d %d", r.First, r.Count)); err != nil {
+		return 0, 0, err
+	}
+	d.log.Info("groups get uids of their own", "first", r.First, "count", r.Count)
+	return r.First, r.Count, nil
+}
