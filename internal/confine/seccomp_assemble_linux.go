@@ -40,158 +40,200 @@ func assemble(p platform, rules []Rule) ([]bpf.RawInstruction, error) {
 	if err != nil {
 		return nil, err
 	}
-	program := []bpf.Instruction{
-		bpf.LoadAbsolute{Off: dataArch, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: p.arch, SkipTrue: 1},
-		bpf.RetConstant{Val: unix.SECCOMP_RET_KILL_PROCESS},
-		bpf.LoadAbsolute{Off: dataNumber, Size: 4},
-	}
-	return bpf.Assemble(append(program, search(segments)...))
+	var c code
+	c.add(bpf.LoadAbsolute{Off: dataArch, Size: 4})
+	c.add(bpf.JumpIf{Cond: bpf.JumpEqual, Val: p.arch, SkipTrue: 1})
+	c.add(bpf.RetConstant{Val: unix.SECCOMP_RET_KILL_PROCESS})
+	c.add(bpf.LoadAbsolute{Off: dataNumber, Size: 4})
+	c.search(segments)
+	return c.out, c.err
 }
 
-// segment is a range of numbers that starts at first and has the same code.
+// segment is a range of numbers, from first to the next segment, to which the
+// same rules apply.
 type segment struct {
 	first uint32
-	code  []bpf.Instruction
+	rules []Rule
 }
 
-// split divides all numbers into segments: a rule's number is one, and what lies
-// between is allowed.
+// plain returns the action of a segment that depends on no argument.
+func (s segment) plain() (Action, bool) {
+	return s.rules[0].Action, len(s.rules[0].When) == 0
+}
+
+// split divides all numbers into segments: those of rules, and what lies
+// between, which is allowed.
 func split(newest uint32, rules []Rule) ([]segment, error) {
-	byNumber := map[uint32][]Rule{}
-	for _, r := range rules {
+	rules = slices.Clone(rules)
+	slices.SortStableFunc(rules, func(a, b Rule) int { return cmp.Compare(a.Number, b.Number) })
+	var segments []segment
+	add := func(s segment) {
+		if len(segments) > 0 {
+			before, plainBefore := segments[len(segments)-1].plain()
+			if action, plain := s.plain(); plain && plainBefore && action == before {
+				return // it continues the one before
+			}
+		}
+		segments = append(segments, s)
+	}
+	var next uint32
+	for len(rules) > 0 {
+		r := rules[0]
 		if r.Number > newest {
 			return nil, fmt.Errorf("seccomp: rule for %s, number %d, beyond the newest reviewed %d", r.Call, r.Number, newest)
 		}
-		byNumber[r.Number] = append(byNumber[r.Number], r)
-	}
-	segments := []segment{{0, ret(Allow)}}
-	for n, rs := range byNumber {
-		code, err := checks(rs)
-		if err != nil {
-			return nil, err
+		n := 1
+		for n < len(rules) && rules[n].Number == r.Number {
+			n++
 		}
-		segments = append(segments, segment{n, code})
-		if _, ruled := byNumber[n+1]; !ruled {
-			segments = append(segments, segment{n + 1, ret(Allow)})
+		if r.Number > next {
+			add(segment{next, []Rule{{Action: Allow}}})
 		}
+		add(segment{r.Number, rules[:n]})
+		rules, next = rules[n:], r.Number+1
 	}
-	segments = append(segments, segment{newest + 1, ret(NoSuchCall)})
-	// The sort is stable, so that of two segments with one start the later one,
-	// the ruled or the unknown, stays behind.
-	slices.SortStableFunc(segments, func(a, b segment) int { return cmp.Compare(a.first, b.first) })
-	return compact(segments), nil
+	if next <= newest {
+		add(segment{next, []Rule{{Action: Allow}}})
+	}
+	add(segment{newest + 1, []Rule{{Action: NoSuchCall}}})
+	return segments, nil
 }
 
-// compact drops segments that are empty or continue the one before.
-func compact(segments []segment) []segment {
-	var out []segment
-	for i, s := range segments {
-		if i+1 < len(segments) && segments[i+1].first == s.first {
-			continue
-		}
-		if len(out) > 0 && slices.Equal(out[len(out)-1].code, s.code) {
-			continue
-		}
-		out = append(out, s)
+// code is a program in the making.
+type code struct {
+	out []bpf.RawInstruction
+	err error // the first one
+	// misses are the jumps taken when a check of the current rule does not hold;
+	// where they lead is known at the rule's end.
+	misses []miss
+}
+
+type miss struct {
+	at     int
+	onTrue bool
+}
+
+func (c *code) fail(err error) {
+	if c.err == nil {
+		c.err = fmt.Errorf("seccomp: %w", err)
 	}
-	return out
 }
 
-func ret(a Action) []bpf.Instruction {
-	return []bpf.Instruction{bpf.RetConstant{Val: a.ret()}}
+func (c *code) add(in bpf.Instruction) {
+	raw, err := in.Assemble()
+	if err != nil {
+		c.fail(err)
+	}
+	c.out = append(c.out, raw)
 }
 
-// search makes a binary search over the segments, with the number in A.
-func search(segments []segment) []bpf.Instruction {
+// distance is how far a jump at one place skips to reach another. A conditional
+// jump reaches 255 instructions.
+func (c *code) distance(from, to int) uint8 {
+	n := to - from - 1
+	if n > 255 {
+		c.fail(errors.New("a jump is too long"))
+	}
+	return uint8(n)
+}
+
+// search adds a binary search over the segments, with the number in A.
+func (c *code) search(segments []segment) {
 	if len(segments) == 1 {
-		return segments[0].code
+		c.rules(segments[0].rules)
+		return
 	}
 	mid := len(segments) / 2
-	below, above := search(segments[:mid]), search(segments[mid:])
-	return slices.Concat(branch(bpf.JumpGreaterOrEqual, segments[mid].first, len(below)), below, above)
+	at := len(c.out)
+	c.search(segments[:mid])
+	c.insertBranch(at, segments[mid].first)
+	c.search(segments[mid:])
 }
 
-// branch skips n instructions if the condition holds. A conditional jump reaches
-// 255 instructions, an unconditional one any number.
-func branch(cond bpf.JumpTest, val uint32, n int) []bpf.Instruction {
-	if n <= 255 {
-		return []bpf.Instruction{bpf.JumpIf{Cond: cond, Val: val, SkipTrue: uint8(n)}}
+// insertBranch inserts, before what was added since at, a jump over it for
+// numbers from first on. Jumps are relative, so what moves stays right.
+func (c *code) insertBranch(at int, first uint32) {
+	over := len(c.out) - at
+	branch := []bpf.Instruction{bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: first, SkipTrue: uint8(over)}}
+	if over > 255 { // further than a conditional jump reaches
+		branch = []bpf.Instruction{
+			bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: first, SkipFalse: 1},
+			bpf.Jump{Skip: uint32(over)},
+		}
 	}
-	return []bpf.Instruction{
-		bpf.JumpIf{Cond: cond, Val: val, SkipFalse: 1},
-		bpf.Jump{Skip: uint32(n)},
+	raw, err := bpf.Assemble(branch)
+	if err != nil {
+		c.fail(err)
 	}
+	c.out = slices.Insert(c.out, at, raw...)
 }
 
-// checks makes the code for the rules of one call, in order: the first that
-// matches decides, and if none does the call is allowed.
-func checks(rules []Rule) ([]bpf.Instruction, error) {
-	var out []bpf.Instruction
+// rules adds the rules of one call, in order: the first that holds decides, and
+// if none does the call is allowed.
+func (c *code) rules(rules []Rule) {
 	for _, r := range rules {
-		// Every check that does not hold jumps over what follows in this rule.
-		body := ret(r.Action)
-		for _, c := range slices.Backward(r.When) {
-			code, err := c.code(len(body))
-			if err != nil {
-				return nil, fmt.Errorf("seccomp: rule for %s: %w", r.Call, err)
-			}
-			body = slices.Concat(code, body)
+		c.misses = c.misses[:0]
+		for _, k := range r.When {
+			c.check(k)
 		}
-		out = append(out, body...)
+		c.add(bpf.RetConstant{Val: r.Action.ret()})
 		if len(r.When) == 0 {
-			return out, nil
+			return
+		}
+		for _, m := range c.misses {
+			if n := c.distance(m.at, len(c.out)); m.onTrue {
+				c.out[m.at].Jt = n
+			} else {
+				c.out[m.at].Jf = n
+			}
 		}
 	}
-	return append(out, ret(Allow)...), nil
+	c.add(bpf.RetConstant{Val: Allow.ret()})
 }
 
-// code tests c and skips miss instructions if it does not hold.
-func (c Check) code(miss int) ([]bpf.Instruction, error) {
-	if c.Arg < 0 || c.Arg > 5 || len(c.Values) == 0 && c.Op != AnyBit || len(c.Values)+miss > 250 {
-		return nil, fmt.Errorf("malformed or too long a check %+v", c)
+// check adds the test of one argument.
+func (c *code) check(k Check) {
+	low := uint32(dataArgs + 8*k.Arg)
+	switch {
+	case k.Arg < 0 || k.Arg > 5:
+		c.fail(fmt.Errorf("there is no argument %d", k.Arg))
+	case k.Op == AnyBit:
+		c.anyBit(k, low)
+	case k.Wide || len(k.Values) == 0:
+		c.fail(errors.New("there must be values, and they are only compared in the low half"))
+	default:
+		c.values(k, low)
 	}
-	low := uint32(dataArgs + 8*c.Arg)
-	if c.Op == AnyBit {
-		return c.anyBit(low, miss), nil
+}
+
+func (c *code) values(k Check, low uint32) {
+	c.add(bpf.LoadAbsolute{Off: low, Size: 4})
+	if k.Mask != lowHalf {
+		c.add(bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: uint32(k.Mask)})
 	}
-	if c.Wide {
-		return nil, errors.New("values are only compared in the low half")
-	}
-	out := []bpf.Instruction{
-		bpf.LoadAbsolute{Off: low, Size: 4},
-		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: uint32(c.Mask)},
-	}
-	if c.Mask == lowHalf {
-		out = out[:1]
-	}
-	for i, v := range c.Values {
-		left := len(c.Values) - i - 1 // compares that follow this one
-		if c.Op == OneOf {
-			// A hit skips the remaining compares and the final jump.
-			out = append(out, bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(v), SkipTrue: uint8(left + 1)})
-		} else {
-			out = append(out, bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(v), SkipTrue: uint8(left + miss)})
+	end := len(c.out) + len(k.Values)
+	for i, v := range k.Values {
+		jump := bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(v)}
+		switch {
+		case k.Op == NoneOf:
+			c.misses = append(c.misses, miss{len(c.out), true})
+		case i == len(k.Values)-1:
+			c.misses = append(c.misses, miss{len(c.out), false})
+		default:
+			jump.SkipTrue = c.distance(len(c.out), end)
 		}
+		c.add(jump)
 	}
-	if c.Op == OneOf {
-		out = append(out, bpf.Jump{Skip: uint32(miss)})
-	}
-	return out, nil
 }
 
 // anyBit tests whether a bit of the mask is set, in both halves if the kernel
 // takes 64 bits.
-func (c Check) anyBit(low uint32, miss int) []bpf.Instruction {
-	lowTest := []bpf.Instruction{
-		bpf.LoadAbsolute{Off: low, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: uint32(c.Mask), SkipFalse: uint8(miss)},
+func (c *code) anyBit(k Check, low uint32) {
+	if k.Wide {
+		c.add(bpf.LoadAbsolute{Off: low + 4, Size: 4})
+		c.add(bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: uint32(k.Mask >> 32), SkipTrue: 2})
 	}
-	if !c.Wide {
-		return lowTest
-	}
-	return slices.Concat([]bpf.Instruction{
-		bpf.LoadAbsolute{Off: low + 4, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: uint32(c.Mask >> 32), SkipTrue: uint8(len(lowTest))},
-	}, lowTest)
+	c.add(bpf.LoadAbsolute{Off: low, Size: 4})
+	c.misses = append(c.misses, miss{len(c.out), false})
+	c.add(bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: uint32(k.Mask)})
 }

@@ -19,14 +19,15 @@ func Seccomp() (layer string, err error) {
 	if err != nil {
 		return "", err
 	}
-	program, err := assemble(p, SeccompRules())
+	rules := SeccompRules()
+	program, err := assemble(p, rules)
 	if err != nil {
 		return "", err
 	}
 	if err := installFilter(program); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("seccomp: %d rules, system calls up to number %d", len(SeccompRules()), p.newest), nil
+	return fmt.Sprintf("seccomp: %d rules, system calls up to number %d", len(rules), p.newest), nil
 }
 
 func installFilter(program []bpf.RawInstruction) error {
