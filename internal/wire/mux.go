@@ -36,6 +36,16 @@ var (
 	ErrTooMany = errors.New("wire: too many streams open")
 )
 
+// PanicError is the end of a session in whose code something panicked.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("wire: panic in the session's code: %v", e.Value)
+}
+
 // Mux is one end of a session's wire. Its methods may be called at the same
 // time.
 type Mux struct {
