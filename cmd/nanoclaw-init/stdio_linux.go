@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -20,6 +22,7 @@ type stdio struct {
 	pty    *pty
 	stream *wire.Stream
 	errors *wire.Stream // nil with a terminal
+	input  io.Reader    // what the process reads: stream, or a probe's task
 }
 
 // stdio makes the ends and opens the streams.
@@ -37,6 +40,12 @@ func (s *server) stdio(e *wire.Exec) (*stdio, error) {
 	}
 	if err == nil && d.err != nil {
 		d.errors, err = s.mux.Open(wire.Header{Kind: wire.Stderr, Exec: e.ID})
+	}
+	d.input = d.stream
+	if err == nil && e.Probe != nil {
+		var task []byte
+		task, err = json.Marshal(e.Probe)
+		d.input = bytes.NewReader(task)
 	}
 	if err != nil {
 		d.started()
@@ -149,7 +158,7 @@ func (d *stdio) carry(ended <-chan struct{}) {
 	inDone := make(chan struct{})
 	go func() {
 		defer close(inDone)
-		io.Copy(d.in, d.stream)
+		io.Copy(d.in, d.input)
 		d.in.Close()
 	}()
 	if d.err != nil {

@@ -86,7 +86,7 @@ func (n *Native) clone(id identity, inherited []*os.File, log *slog.Logger) (*ch
 	for _, f := range files {
 		attr.Files = append(attr.Files, f.Fd())
 	}
-	argv := append([]string{"nanoclaw-init", strconv.Itoa(len(inherited))}, n.skipInside()...)
+	argv := append([]string{"nanoclaw-init", strconv.Itoa(len(inherited))}, n.opts.skip...)
 	var pid int
 	n.cloner.do(func() { pid, err = syscall.ForkExec(exec, argv, attr) })
 	runtime.KeepAlive(files)

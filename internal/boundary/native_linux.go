@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -116,11 +117,18 @@ func (n *Native) identify(uid int) (identity, error) {
 	return id, nil
 }
 
-// namespaces are the clone flags.
-func (n *Native) namespaces() uintptr { return namespaces }
-
-// skipInside are the layers that the init leaves out, in tests.
-func (n *Native) skipInside() []string { return n.opts.skip }
+// namespaces are the clone flags. Tests leave some out.
+func (n *Native) namespaces() uintptr {
+	flags := uintptr(namespaces)
+	for name, flag := range map[string]uintptr{
+		"net": unix.CLONE_NEWNET, "ipc": unix.CLONE_NEWIPC, "uts": unix.CLONE_NEWUTS,
+	} {
+		if slices.Contains(n.opts.skip, name) {
+			flags &^= flag
+		}
+	}
+	return flags
+}
 
 // newToken makes a session's secret.
 func newToken() string { return rand.Text() }

@@ -1,143 +1,237 @@
 package boundary
 
 import (
-	"bytes"
+	"bufio"
 	"context"
+	"errors"
 	"io"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
-	"nanoclaw/internal/boundary/boundarytest"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/wire"
 )
 
-// groupUID is the kernel uid of the sessions that root's tests start.
-const groupUID = 1900000007
-
-// box is a started session with its folders.
-type box struct {
-	*Session
-	t         *testing.T
-	workspace string
-	env       []string
-}
-
-// fixture makes the grant of a group with a workspace and a home.
-func fixture(t *testing.T) (Spec, string) {
-	t.Helper()
-	dir := t.TempDir()
-	workspace, home := filepath.Join(dir, "workspace"), filepath.Join(dir, "home")
-	for _, d := range []string{workspace, home} {
-		if err := os.Mkdir(d, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	g := grant.Grant{Group: "family", Mode: grant.HostMode, Agent: "shell"}
-	for _, d := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32"} {
-		g.Mounts = append(g.Mounts, grant.Mount{Target: d, Source: d, Exec: true, Optional: true})
-	}
-	g.Mounts = append(g.Mounts,
-		grant.Mount{Target: grant.Workspace, Source: workspace, Write: true, Exec: true},
-		grant.Mount{Target: grant.Home, Source: home, Write: true, Exec: true})
-	g.Limits = grant.Limits{Processes: 200, OpenFiles: 1024, FileSize: 64 << 20, TmpSize: 64 << 20}
-	spec := Spec{Grant: g, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
-	if os.Geteuid() == 0 {
-		spec.UID = groupUID
-		for _, d := range []string{workspace, home} {
-			if err := os.Chown(d, groupUID, groupUID); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	return spec, workspace
-}
-
-func newNative(t testing.TB, opts Options) *Native {
-	t.Helper()
-	if opts.Init == nil {
-		opts.Init = boundarytest.Init(t)
-	}
-	n, err := NewNative(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
-func start(t *testing.T) *box {
-	t.Helper()
-	spec, workspace := fixture(t)
-	s, err := newNative(t, Options{}).Start(t.Context(), spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return &box{Session: s, t: t, workspace: workspace, env: []string{"PATH=/usr/bin:/bin", "HOME=" + grant.Home}}
-}
-
-// result is what a process did.
-type result struct {
-	out, err string
-	exited   wire.Exited
-}
-
-// run runs a command to its end.
-func (b *box) run(stdin string, argv ...string) result {
-	b.t.Helper()
-	p, err := b.Exec(b.t.Context(), wire.Exec{Argv: argv, Env: b.env, Dir: grant.Workspace})
-	if err != nil {
-		b.t.Fatalf("exec %q: %v", argv, err)
-	}
-	return b.finish(p, stdin)
-}
-
-func (b *box) finish(p *Process, stdin string) result {
-	b.t.Helper()
-	go func() {
-		io.WriteString(p.Stdin, stdin)
-		p.Stdin.Close()
-	}()
-	errors := make(chan []byte)
-	go func() {
-		e, _ := io.ReadAll(p.Stderr)
-		errors <- e
-	}()
-	out, err := io.ReadAll(p.Stdout)
-	if err != nil {
-		b.t.Fatalf("read stdout: %v", err)
-	}
-	r := result{out: string(out), err: string(<-errors)}
-	if r.exited, err = p.Wait(context.Background()); err != nil {
-		b.t.Fatalf("wait: %v", err)
-	}
-	return r
-}
-
-// sh runs a shell command and gives its output, errors included.
-func (b *box) sh(script string) string {
-	b.t.Helper()
-	r := b.run("", "/bin/sh", "-c", script)
-	return strings.TrimRight(r.out+r.err, "\n")
-}
-
-func TestRun(t *testing.T) {
+func TestIdentityInside(t *testing.T) {
 	b := start(t)
-	t.Log(b.Layers(), b.Missing(), b.ready.Took)
-	if got := b.sh("id -u; id -g; id -G; echo $$"); !strings.HasPrefix(got, "1000\n1000\n1000\n") {
-		t.Errorf("id: %s", got)
+	want := "1000\n1000\n1000\nagent\nnanoclaw\n022\n" + grant.Workspace
+	if got := b.sh("id -u; id -g; id -G; id -un; uname -n; umask | tail -c 4; pwd"); got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
-	t.Log(b.sh("ls -la / ; ls -la /dev /workspace; cat /proc/self/mountinfo"))
-	r := b.run("hello", "cat")
-	if r.out != "hello" || r.exited.Code != 0 {
-		t.Errorf("cat: %+v", r)
+}
+
+func TestExitCodes(t *testing.T) {
+	b := start(t)
+	for _, c := range []struct {
+		name, script string
+		code, signal int
+	}{
+		{"success", "exit 0", 0, 0},
+		{"failure", "exit 3", 3, 0},
+		{"largest", "exit 255", 255, 0},
+		{"killed", "kill -9 $$", -1, 9},
+		{"terminated", "kill -TERM $$", -1, 15},
+	} {
+		r := b.run("", "/bin/sh", "-c", c.script)
+		if r.Code != c.code || r.Signal != c.signal {
+			t.Errorf("%s: code %d, signal %d; want %d, %d", c.name, r.Code, r.Signal, c.code, c.signal)
+		}
+		if r.MaxRSS <= 0 {
+			t.Errorf("%s: no resources are told: %+v", c.name, r.Exited)
+		}
 	}
-	big := strings.Repeat("0123456789abcdef", 1<<16)
-	if r := b.run(big, "cat"); r.out != big {
-		t.Errorf("cat of %d bytes gave %d", len(big), len(r.out))
+}
+
+func TestProgramsThatDoNotRun(t *testing.T) {
+	b := start(t)
+	b.sh("echo '#!/no/such/interpreter' > script; chmod +x script; echo text > text; mkdir folder")
+	for _, c := range []struct {
+		name                    string
+		argv                    []string
+		dir                     string
+		notFound, notExecutable bool
+	}{
+		{"missing by name", []string{"no-such-program"}, "", true, false},
+		{"missing by path", []string{"/no/such/program"}, "", true, false},
+		{"beneath a file", []string{grant.Workspace + "/text/x"}, "", true, false},
+		{"nothing", nil, "", true, false},
+		{"not executable", []string{grant.Workspace + "/text"}, "", false, true},
+		{"a folder", []string{grant.Workspace + "/folder"}, "", false, true},
+		{"interpreter missing", []string{"./script"}, "", false, true},
+		{"no folder to be in", []string{"true"}, "/no/such/folder", false, false},
+	} {
+		dir := grant.Workspace
+		if c.dir != "" {
+			dir = c.dir
+		}
+		_, err := b.Exec(t.Context(), wire.Exec{Argv: c.argv, Env: b.env, Dir: dir})
+		e, ok := errors.AsType[*ExecError](err)
+		if !ok {
+			t.Errorf("%s: error %v", c.name, err)
+			continue
+		}
+		if e.NotFound != c.notFound || e.NotExecutable != c.notExecutable {
+			t.Errorf("%s: not found %t, not executable %t (%v)", c.name, e.NotFound, e.NotExecutable, e)
+		}
 	}
-	_ = bytes.NewReader
+	if got := b.sh("echo still here"); got != "still here" {
+		t.Errorf("after failures the session answers %q", got)
+	}
+}
+
+func TestStdioIsCarried(t *testing.T) {
+	b := start(t)
+	big := strings.Repeat("0123456789abcdef", 1<<17)
+	for _, mode := range []wire.StdioMode{wire.Pipes, wire.Socketpair} {
+		r := b.finish(b.start(wire.Exec{Argv: []string{"cat"}, Stdio: mode}), big)
+		if r.out != big || r.Code != 0 {
+			t.Errorf("%s: cat gave %d of %d bytes, code %d", mode, len(r.out), len(big), r.Code)
+		}
+		r = b.finish(b.start(wire.Exec{Argv: []string{"sh", "-c", "echo out; echo err >&2"}, Stdio: mode}), "")
+		if r.out != "out\n" || r.err != "err\n" {
+			t.Errorf("%s: stdout %q, stderr %q", mode, r.out, r.err)
+		}
+	}
+}
+
+// A process whose output nobody reads waits, and can still be interrupted.
+func TestUnreadOutputHoldsUpNothing(t *testing.T) {
+	b := start(t)
+	flood := b.start(wire.Exec{Argv: []string{"sh", "-c", "exec yes"}})
+	if got := b.sh("echo beside it"); got != "beside it" {
+		t.Errorf("beside a flood: %q", got)
+	}
+	if err := flood.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	end, err := flood.Wait(t.Context())
+	if err != nil || end.Signal != int(syscall.SIGKILL) {
+		t.Errorf("the flood ended with %+v, %v", end, err)
+	}
+}
+
+// With pipes a child could open its parent's output anew and forge lines. Of a
+// socketpair the kernel makes no second opening.
+func TestSocketpairCannotBeReopened(t *testing.T) {
+	b := start(t)
+	forge := []string{"sh", "-c", "sh -c 'echo forged > /proc/'$$'/fd/1' 2>/dev/null; echo honest"}
+	if r := b.finish(b.start(wire.Exec{Argv: forge, Stdio: wire.Pipes}), ""); r.out != "forged\nhonest\n" {
+		t.Errorf("pipes: %q; the attack of this test does not work", r.out)
+	}
+	if r := b.finish(b.start(wire.Exec{Argv: forge, Stdio: wire.Socketpair}), ""); r.out != "honest\n" {
+		t.Errorf("socketpair: %q", r.out)
+	}
+}
+
+func TestTerminal(t *testing.T) {
+	b := start(t)
+	script := "tty; stty size; read line; echo got $line; stty size; cat; echo end of input"
+	p := b.start(wire.Exec{Argv: []string{"sh", "-c", script}, Stdio: wire.PTY, Rows: 24, Cols: 80})
+	out := bufio.NewReader(p.Stdout)
+	expect := func(want string) {
+		t.Helper()
+		line, err := out.ReadString('\n')
+		if got := strings.TrimRight(line, "\r\n"); got != want || err != nil {
+			t.Fatalf("the terminal shows %q, %v; want %q", got, err, want)
+		}
+	}
+	expect("/dev/pts/0")
+	expect("24 80")
+	if err := p.Resize(50, 132); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(p.Stdin, "hello\n")
+	expect("hello") // the echo
+	expect("got hello")
+	expect("50 132")
+	p.Stdin.Close()
+	expect("end of input")
+	if end, err := p.Wait(t.Context()); err != nil || end.Code != 0 {
+		t.Errorf("ended with %+v, %v", end, err)
+	}
+}
+
+func TestSignalReachesTheGroup(t *testing.T) {
+	b := start(t)
+	p := b.start(wire.Exec{Argv: []string{"sh", "-c", "trap 'echo caught; exit 7' TERM; sh -c 'echo ready; exec sleep 100' & wait"}})
+	out := bufio.NewReader(p.Stdout)
+	if line, err := out.ReadString('\n'); line != "ready\n" {
+		t.Fatal(line, err)
+	}
+	if err := p.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	// The end of output says that sleep, which holds it too, is gone.
+	rest, err := io.ReadAll(out)
+	if string(rest) != "caught\n" || err != nil {
+		t.Errorf("read %q, %v", rest, err)
+	}
+	if end, err := p.Wait(t.Context()); err != nil || end.Code != 7 {
+		t.Errorf("ended with %+v, %v", end, err)
+	}
+	if err := p.Signal(syscall.SIGTERM); err != nil {
+		t.Errorf("a signal after the end: %v", err)
+	}
+}
+
+func TestEnvironmentIsTheList(t *testing.T) {
+	t.Setenv("NANOCLAW_TEST_SECRET", "sk-canary")
+	b := start(t)
+	b.env = []string{"A=1", "B=two words"}
+	if r := b.run("", "/usr/bin/env"); r.out != "A=1\nB=two words\n" {
+		t.Errorf("env: %q", r.out)
+	}
+	b.env = nil
+	if r := b.run("", "/usr/bin/env"); r.out != "" {
+		t.Errorf("env of nothing: %q", r.out)
+	}
+}
+
+func TestOrphansAreReaped(t *testing.T) {
+	b := start(t)
+	for range 20 {
+		b.sh("(sh -c 'exit 0' & ) ; true")
+	}
+	// Orphans end at their own time; the last shell asks until none is left.
+	got := b.sh("i=0; while grep -qs '^State:.Z' /proc/[0-9]*/status && [ $i -lt 100 ]; do i=$((i+1)); sleep 0.05; done; " +
+		"grep -ls '^State:.Z' /proc/[0-9]*/status")
+	if got != "" {
+		t.Errorf("zombies: %s", got)
+	}
+}
+
+func TestCloseKillsAll(t *testing.T) {
+	b := start(t)
+	p := b.start(wire.Exec{Argv: []string{"sh", "-c", "trap '' TERM HUP INT; setsid sleep 1000 & echo ready; wait"}})
+	if line, err := bufio.NewReader(p.Stdout).ReadString('\n'); line != "ready\n" {
+		t.Fatal(line, err)
+	}
+	inside := members(t, b.PID())
+	if len(inside) < 3 {
+		t.Fatalf("only %v are inside", inside)
+	}
+	b.Close()
+	if left := alive(inside); len(left) > 0 {
+		t.Errorf("%v live on", left)
+	}
+	if !errors.Is(b.Err(), ErrClosed) {
+		t.Errorf("the session's end: %v", b.Err())
+	}
+	if _, err := p.Wait(t.Context()); err == nil {
+		t.Error("Wait of a process in a closed session gives no error")
+	}
+	if _, err := b.Exec(t.Context(), wire.Exec{Argv: []string{"true"}, Dir: "/"}); err == nil {
+		t.Error("Exec in a closed session gives no error")
+	}
+}
+
+func TestStartEndsWithItsContext(t *testing.T) {
+	spec, _ := fixture(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s, err := newNative(t, Options{}).Start(ctx, spec)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Start gave %v, %v", s, err)
+	}
 }

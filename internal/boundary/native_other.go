@@ -5,6 +5,8 @@ package boundary
 import (
 	"context"
 	"errors"
+
+	"nanoclaw/internal/wire"
 )
 
 // errOther is the answer of systems whose boundary is not part of this package.
@@ -20,4 +22,9 @@ func NewNative(Options) (*Native, error) { return nil, errOther }
 // Start always fails on this system.
 func (*Native) Start(context.Context, Spec) (*Session, error) {
 	return nil, &StartError{Step: "system", Err: errOther}
+}
+
+// Probe always fails on this system.
+func (*Native) Probe(context.Context, Spec, wire.Probe) (wire.ProbeReport, error) {
+	return wire.ProbeReport{}, &StartError{Step: "system", Err: errOther}
 }

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"nanoclaw/internal/confine"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/wire"
 )
@@ -172,19 +171,14 @@ func (n *Native) hand(m source, id identity) (wire.Mount, *os.File, error) {
 		}
 		return w, os.NewFile(uintptr(fd), m.canonical), nil
 	}
+	if m.Write && !m.Foreign && id.change {
+		if err := adopt(m, id); err != nil {
+			return w, nil, err
+		}
+	}
 	w.Detached = true
-	fd, err := unix.OpenTree(int(m.pin.Fd()), "",
-		unix.AT_EMPTY_PATH|unix.AT_RECURSIVE|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	if err != nil {
-		return w, nil, fmt.Errorf("clone the mount of %s: %w", m.canonical, err)
-	}
-	tree := os.NewFile(uintptr(fd), m.canonical)
-	attr := unix.MountAttr{Attr_set: confine.Attributes(w)}
-	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
-		tree.Close()
-		return w, nil, fmt.Errorf("set the attributes of the mount: %w", err)
-	}
-	return w, tree, nil
+	tree, err := n.tree(m, w, id)
+	return w, tree, err
 }
 
 // hintFor gives a hint for errors of mounts.
@@ -194,6 +188,8 @@ func hintFor(err error) string {
 		return "Make the folder, or take it out of the group's mounts."
 	case errors.Is(err, unix.ENOSYS):
 		return hintKernel
+	case errors.Is(err, errNoMapping):
+		return "Mount it read-only, or keep the folder on a file system with idmapped mounts, such as ext4, xfs or btrfs."
 	}
 	return ""
 }

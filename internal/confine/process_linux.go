@@ -94,22 +94,32 @@ func ProcessLimit(pid int, limits []wire.Rlimit) error {
 // (PR_SET_NO_NEW_PRIVS) and every capability in every set, and makes the
 // process undumpable, so that nothing inside can read its memory. It then
 // checks that they are gone.
+//
+// The caller must not have changed the bounding set or no_new_privs of one
+// thread alone: if they are gone on this one, they were gone before there were
+// others, and system calls on all threads are saved.
 func Drop() error {
-	if err := allThreads("set no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return err
-	}
-	for c := uintptr(0); ; c++ {
-		err := allThreads("drop a capability", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0)
-		if errors.Is(err, unix.EINVAL) && c > unix.CAP_AUDIT_READ {
-			break // beyond the last capability of this kernel
-		}
-		if err != nil {
+	if set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || set != 1 {
+		if err := allThreads("set no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 			return err
 		}
 	}
-	if err := allThreads("clear ambient capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
-		return err
+	for c := uintptr(0); ; c++ {
+		in, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0)
+		if err == unix.EINVAL {
+			break // beyond the last capability of this kernel
+		}
+		if err != nil {
+			return fmt.Errorf("read the bounding set: %w", err)
+		}
+		if in == 0 {
+			continue
+		}
+		if err := allThreads("drop a capability", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil {
+			return err
+		}
 	}
+	// With the others this empties the ambient set too (capabilities(7)).
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
 	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none[0])), 0)
@@ -131,6 +141,16 @@ func dropped() error {
 	}
 	if have != [2]unix.CapUserData{} {
 		return fmt.Errorf("capabilities are left: %+v", have)
+	}
+	for c := uintptr(0); ; c++ {
+		in, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0)
+		if err == unix.EINVAL {
+			break
+		}
+		ambient, _ := unix.PrctlRetInt(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_IS_SET, c, 0, 0)
+		if err != nil || in != 0 || ambient != 0 {
+			return fmt.Errorf("capability %d is left in the bounding or ambient set", c)
+		}
 	}
 	nnp, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
 	if err != nil || nnp != 1 {

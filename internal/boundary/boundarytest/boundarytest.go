@@ -10,29 +10,49 @@ import (
 	"testing"
 )
 
-// EnvInit names the variable with the path of a ready init, for test binaries
-// that are run by another one as a user who cannot build.
-const EnvInit = "NANOCLAW_TEST_INIT"
+// EnvInit and EnvLayers name variables with the paths of ready programs, for
+// test binaries that are run by another one as a user who cannot build.
+const (
+	EnvInit   = "NANOCLAW_TEST_INIT"
+	EnvLayers = "NANOCLAW_TEST_INIT_LAYERS"
+)
 
 // Init gives the nanoclaw-init of this source tree, built once for each test
 // binary.
 func Init(tb testing.TB) []byte {
 	tb.Helper()
-	program, err := build()
+	return must(tb, plain)
+}
+
+// Layers gives an init that leaves out the layers it is told to. Only the tests
+// of package boundary can tell it.
+func Layers(tb testing.TB) []byte {
+	tb.Helper()
+	return must(tb, layers)
+}
+
+var (
+	plain  = sync.OnceValues(func() ([]byte, error) { return ready(EnvInit) })
+	layers = sync.OnceValues(func() ([]byte, error) { return ready(EnvLayers, "layertest") })
+)
+
+func must(tb testing.TB, f func() ([]byte, error)) []byte {
+	tb.Helper()
+	program, err := f()
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return program
 }
 
-var build = sync.OnceValues(func() ([]byte, error) {
-	if path := os.Getenv(EnvInit); path != "" {
+func ready(env string, tags ...string) ([]byte, error) {
+	if path := os.Getenv(env); path != "" {
 		return os.ReadFile(path)
 	}
-	return Build()
-})
+	return Build(tags...)
+}
 
-// Build builds an init with further build tags.
+// Build builds an init with build tags.
 func Build(tags ...string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "nanoclaw-init-")
 	if err != nil {
@@ -40,7 +60,7 @@ func Build(tags ...string) ([]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	out := filepath.Join(dir, "nanoclaw-init")
-	args := []string{"build", "-trimpath", "-ldflags=-s -w", "-o", out}
+	args := []string{"build", "-trimpath", "-ldflags=-s -w -E=main.entry", "-o", out}
 	for _, t := range tags {
 		args = append(args, "-tags", t)
 	}

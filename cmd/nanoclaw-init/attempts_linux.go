@@ -1,0 +1,281 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"nanoclaw/internal/wire"
+)
+
+// files tries to read and write outside the grant.
+func (p *prober) files() {
+	for _, c := range p.task.Canaries {
+		for _, path := range []string{c.Path, "/proc/1/root" + c.Path, "/proc/1/cwd" + c.Path, "/proc/self/root/../.." + c.Path} {
+			p.try("read the canary "+path, func() (string, error) { return readCanary(path, c) })
+		}
+	}
+	for _, dir := range append([]string{"/", "/usr", "/etc", "/proc/sys/kernel"}, p.task.WriteTo...) {
+		p.try("write into "+dir, func() (string, error) { return create(dir) })
+	}
+	for _, f := range []string{"/proc/1/environ", "/proc/1/mem", "/proc/1/maps", "/proc/1/fd/0", "/proc/1/fd/1"} {
+		p.try("read "+f+" of the init", func() (string, error) { return readSome(f) })
+	}
+	p.try("write to the init's program", func() (string, error) {
+		f, err := os.OpenFile("/proc/1/exe", os.O_WRONLY, 0)
+		if err == nil {
+			f.Close()
+		}
+		return "opened for writing", err
+	})
+	p.try("write to our own program", func() (string, error) {
+		f, err := os.OpenFile("/proc/self/exe", os.O_WRONLY, 0)
+		if err == nil {
+			f.Close()
+		}
+		return "opened for writing", err
+	})
+	p.try("use an inherited descriptor", func() (string, error) {
+		if len(p.fds) == 0 {
+			return "", errRefused("there is none")
+		}
+		return fmt.Sprint(p.fds), nil
+	})
+	if p.landlock {
+		p.try("pass Landlock: list the root folder", func() (string, error) {
+			entries, err := os.ReadDir("/")
+			return fmt.Sprint(len(entries), " entries"), err
+		})
+	}
+}
+
+func readCanary(path string, c wire.Canary) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	got, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	if err != nil {
+		return "", err
+	}
+	if !strings.Contains(string(got), c.Data) {
+		return "", errRefused("a file of this name is there, and not the canary")
+	}
+	return "the canary's content", nil
+}
+
+func create(dir string) (string, error) {
+	path := filepath.Join(dir, "nanoclaw-probe-"+strconv.Itoa(os.Getpid()))
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return "", err
+	}
+	f.Close()
+	os.Remove(path)
+	return "made " + path, nil
+}
+
+func readSome(path string) (string, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	return "opened", nil
+}
+
+// network tries to reach anything that is not our own loopback.
+func (p *prober) network() {
+	for _, addr := range p.task.Dial {
+		p.try("connect to "+addr, func() (string, error) {
+			conn, err := net.DialTimeout("tcp", addr, 2*time.Second)
+			if err != nil {
+				return "", err
+			}
+			conn.Close()
+			return "connected", nil
+		})
+	}
+	p.try("find a way to the internet for UDP", func() (string, error) {
+		conn, err := net.Dial("udp4", "192.0.2.1:53") // a documentation address; nothing is sent
+		if err != nil {
+			return "", err
+		}
+		defer conn.Close()
+		return "a route from " + conn.LocalAddr().String(), nil
+	})
+	p.try("find a network interface", func() (string, error) {
+		list, err := net.Interfaces()
+		if err != nil {
+			return "", err
+		}
+		for _, i := range list {
+			if i.Flags&net.FlagLoopback == 0 && i.Flags&net.FlagUp != 0 {
+				return i.Name, nil
+			}
+		}
+		return "", errRefused("only loopback")
+	})
+	for _, s := range []struct {
+		name         string
+		family, kind int
+	}{
+		{"a Unix socket", unix.AF_UNIX, unix.SOCK_STREAM},
+		{"a vsock", unix.AF_VSOCK, unix.SOCK_STREAM},
+		{"a packet socket", unix.AF_PACKET, unix.SOCK_RAW},
+		{"a raw socket", unix.AF_INET, unix.SOCK_RAW},
+	} {
+		p.try("make "+s.name, func() (string, error) {
+			fd, err := unix.Socket(s.family, s.kind|unix.SOCK_CLOEXEC, 0)
+			if err == nil {
+				unix.Close(fd)
+			}
+			return "made", err
+		})
+	}
+}
+
+// processes tries to see and touch processes of the host and the init.
+func (p *prober) processes() {
+	p.try("see other processes", otherProcesses)
+	if pid := p.task.HostPID; pid > 1 && pid != os.Getpid() {
+		p.try("signal the host", func() (string, error) { return "it exists", unix.Kill(pid, 0) })
+	}
+	p.try("trace the init", func() (string, error) {
+		// SEIZE does not stop the tracee, so that a success does no harm.
+		_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, 1, 0, 0, 0, 0)
+		if errno != 0 {
+			return "", errno
+		}
+		return "traced", nil
+	})
+	p.try("read the init's memory", func() (string, error) {
+		var b [1]byte
+		local := []unix.Iovec{{Base: &b[0], Len: 1}}
+		remote := []unix.RemoteIovec{{Base: 0x400000, Len: 1}}
+		_, err := unix.ProcessVMReadv(1, local, remote, 0)
+		return "read", err
+	})
+	for _, name := range p.task.Env {
+		p.try("find the variable "+name, func() (string, error) {
+			if _, ok := os.LookupEnv(name); ok {
+				return "it is in our environment", nil
+			}
+			return "", errRefused("not there")
+		})
+	}
+	p.try("see shared memory of others", func() (string, error) {
+		b, err := os.ReadFile("/proc/sysvipc/shm")
+		if err != nil {
+			return "", err
+		}
+		if n := strings.Count(string(b), "\n") - 1; n > 0 {
+			return fmt.Sprint(n, " segments"), nil
+		}
+		return "", errRefused("none")
+	})
+}
+
+// otherProcesses looks for processes beside the init and ourselves.
+func otherProcesses() (string, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return "", err
+	}
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil && pid != 1 && pid != os.Getpid() {
+			name, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "comm"))
+			return fmt.Sprintf("process %d, %s", pid, name), nil
+		}
+	}
+	return "", errRefused("none")
+}
+
+// kernel tries what changes the boundary or the machine.
+func (p *prober) kernel() {
+	call := func(nr, a, b, c uintptr) func() (string, error) {
+		return func() (string, error) {
+			if _, _, errno := unix.Syscall(nr, a, b, c); errno != 0 {
+				return "", errno
+			}
+			return "allowed", nil
+		}
+	}
+	p.try("mount a file system", func() (string, error) {
+		return "mounted", unix.Mount("tmpfs", "/tmp", "tmpfs", 0, "")
+	})
+	p.try("make a read-only folder writable", func() (string, error) {
+		return "remounted", unix.Mount("", "/usr", "", unix.MS_REMOUNT|unix.MS_BIND, "")
+	})
+	p.try("make a user namespace", call(unix.SYS_UNSHARE, unix.CLONE_NEWUSER, 0, 0))
+	p.try("make a device node", func() (string, error) {
+		path := "/tmp/nanoclaw-probe-node"
+		err := unix.Mknod(path, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3)))
+		if err == nil {
+			os.Remove(path)
+		}
+		return "made", err
+	})
+	p.try("ask for the session's kernel keyring", call(unix.SYS_KEYCTL, unix.KEYCTL_GET_KEYRING_ID, ^uintptr(2), 0))
+	p.try("set up io_uring", func() (string, error) {
+		params := make([]byte, 120)
+		fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 1, uintptr(unsafe.Pointer(&params[0])), 0)
+		if errno != 0 {
+			return "", errno
+		}
+		unix.Close(int(fd))
+		return "made", nil
+	})
+	p.try("set the host's name", func() (string, error) { return "set", unix.Sethostname([]byte("probe")) })
+	p.try("hold a capability", capability)
+	p.try("be allowed new privileges", func() (string, error) {
+		if set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || set == 1 {
+			return "", errors.Join(errRefused("no_new_privs is set"), err)
+		}
+		return "no_new_privs is not set", nil
+	})
+	p.try("dump core", func() (string, error) {
+		var limit unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_CORE, &limit); err != nil || limit.Max == 0 {
+			return "", errors.Join(errRefused("the limit is 0"), err)
+		}
+		return "the limit is not 0", nil
+	})
+}
+
+// capability looks for a capability in any set.
+func capability() (string, error) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(status)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if strings.HasPrefix(name, "Cap") && strings.Trim(value, "0\t ") != "" {
+			return line, nil
+		}
+	}
+	return "", errRefused("none in any set")
+}
+
+// openFDs lists the descriptors beyond the standard three.
+func openFDs() []int {
+	var open []int
+	for fd := 3; fd < 1024; fd++ {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != syscall.EBADF {
+			open = append(open, fd)
+		}
+	}
+	return open
+}

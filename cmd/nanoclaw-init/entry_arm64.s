@@ -1,0 +1,33 @@
+//go:build linux
+
+#include "textflag.h"
+
+#define SYS_prctl $167
+#define PR_CAPBSET_DROP $24
+#define PR_SET_NO_NEW_PRIVS $38
+
+// func entry()
+//
+// Runs on the first instruction of the process, on a stack that the runtime
+// reads next and that is left as it is.
+TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
+	MOVD $0, R19
+drop:
+	MOVD SYS_prctl, R8
+	MOVD PR_CAPBSET_DROP, R0
+	MOVD R19, R1
+	MOVD $0, R2
+	MOVD $0, R3
+	MOVD $0, R4
+	SVC
+	ADD  $1, R19
+	CBZ  R0, drop // until EINVAL: beyond the kernel's last capability
+
+	MOVD SYS_prctl, R8
+	MOVD PR_SET_NO_NEW_PRIVS, R0
+	MOVD $1, R1
+	MOVD $0, R2
+	MOVD $0, R3
+	MOVD $0, R4
+	SVC
+	JMP  _rt0_arm64_linux(SB)

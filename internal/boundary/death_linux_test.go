@@ -1,0 +1,149 @@
+package boundary
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/wire"
+)
+
+// members gives the session's processes, numbered as on this machine: the init
+// and all that descend from it.
+func members(t testing.TB, init int) []int {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	children := make(map[int][]int)
+	for _, path := range stats {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // it ended
+		}
+		// The name is in parentheses and may hold anything.
+		line := string(b)
+		fields := strings.Fields(line[strings.LastIndexByte(line, ')')+1:])
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		parent, _ := strconv.Atoi(fields[1])
+		children[parent] = append(children[parent], pid)
+	}
+	found := []int{init}
+	for i := 0; i < len(found); i++ {
+		found = append(found, children[found[i]]...)
+	}
+	return found
+}
+
+// alive gives those of pids that live, zombies not counted.
+func alive(pids []int) []int {
+	var left []int
+	for _, pid := range pids {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			continue
+		}
+		line := string(b)
+		if state := strings.Fields(line[strings.LastIndexByte(line, ')')+1:])[0]; state != "Z" && state != "X" {
+			left = append(left, pid)
+		}
+	}
+	return left
+}
+
+// hold is the program of a test: it plays the daemon, with a session that does
+// what it can to outlive it, says the init's number and waits to be killed.
+func hold() {
+	program, err := os.ReadFile(os.Getenv("NANOCLAW_TEST_HOLD_INIT"))
+	if err != nil {
+		panic(err)
+	}
+	n, err := NewNative(Options{Init: program})
+	if err != nil {
+		panic(err)
+	}
+	uid, _ := strconv.Atoi(os.Getenv("NANOCLAW_TEST_HOLD_UID"))
+	g := grant.Grant{Mounts: []grant.Mount{{Target: "/usr", Source: "/usr", Exec: true}}}
+	for _, d := range []string{"/bin", "/lib", "/lib64"} {
+		g.Mounts = append(g.Mounts, grant.Mount{Target: d, Source: d, Exec: true, Optional: true})
+	}
+	s, err := n.Start(context.Background(), Spec{Grant: g, UID: uid})
+	if err != nil {
+		panic(err)
+	}
+	p, err := s.Exec(context.Background(), wire.Exec{
+		Argv: []string{"/bin/sh", "-c", "trap '' HUP TERM INT; for i in 1 2 3; do setsid sh -c 'trap \"\" HUP; sleep 1000' & done; echo ready; wait"},
+		Env:  []string{"PATH=/usr/bin:/bin"}, Dir: "/",
+	})
+	if err != nil {
+		panic(err)
+	}
+	bufio.NewReader(p.Stdout).ReadString('\n')
+	fmt.Println(s.PID())
+	select {}
+}
+
+// The kernel ends the session of a daemon that was killed: nothing of it has to
+// run for that.
+func TestNothingOutlivesAKilledDaemon(t *testing.T) {
+	program := filepath.Join(openDir(t), "init")
+	if err := os.WriteFile(program, newInit(t), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	uid := 0
+	if os.Geteuid() == 0 {
+		uid = groupUID
+	}
+	daemon := exec.Command("/proc/self/exe")
+	daemon.Env = []string{roleVar + "=holder", "NANOCLAW_TEST_HOLD_INIT=" + program, fmt.Sprint("NANOCLAW_TEST_HOLD_UID=", uid)}
+	daemon.Stderr = os.Stderr
+	out, err := daemon.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := daemon.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	init, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Descriptors of the processes, so that a number used again cannot mislead.
+	inside := members(t, init)
+	if len(inside) < 5 {
+		t.Fatalf("only %v are inside", inside)
+	}
+	var polls []unix.PollFd
+	for _, pid := range inside {
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		polls = append(polls, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+	}
+	daemon.Process.Kill()
+	deadline := time.Now().Add(time.Second)
+	daemon.Wait()
+	for i := range polls {
+		left := max(time.Until(deadline).Milliseconds(), 0)
+		if n, err := unix.Poll(polls[i:i+1], int(left)); n != 1 {
+			t.Errorf("process %d lives on after one second (%v)", inside[i], err)
+		}
+	}
+}

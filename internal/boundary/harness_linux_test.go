@@ -1,0 +1,215 @@
+package boundary
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"nanoclaw/internal/boundary/boundarytest"
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/wire"
+)
+
+const (
+	// groupUID is the kernel uid of the sessions that root's tests start.
+	groupUID = 1900000007
+	// plainUID is an ordinary user that nothing else uses.
+	plainUID = 64999
+	// roleVar makes the test binary play another program.
+	roleVar = "NANOCLAW_TEST_ROLE"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(roleVar) == "holder" {
+		hold()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// TestAsOrdinaryUser runs all tests of this package once more as a user without
+// any privilege.
+func TestAsOrdinaryUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // the tests beside this one are run by an ordinary user already
+	}
+	dir := openDir(t)
+	self := filepath.Join(dir, "boundary.test")
+	copyFile(t, "/proc/self/exe", self)
+	inits := map[string][]byte{boundarytest.EnvInit: boundarytest.Init(t), boundarytest.EnvLayers: boundarytest.Layers(t)}
+	tmp := filepath.Join(dir, "tmp")
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(tmp, plainUID, plainUID); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "-test.skip=^TestAsOrdinaryUser$", "-test.timeout=120s")
+	cmd.Dir = dir
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + tmp, "HOME=" + tmp}
+	for name, program := range inits {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, program, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		cmd.Env = append(cmd.Env, name+"="+path)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: plainUID, Gid: plainUID}}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("as uid %d: %v\n%s", plainUID, err, out)
+	}
+}
+
+// openDir makes a folder that every user can enter.
+func openDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "nanoclaw-boundary-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func copyFile(t testing.TB, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, b, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// box is a started session with its folders.
+type box struct {
+	*Session
+	t testing.TB
+	// outside is a folder of the host that is not in the grant; workspace is.
+	outside, workspace string
+	env                []string
+}
+
+// fixture makes the grant of a group with a workspace and a home, both in
+// folder dir.
+func fixture(t testing.TB) (spec Spec, dir string) {
+	t.Helper()
+	dir = openDir(t)
+	g := grant.Grant{Group: "family", Mode: grant.HostMode, Agent: "shell"}
+	for _, d := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32"} {
+		g.Mounts = append(g.Mounts, grant.Mount{Target: d, Source: d, Exec: true, Optional: true})
+	}
+	for target, name := range map[string]string{grant.Workspace: "workspace", grant.Home: "home"} {
+		own := filepath.Join(dir, name)
+		if err := os.Mkdir(own, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		g.Mounts = append(g.Mounts, grant.Mount{Target: target, Source: own, Write: true, Exec: true})
+	}
+	g.Limits = grant.Limits{Processes: 200, OpenFiles: 1024, FileSize: 64 << 20, TmpSize: 64 << 20}
+	spec = Spec{Grant: g}
+	if os.Geteuid() == 0 {
+		spec.UID = groupUID
+	}
+	return spec, dir
+}
+
+func newNative(t testing.TB, opts Options) *Native {
+	t.Helper()
+	if opts.Init == nil {
+		opts.Init = boundarytest.Init(t)
+	}
+	n, err := NewNative(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// start starts a session with the fixture's grant, changed by f.
+func start(t testing.TB, f ...func(*Spec)) *box {
+	t.Helper()
+	return startWith(t, Options{}, f...)
+}
+
+func startWith(t testing.TB, opts Options, f ...func(*Spec)) *box {
+	t.Helper()
+	spec, dir := fixture(t)
+	spec.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	for _, change := range f {
+		change(&spec)
+	}
+	s, err := newNative(t, opts).Start(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return &box{
+		Session: s, t: t, outside: dir, workspace: filepath.Join(dir, "workspace"),
+		env: []string{"PATH=/usr/bin:/bin", "HOME=" + grant.Home},
+	}
+}
+
+// result is what a process did.
+type result struct {
+	out, err string
+	wire.Exited
+}
+
+// run runs a command to its end.
+func (b *box) run(stdin string, argv ...string) result {
+	b.t.Helper()
+	return b.finish(b.start(wire.Exec{Argv: argv}), stdin)
+}
+
+// start starts a process in the workspace.
+func (b *box) start(e wire.Exec) *Process {
+	b.t.Helper()
+	e.Env, e.Dir = b.env, grant.Workspace
+	p, err := b.Exec(b.t.Context(), e)
+	if err != nil {
+		b.t.Fatalf("exec %q: %v", e.Argv, err)
+	}
+	return p
+}
+
+func (b *box) finish(p *Process, stdin string) result {
+	b.t.Helper()
+	go func() {
+		io.WriteString(p.Stdin, stdin)
+		p.Stdin.Close()
+	}()
+	errs := make(chan []byte, 1)
+	go func() {
+		e, _ := io.ReadAll(p.Stderr)
+		errs <- e
+	}()
+	out, err := io.ReadAll(p.Stdout)
+	if err != nil {
+		b.t.Fatalf("read stdout: %v", err)
+	}
+	r := result{out: string(out), err: string(<-errs)}
+	if r.Exited, err = p.Wait(context.Background()); err != nil {
+		b.t.Fatalf("wait: %v", err)
+	}
+	return r
+}
+
+// sh runs a shell command and gives its output, errors after it.
+func (b *box) sh(script string) string {
+	b.t.Helper()
+	r := b.run("", "/bin/sh", "-c", script)
+	return strings.TrimRight(r.out+r.err, "\n")
+}
+
+func newInit(t testing.TB) []byte { return boundarytest.Init(t) }

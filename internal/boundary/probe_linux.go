@@ -1,0 +1,157 @@
+package boundary
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"nanoclaw/internal/wire"
+)
+
+// maxReport bounds a probe's report, in bytes.
+const maxReport = 1 << 20
+
+// Probe starts a session as spec asks for, lets the init's break-out attempts
+// run in it as an ordinary process of the agent, and ends it. It plants and
+// listens for nothing itself: what the attempts look for is the caller's, see
+// PlantCanaries. An error means that there is no report; what a report means
+// says Verdict.
+func (n *Native) Probe(ctx context.Context, spec Spec, task wire.Probe) (wire.ProbeReport, error) {
+	var report wire.ProbeReport
+	spec.Serve = nil
+	env, err := outside()
+	if err != nil {
+		return report, err
+	}
+	s, err := n.Start(ctx, spec)
+	if err != nil {
+		return report, err
+	}
+	defer s.Close()
+	if has(s.Layers(), "landlock") {
+		env = append(env, "NANOCLAW_PROBE_LANDLOCK=1")
+	}
+	p, err := s.Exec(ctx, wire.Exec{Env: env, Dir: "/", Probe: &task})
+	if err != nil {
+		return report, fmt.Errorf("start the probe: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { s.Close() })
+	defer stop()
+	if report, err = p.report(ctx); err != nil {
+		return report, fmt.Errorf("the probe gave no report: %w", err)
+	}
+	report.Attempts = append(report.Attempts, threads(s.PID()))
+	report.Layers, report.Missing = s.Layers(), s.Missing()
+	return report, nil
+}
+
+func has(layers []string, word string) bool {
+	for _, l := range layers {
+		if strings.HasPrefix(l, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// report reads what the probe says. It comes from inside: bounded, and made
+// plain.
+func (p *Process) report(ctx context.Context) (wire.ProbeReport, error) {
+	var report wire.ProbeReport
+	go func() { p.Stdin.Close() }()
+	words := make(chan []byte, 1)
+	go func() {
+		b, _ := io.ReadAll(io.LimitReader(p.Stderr, 4<<10))
+		words <- b
+		io.Copy(io.Discard, p.Stderr)
+	}()
+	out, err := io.ReadAll(io.LimitReader(p.Stdout, maxReport+1))
+	if err != nil {
+		return report, err
+	}
+	if len(out) > maxReport {
+		return report, errors.New("it is too long")
+	}
+	end, err := p.Wait(ctx)
+	if err != nil {
+		return report, err
+	}
+	if end.Code != 0 {
+		return report, fmt.Errorf("it ended with code %d, signal %d: %s", end.Code, end.Signal, plain(string(<-words)))
+	}
+	if err := json.NewDecoder(bytes.NewReader(out)).Decode(&report); err != nil {
+		return report, err
+	}
+	for i := range report.Attempts {
+		a := &report.Attempts[i]
+		a.Name, a.Detail = plain(a.Name), plain(a.Detail)
+	}
+	return report, nil
+}
+
+// outside names our own namespaces for the probe, which works in no others but
+// those that differ from them.
+func outside() ([]string, error) {
+	var list []string
+	for _, kind := range []string{"user", "mnt", "pid", "net"} {
+		link, err := os.Readlink("/proc/self/ns/" + kind)
+		if err != nil {
+			return nil, fmt.Errorf("read our namespaces: %w", err)
+		}
+		list = append(list, kind+"="+link)
+	}
+	return []string{"NANOCLAW_PROBE_OUTSIDE=" + strings.Join(list, " ")}, nil
+}
+
+// threads reads from the host what the kernel says of every thread of the init.
+// The agent can reach all of them if it finds a way into the init.
+func threads(pid int) wire.Attempt {
+	a := wire.Attempt{Name: threadsAttempt, Broke: true}
+	tasks, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/status")
+	if err != nil || len(tasks) == 0 {
+		a.Detail = "the init's threads cannot be read"
+		return a
+	}
+	for _, t := range tasks {
+		status, err := os.ReadFile(t)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // it ended
+		}
+		if err == nil {
+			err = confined(string(status))
+		}
+		if err != nil {
+			a.Detail = filepath.Dir(t) + ": " + err.Error()
+			return a
+		}
+	}
+	a.Broke, a.Detail = false, strconv.Itoa(len(tasks))+" threads, all confined"
+	return a
+}
+
+// confined judges one thread by its status (proc_pid_status(5)).
+func confined(status string) error {
+	want := map[string]string{"NoNewPrivs": "1", "Seccomp": "2"}
+	for _, set := range []string{"Eff", "Prm", "Inh", "Bnd", "Amb"} {
+		want["Cap"+set] = "0000000000000000"
+	}
+	for line := range strings.Lines(status) {
+		name, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		if w, ok := want[name]; ok && value != w {
+			return fmt.Errorf("%s is %s", name, value)
+		}
+		delete(want, name)
+	}
+	for name := range want {
+		return fmt.Errorf("the kernel does not say %s", name)
+	}
+	return nil
+}
