@@ -297,5 +297,5 @@ func matchesWildcard(pattern, name string) bool {
 	if !ok || len(suffix) < 2 || suffix[0] != '.' || !strings.Contains(suffix[1:], ".") {
 		return false
 	}
-	return len(name) > len(suffix) && strings.HasSuffix(name, suffix)
+	return strings.HasSuffix(name, suffix)
 }
