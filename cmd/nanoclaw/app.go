@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/config"
+	"nanoclaw/internal/control"
+)
+
+// app is one invocation of the command.
+type app struct {
+	in     *os.File
+	out    io.Writer
+	err    io.Writer
+	getenv func(string) string
+	// open opens the host of this process. It is a field so that tests can put
+	// one of their own in its place.
+	open func(ctx context.Context, o hostOptions) (host, error)
+	// preview decides what the owner's own message in a group would be granted
+	// under a configuration.
+	preview func(c *config.Config, p config.Paths, g chat.Group) ([]string, error)
+
+	json bool // --json
+	// begun is set once the words on the command line were understood. An error
+	// before it is an error of usage.
+	begun bool
+}
+
+func newApp() *app {
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv}
+	a.open, a.preview = openDaemon, a.decideLocally
+	return a
+}
+
+// run performs one command line and gives the exit code.
+func (a *app) run(args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(context.Background())
+	if err == nil {
+		return exitOK
+	}
+	if !a.begun {
+		err = usageError(err, cmd)
+	}
+	return a.fail(err)
+}
+
+// root is the whole tree of verbs.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "nanoclaw",
+		Short: "A personal agent that works on your machine, inside a boundary",
+		Long: `nanoclaw runs a coding agent for each of your chats, natively on this machine and
+inside a boundary of the operating system. Begin with: nanoclaw chat`,
+		Example:           "  nanoclaw chat\n  nanoclaw doctor\n  nanoclaw policy show --group main",
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRun:  func(*cobra.Command, []string) { a.begun = true },
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+	}
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "print data as JSON")
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.AddCommand(
+		a.chatCmd(), a.runCmd(), a.sendCmd(), a.execCmd(),
+		a.groupCmd(), a.policyCmd(), a.auditCmd(), a.doctorCmd(),
+		a.statusCmd(), a.stopCmd(), a.runsCmd(), a.configCmd(), a.versionCmd(),
+	)
+	return root
+}
+
+// paths says where everything of this installation is.
+func (a *app) paths() (config.Paths, error) {
+	return config.Locate(config.Options{Getenv: a.getenv, UID: os.Geteuid()})
+}
+
+// socket is where the control socket of this installation is.
+func socket(p config.Paths) string { return filepath.Join(p.RuntimeDir, control.SocketName) }
+
+// printJSON writes v for programs.
+func (a *app) printJSON(v any) error {
+	e := json.NewEncoder(a.out)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// printList is printJSON for a list: an empty one is [] and not null.
+func printList[T any](a *app, list []T) error {
+	if list == nil {
+		list = []T{}
+	}
+	return a.printJSON(list)
+}
+
+// say tells the owner something beside the answer.
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintf(a.err, "nanoclaw: "+format+"\n", args...)
+}
+
+// groupFlag adds --group to a command, completed from the configuration.
+func (a *app) groupFlag(cmd *cobra.Command, group *string, fallback string) {
+	cmd.Flags().StringVarP(group, "group", "g", fallback, "the group")
+	err := cmd.RegisterFlagCompletionFunc("group", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return a.groupNames(), cobra.ShellCompDirectiveNoFileComp
+	})
+	if err != nil {
+		panic(err) // a mistake in this file: the flag was added above
+	}
+}
+
+// groupNames lists the groups of the configuration for completion, none if it
+// cannot be read.
+func (a *app) groupNames() []string {
+	p, err := a.paths()
+	if err != nil {
+		return nil
+	}
+	c, err := a.loadConfig(p)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for name := range c.Groups {
+		names = append(names, name)
+	}
+	return names
+}
+
+// parseGroup checks the name of a group from the command line.
+func parseGroup(name string) (chat.Group, error) {
+	g, err := chat.ParseGroup(name)
+	if err != nil {
+		return "", &control.Error{Code: control.CodeUsage, Message: err.Error()}
+	}
+	return g, nil
+}
+
+// parseMounts makes the folders of --mount absolute and checks their form.
+func parseMounts(mounts []string) ([]string, error) {
+	var out []string
+	for _, m := range mounts {
+		dir, write := cutAccess(m)
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return nil, err
+		}
+		info, err := os.Stat(abs)
+		if err == nil && !info.IsDir() {
+			err = errors.New("it is not a folder")
+		}
+		if err != nil {
+			return nil, &control.Error{Code: control.CodeUsage, Message: fmt.Sprintf("--mount %s: %v", m, err), Hint: "name a folder as DIR, or as DIR:rw if the agent may change it"}
+		}
+		if write {
+			abs += ":rw"
+		}
+		out = append(out, abs)
+	}
+	return out, nil
+}

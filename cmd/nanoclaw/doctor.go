@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"nanoclaw/internal/channel"
+	"nanoclaw/internal/control"
+)
+
+func (a *app) doctorCmd() *cobra.Command {
+	var noProbe bool
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what this machine can enforce, what is missing and how to mend it",
+		Long: `Say what this machine can enforce, what is missing and how to mend it. It starts
+a boundary and lets a probe try to break out of it, and lists programs on your
+PATH that agents do not see. The exit code is 1 if something fails.`,
+		Example: "  nanoclaw doctor\n  nanoclaw doctor --json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(cmd.Context(), reading, func(s *session) error {
+				return a.doctor(cmd.Context(), s, !noProbe)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&noProbe, "no-probe", false, "only look; start no boundary")
+	return cmd
+}
+
+func (a *app) doctor(ctx context.Context, s *session, probe bool) error {
+	r, err := s.Doctor(ctx, control.DoctorQuery{Probe: probe})
+	if err != nil {
+		return err
+	}
+	if a.json {
+		err = a.printJSON(r)
+	} else {
+		err = printChecks(a.out, r.Checks)
+	}
+	if err != nil {
+		return err
+	}
+	for _, c := range r.Checks {
+		if c.State == "fail" {
+			return &exitError{code: exitFailed}
+		}
+	}
+	return nil
+}
+
+func printChecks(w io.Writer, checks []control.Check) error {
+	for _, c := range checks {
+		line := fmt.Sprintf("%-4s  %s", c.State, c.Name)
+		if c.Detail != "" {
+			line += ": " + c.Detail
+		}
+		if _, err := fmt.Fprintln(w, channel.SafeText(line)); err != nil {
+			return err
+		}
+		if c.Fix != "" {
+			fmt.Fprintln(w, "      fix: "+channel.SafeText(c.Fix))
+		}
+	}
+	return nil
+}

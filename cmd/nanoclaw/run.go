@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/lmittmann/tint"
+	"github.com/spf13/cobra"
+
+	"nanoclaw/internal/control"
+)
+
+func (a *app) runCmd() *cobra.Command {
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the daemon in the foreground",
+		Long: `Run the daemon in the foreground: channels, queue, agents and the control socket.
+It prints one line when it is ready, logs to stderr, and ends on SIGTERM or
+Ctrl-C; a second one ends it at once. With --json it logs JSON.`,
+		Example: "  nanoclaw run\n  nanoclaw run --json 2>> nanoclaw.log",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.runDaemon(cmd.Context(), verbose)
+		},
+	}
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log details")
+	return cmd
+}
+
+func (a *app) runDaemon(ctx context.Context, verbose bool) error {
+	began := time.Now()
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	// From the first signal on the next one has its usual effect.
+	defer context.AfterFunc(ctx, stop)()
+
+	paths, err := a.paths()
+	if err != nil {
+		return err
+	}
+	if c, err := control.Dial(ctx, socket(paths)); err == nil {
+		c.Close()
+		return alreadyRuns(fmt.Errorf("it answers at %s", socket(paths)))
+	}
+	log := a.logger(verbose)
+	h, err := a.open(ctx, hostOptions{paths, a.getenv, log, func(s string) { a.say("%s", s) }})
+	if taken(err) {
+		return alreadyRuns(err)
+	}
+	if err != nil {
+		return err
+	}
+	l, err := control.Listen(socket(paths), log)
+	if err != nil {
+		return errors.Join(err, h.Close())
+	}
+	err = a.serve(ctx, h, l, log, func() {
+		fmt.Fprintf(a.out, "nanoclaw: ready in %d ms (pid %d, %s)\n", time.Since(began).Milliseconds(), os.Getpid(), socket(paths))
+	})
+	return errors.Join(err, h.Close())
+}
+
+func alreadyRuns(err error) error {
+	return &control.Error{Code: control.CodeFailed, Message: "nanoclaw already runs: " + err.Error(), Hint: "nanoclaw status shows it"}
+}
+
+// logger is the daemon's log: JSON for machines, colour for a terminal.
+func (a *app) logger(verbose bool) *slog.Logger {
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
+	}
+	if a.json {
+		return slog.New(slog.NewJSONHandler(a.err, &slog.HandlerOptions{Level: level}))
+	}
+	_, tty := isTerminal(a.err)
+	return slog.New(tint.NewHandler(a.err, &tint.Options{
+		Level: level, TimeFormat: time.TimeOnly, NoColor: !tty || a.getenv("NO_COLOR") != "",
+	}))
+}
