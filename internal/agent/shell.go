@@ -263,9 +263,6 @@ func (o *shellOutput) result(x wire.Exited, interrupted bool) Result {
 	if parts[0] == "" {
 		parts = nil
 	}
-	if o.text.cut {
-		parts = append(parts, fmt.Sprintf("[output cut after %d bytes]", o.text.max))
-	}
 	switch {
 	case interrupted:
 		parts = append(parts, "interrupted")

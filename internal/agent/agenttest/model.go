@@ -85,12 +85,12 @@ func Puppet(r Request) Step {
 	}
 	var step Step
 	for line := range strings.Lines(r.UserText) {
-		line = unescape.Replace(line)
-		if _, c, ok := strings.Cut(line, "bash: "); ok {
-			step.Tools = append(step.Tools, Bash(trimElement(c)))
-		} else if _, c, ok := strings.Cut(line, "tool: "); ok {
-			name, input, _ := strings.Cut(trimElement(c), " ")
+		before, command, isBash := strings.Cut(unescape.Replace(line), "bash: ")
+		if _, tool, ok := strings.Cut(unescape.Replace(line), "tool: "); ok && (!isBash || strings.Contains(before, "tool: ")) {
+			name, input, _ := strings.Cut(trimElement(tool), " ")
 			step.Tools = append(step.Tools, ToolUse{Name: name, Input: json.RawMessage(input)})
+		} else if isBash {
+			step.Tools = append(step.Tools, Bash(trimElement(command)))
 		}
 	}
 	if step.Tools == nil {
