@@ -144,7 +144,7 @@ func namespaceOf(t *testing.T, daemon int) string {
 	own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", daemon))
 	must(t, err)
 	for pid, ns := range namespaces(t) {
-		if ns != own && parentOf(pid) == fmt.Sprint(daemon) {
+		if ns != own && statusOf(pid, "PPid") == fmt.Sprint(daemon) {
 			return ns
 		}
 	}
@@ -152,10 +152,11 @@ func namespaceOf(t *testing.T, daemon int) string {
 	return ""
 }
 
-// members are the processes of a PID namespace.
+// members are the processes of a PID namespace that live. A zombie does not: it
+// waits for whoever is process 1 of this machine to take note.
 func members(t *testing.T, ns string) (pids []string) {
 	for pid, n := range namespaces(t) {
-		if n == ns {
+		if n == ns && statusOf(pid, "State") != "Z (zombie)" {
 			pids = append(pids, pid)
 		}
 	}
@@ -178,11 +179,12 @@ func namespaces(t *testing.T) map[string]string {
 	return out
 }
 
-func parentOf(pid string) string {
+// statusOf is a field of a process's status, "" if the process is gone.
+func statusOf(pid, field string) string {
 	status, _ := os.ReadFile("/proc/" + pid + "/status")
 	for line := range strings.Lines(string(status)) {
-		if p, ok := strings.CutPrefix(line, "PPid:"); ok {
-			return strings.TrimSpace(p)
+		if v, ok := strings.CutPrefix(line, field+":"); ok {
+			return strings.TrimSpace(v)
 		}
 	}
 	return ""

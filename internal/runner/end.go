@@ -39,13 +39,12 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 	cause := context.Cause(ctx)
 	stopping := cause != nil && !errors.Is(cause, errStopped) && !errors.Is(cause, errTooLong)
 	keep := s != nil && err == nil && cause == nil && s.grant.Agent != grant.Shell
-	if s != nil {
+	switch {
+	case keep:
 		s.serve("")
-		if keep {
-			r.keep(s)
-		} else {
-			r.closeSession(s)
-		}
+		r.keep(s)
+	case s != nil:
+		r.closeSession(s)
 	}
 	if stopping {
 		r.release(job, log)

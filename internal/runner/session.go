@@ -162,7 +162,7 @@ func (r *Runner) closeSession(s *session) {
 	if s.box == nil {
 		return
 	}
-	err := r.Store.Record(context.Background(), audit.Entry{At: time.Now(), Kind: audit.SessionEnded, Group: s.grant.Group, Session: s.id})
+	err := r.Store.Record(context.Background(), audit.Entry{At: time.Now(), Kind: audit.SessionEnded, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id})
 	if err != nil {
 		r.Log.Error("the end of a session could not be recorded", "session", s.id, "err", err)
 	}

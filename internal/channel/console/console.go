@@ -63,7 +63,8 @@ type Hub struct {
 
 	mu    sync.Mutex // guards all below, and the fields of every Terminal and delivery
 	sink  channel.Sink
-	ended bool // Run is over: nothing will be delivered any more
+	ready chan struct{} // closed once there is a sink
+	ended bool          // Run is over: nothing will be delivered any more
 	terms map[chat.Group]map[*Terminal]struct{}
 }
 
@@ -83,7 +84,7 @@ func New(opt Options) *Hub {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	return &Hub{opt: opt, terms: make(map[chat.Group]map[*Terminal]struct{})}
+	return &Hub{opt: opt, ready: make(chan struct{}), terms: make(map[chat.Group]map[*Terminal]struct{})}
 }
 
 // ID gives "console".
@@ -93,6 +94,7 @@ func (h *Hub) ID() chat.ChannelID { return ID }
 func (h *Hub) Run(ctx context.Context, sink channel.Sink) error {
 	h.mu.Lock()
 	h.sink = sink
+	close(h.ready)
 	h.mu.Unlock()
 	<-ctx.Done()
 	h.mu.Lock()
@@ -110,9 +112,15 @@ func (h *Hub) Run(ctx context.Context, sink channel.Sink) error {
 var errNotRunning = errors.New("the host takes no messages: it is starting or stopping")
 
 // Say takes in a message that the owner typed in a terminal of a group, and
-// returns once it is stored. Writing in a group's own terminal addresses its
+// returns once it is stored. On a host that is just starting it waits for Run.
+// Writing in a group's own terminal addresses its
 // agent, so the message counts as a mention.
 func (h *Hub) Say(ctx context.Context, g chat.Group, text string, ask chat.Ask) (chat.MessageID, error) {
+	select {
+	case <-h.ready: // a host that is just starting will take it
+	case <-ctx.Done():
+		return "", errNotRunning
+	}
 	h.mu.Lock()
 	sink := h.sink
 	h.mu.Unlock()
