@@ -109,12 +109,6 @@ func (h *fakeHost) Run(ctx context.Context, ready func()) error {
 	defer h.stop()
 	done := make(chan error, 1)
 	go func() { done <- h.hub.Run(ctx, h) }()
-	for { // ready means that messages are taken
-		if _, err := h.hub.Say(ctx, "probe", "x", chat.Ask{}); err == nil {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
 	ready()
 	return <-done
 }
@@ -142,7 +136,7 @@ func newBench(t *testing.T, reply func(turnOf) string) *bench {
 	}
 	t.Cleanup(func() { os.RemoveAll(home) })
 	return &bench{t: t, home: home, host: newFakeHost(func(x turnOf) string {
-		if x.in.From.Chat == "probe" || reply == nil {
+		if reply == nil {
 			return "succeeded"
 		}
 		return reply(x)
