@@ -26,6 +26,7 @@ var licences = []struct {
 	{"BSD-2-Clause", func(s string) bool {
 		return redistribution(s) && !strings.Contains(s, "Neither the name") && !advertising(s)
 	}},
+	{"Public-Domain", has("SQLite Is Public Domain")},
 	{"Zlib", has("Altered source versions must be plainly marked as such")},
 }
 
@@ -94,6 +95,13 @@ func linkedModules(t *testing.T) []linked {
 	return all
 }
 
+// aside are files that are called licences and say nothing about what we link.
+var aside = map[string]string{
+	"modernc.org/memory LICENSE-LOGO":         "about a picture",
+	"modernc.org/sqlite LICENSE-3RD-PARTY.md": "repeats the licences of other modules, each of which is read itself",
+	"modernc.org/sqlite LICENSE-SQLITE_VEC":   "of a package that we do not import",
+}
+
 // readModule reads the licence files at the root of a module.
 func readModule(t *testing.T, path, version, dir string) linked {
 	t.Helper()
@@ -105,7 +113,7 @@ func readModule(t *testing.T, path, version, dir string) linked {
 	for _, e := range entries {
 		name := strings.ToUpper(e.Name())
 		licence := strings.HasPrefix(name, "LICENSE") || strings.HasPrefix(name, "LICENCE") || strings.HasPrefix(name, "COPYING")
-		if e.IsDir() || !licence && !strings.HasPrefix(name, "NOTICE") {
+		if e.IsDir() || aside[path+" "+e.Name()] != "" || !licence && !strings.HasPrefix(name, "NOTICE") {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
@@ -122,6 +130,10 @@ func readModule(t *testing.T, path, version, dir string) linked {
 			t.Errorf("%s %s: %s: %v", path, version, e.Name(), err)
 		}
 		m.licences = append(m.licences, names...)
+		if strings.Contains(name, "3RD-PARTY") { // a collection: its copyright lines belong to their texts
+			m.texts = append(m.texts, text)
+			continue
+		}
 		rights, terms := split(text)
 		m.copyrights = append(m.copyrights, rights...)
 		m.texts = append(m.texts, terms)
@@ -136,7 +148,7 @@ func readModule(t *testing.T, path, version, dir string) linked {
 	return m
 }
 
-var copyright = regexp.MustCompile(`^(Copyright|\(c\)|©) .*`)
+var copyright = regexp.MustCompile(`^(Copyright|©) .*`)
 
 // split parts the copyright lines of a licence from its terms.
 func split(text string) (rights []string, terms string) {
