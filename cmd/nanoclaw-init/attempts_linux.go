@@ -18,6 +18,10 @@ import (
 	"nanoclaw/internal/wire"
 )
 
+// keyCanary is the description of a key that the host may have planted in its
+// own session keyring.
+const keyCanary = "nanoclaw-canary"
+
 // files tries to read and write outside the grant.
 func (p *prober) files() {
 	for _, c := range p.task.Canaries {
@@ -228,6 +232,11 @@ func (p *prober) kernel() {
 		return "made", err
 	})
 	p.try("ask for the session's kernel keyring", call(unix.SYS_KEYCTL, unix.KEYCTL_GET_KEYRING_ID, ^uintptr(2), 0))
+	p.try("find the key "+keyCanary+" of the host", func() (string, error) {
+		const session = -3 // KEY_SPEC_SESSION_KEYRING
+		id, err := unix.KeyctlSearch(session, "user", keyCanary, 0)
+		return fmt.Sprint("key ", id), err
+	})
 	p.try("set up io_uring", func() (string, error) {
 		params := make([]byte, 120)
 		fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 1, uintptr(unsafe.Pointer(&params[0])), 0)

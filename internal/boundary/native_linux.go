@@ -79,6 +79,11 @@ func (n *Native) Start(ctx context.Context, spec Spec) (*Session, error) {
 		return nil, err
 	}
 	defer p.close()
+	return n.launch(ctx, spec, id, p)
+}
+
+// launch starts what was planned.
+func (n *Native) launch(ctx context.Context, spec Spec, id identity, p *plan) (*Session, error) {
 	c, err := n.clone(id, p.files, spec.Log)
 	if err != nil {
 		return nil, n.explainClone(err)

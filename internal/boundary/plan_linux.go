@@ -18,6 +18,7 @@ import (
 type plan struct {
 	spec  wire.Spec
 	files []*os.File
+	kept  []source // the mounts, for tests
 }
 
 func (p *plan) close() { closeAll(p.files) }
@@ -37,7 +38,7 @@ func (n *Native) plan(spec Spec, id identity) (*plan, error) {
 		return nil, err
 	}
 	mounts, links := arrange(mounts)
-	p := &plan{spec: render(spec, mounts, links)}
+	p := &plan{spec: render(spec, mounts, links), kept: mounts}
 	for _, m := range mounts {
 		w, f, err := n.hand(m, id)
 		if err != nil {

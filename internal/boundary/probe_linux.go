@@ -100,7 +100,7 @@ func (p *Process) report(ctx context.Context) (wire.ProbeReport, error) {
 // those that differ from them.
 func outside() ([]string, error) {
 	var list []string
-	for _, kind := range []string{"user", "mnt", "pid", "net"} {
+	for _, kind := range []string{"user", "mnt", "pid"} {
 		link, err := os.Readlink("/proc/self/ns/" + kind)
 		if err != nil {
 			return nil, fmt.Errorf("read our namespaces: %w", err)
