@@ -25,6 +25,9 @@ func TestPipe(t *testing.T) {
 			return "failed: the agent died"
 		case x.in.Text == "hostile":
 			x.say(chat.Reply, "a\x1b]0;owned\x07b\u202ec\rd")
+		case x.in.Text == "hold":
+			x.host.deliver(chat.Outbound{To: x.in.From, Kind: chat.Notice, Text: "the configuration changed: restart"})
+			return "held: the configuration changed"
 		case x.in.Text == "two":
 			x.say(chat.Tool, "first")
 			x.say(chat.Reply, "second\n")
@@ -46,6 +49,7 @@ func TestPipe(t *testing.T) {
 		{"a refusal is told once, and the rest goes on", "refuse\nhi\n", result{exitRefused, "you said hi\n", "group main may not\n"}},
 		{"a failure without words gets some", "silent\n", result{exitFailed, "", "nanoclaw: the agent died\n"}},
 		{"the first failure gives the code", "silent\nrefuse\n", result{exitFailed, "", "nanoclaw: the agent died\ngroup main may not\n"}},
+		{"what the host said already is not said again", "hold\n", result{exitFailed, "", "the configuration changed: restart\n"}},
 		{"control sequences are taken out", "hostile\n", result{0, "abc\nd\n", ""}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -153,7 +153,7 @@ func (p *piper) finish(x control.Answered) error {
 		if err := p.app.print(m, mine); err != nil {
 			return err
 		}
-		told = told || mine
+		told = told || mine || m.Kind == chat.Notice && strings.Contains(m.Text, text)
 	}
 	p.waiting = nil
 	if code != exitOK && !told {
