@@ -26,18 +26,8 @@ func VerifyExport(r io.Reader, known note.Verifier) (Report, error) {
 	if err := c.header(known); err != nil {
 		return c.rep, err
 	}
-	for {
-		line, err := c.line()
-		if errors.Is(err, io.EOF) {
-			return c.rep, c.end()
-		}
-		if err != nil {
-			return c.rep, err
-		}
-		if err := c.entry(line); err != nil {
-			return c.rep, err
-		}
-	}
+	err := c.entries()
+	return c.rep, err
 }
 
 // exportCheck is one pass over an export.
@@ -109,6 +99,22 @@ func decodeExact(line []byte, v any) bool {
 	}
 	again, err := json.Marshal(v)
 	return err == nil && bytes.Equal(again, line)
+}
+
+// entries checks all lines after the first.
+func (c *exportCheck) entries() error {
+	for {
+		line, err := c.line()
+		if errors.Is(err, io.EOF) {
+			return c.end()
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.entry(line); err != nil {
+			return err
+		}
+	}
 }
 
 func (c *exportCheck) entry(line []byte) error {

@@ -118,7 +118,7 @@ func scanMessage(rows *sql.Rows) (queue.Message, error) {
 	return m, nil
 }
 
-// nanos and fromNanos keep times; the zero time is 0 or NULL.
+// fromNanos reads a stored time; 0 and NULL are the zero time.
 func fromNanos(n sql.NullInt64) time.Time {
 	if !n.Valid || n.Int64 == 0 {
 		return time.Time{}

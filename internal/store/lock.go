@@ -61,7 +61,7 @@ func lockDir(dir string, now time.Time) (*instanceLock, error) {
 		return nil, fmt.Errorf("lock %s: %w: the data folder must be on a file system that can lock files", path, err)
 	}
 	text := fmt.Sprintf("%d\n%s\n%s\n", os.Getpid(), now.Format(time.RFC3339), command())
-	if err := f.Truncate(0); err == nil {
+	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(text), 0)
 	}
 	if err != nil {

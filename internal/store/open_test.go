@@ -166,9 +166,6 @@ func TestCheckFindsDamage(t *testing.T) {
 	if err := r.Check(t.Context()); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := r.RunMessages(t.Context(), "r1"); err != nil {
-		t.Logf("reading damaged rows: %v", err) // either answer is honest: the index may not lead there
-	}
 }
 
 func TestEmptyFileIsANewStore(t *testing.T) {

@@ -205,8 +205,3 @@ func runRow(ctx context.Context, q querier, run chat.RunID) (RunInfo, error) {
 	}
 	return r, err
 }
-
-// live says whether a run in this state goes on.
-func live(s runner.State) bool {
-	return s == runner.Queued || s == runner.Starting || s == runner.Running
-}
