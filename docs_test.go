@@ -8,33 +8,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"nanoclaw/internal/agent"
 )
-
-// A migration that is missing or doubled is found here and not in somebody's
-// store.
-func TestMigrationNumbersHaveNoGap(t *testing.T) {
-	names, err := filepath.Glob("internal/store/migrations/*.sql")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no migrations found: %v", err)
-	}
-	slices.Sort(names)
-	form := regexp.MustCompile(`^[0-9]{5}_[a-z_]+\.sql$`)
-	for i, name := range names {
-		name = filepath.Base(name)
-		if !form.MatchString(name) {
-			t.Errorf("%s: migrations are called NNNNN_words.sql", name)
-			continue
-		}
-		if n, _ := strconv.Atoi(name[:5]); n != i+1 {
-			t.Errorf("%s has number %d; the next one is %d", name, n, i+1)
-		}
-	}
-}
 
 // reference is how docs name code: a package below internal or a command, and
 // a function, a method or a type in it.

@@ -11,7 +11,6 @@ package doctor
 import (
 	"context"
 	"fmt"
-	"io"
 	"io/fs"
 	"strings"
 
@@ -29,7 +28,7 @@ const (
 	OK   State = "ok"   // as it should be
 	Note State = "note" // worth knowing, nothing to do
 	Warn State = "warn" // works, and the owner could make it better
-	Fail State = "fail" // host mode, or all of nanoclaw, does not work because of it
+	Fail State = "fail" // host mode, or all of nanoclaw, does not work as configured because of it
 )
 
 // Check is one finding.
@@ -44,36 +43,6 @@ type Check struct {
 // Report is what was found, the machine first, then the installation.
 type Report struct {
 	Checks []Check `json:"checks"`
-}
-
-// Failed says that something is missing without which nanoclaw does not work
-// as configured. A command that prints the report ends with status 1 then.
-func (r Report) Failed() bool {
-	for _, c := range r.Checks {
-		if c.State == Fail {
-			return true
-		}
-	}
-	return false
-}
-
-// WriteText writes the report for a person: one line for each check, its fix
-// indented beneath it.
-func (r Report) WriteText(w io.Writer) error {
-	var b strings.Builder
-	for _, c := range r.Checks {
-		fmt.Fprintf(&b, "%-4s  %-16s  %s\n", c.State, c.Name, indent(c.Detail, 24))
-		if c.Fix != "" {
-			fmt.Fprintf(&b, "%24s%s\n", "", indent("fix: "+c.Fix, 24))
-		}
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// indent puts n spaces before each line but the first.
-func indent(text string, n int) string {
-	return strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", n))
 }
 
 // Input is all that Examine looks at.

@@ -111,7 +111,7 @@ func (in Input) namespaces() Check {
 
 // apparmorProfile is Ubuntu's own way to exempt one program, in the form that
 // it ships for others. We had no such machine to try it on, and it says so. The
-// lines can be pasted with spaces before them, as WriteText prints them.
+// lines can be pasted with spaces before them, which a here-document could not.
 func (in Input) apparmorProfile() string {
 	profile := `profile nanoclaw "` + in.Program + `" flags=(unconfined) { userns, }`
 	return "give nanoclaw a profile (we had no such machine to try it on):\n" +
