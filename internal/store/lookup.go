@@ -37,8 +37,9 @@ func (r *Reader) Fate(ctx context.Context, a chat.Address, id chat.MessageID) (F
 	return f, nil
 }
 
-// Unsaid counts the messages of a run that are on their way: not delivered,
-// held for nobody, given up or waiting for another attempt.
+// Unsaid counts the messages of a run that are on their way. Those that were
+// delivered or given up, are held for nobody, or wait for another attempt after
+// a failure do not count.
 func (r *Reader) Unsaid(ctx context.Context, run chat.RunID) (int, error) {
 	var n int
 	err := r.db.QueryRowContext(ctx, `SELECT count(*) FROM outbox WHERE run <> '' AND run = ?
