@@ -124,8 +124,12 @@ func (v *view) missing(text string) string {
 		return text
 	case strings.HasSuffix(all, text):
 		return ""
-	case piece != "" && v.midLine && strings.HasPrefix(text, piece):
-		return strings.TrimPrefix(text, piece)
+	case piece != "" && strings.HasPrefix(text, piece):
+		rest := strings.TrimPrefix(text, piece)
+		if !v.midLine {
+			rest = strings.TrimPrefix(rest, "\n") // the piece ended its line itself
+		}
+		return rest
 	}
 	v.endLine()
 	return text

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -129,6 +130,13 @@ func (d *Daemon) Exec(ctx context.Context, r control.ExecRequest) (control.Proce
 	if err != nil {
 		return nil, asControl(err)
 	}
+	if r.TTY && plainTerm(r.Term) {
+		for i, v := range g.Env {
+			if v.Name == "TERM" {
+				g.Env[i] = grant.Var{Name: "TERM", Value: r.Term, Reason: "the terminal that asks"}
+			}
+		}
+	}
 	e := wire.Exec{Argv: r.Argv, Stdio: wire.Pipes}
 	if r.TTY {
 		e.Stdio, e.Rows, e.Cols = wire.PTY, r.Rows, r.Cols
@@ -138,6 +146,11 @@ func (d *Daemon) Exec(ctx context.Context, r control.ExecRequest) (control.Proce
 		return nil, asControl(err)
 	}
 	return command{c}, nil
+}
+
+// plainTerm says that a terminal's name is one, and nothing cleverer.
+func plainTerm(s string) bool {
+	return s != "" && len(s) <= 40 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-+._") == ""
 }
 
 // grantFor decides as for the owner's own terminal.

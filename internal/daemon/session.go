@@ -18,6 +18,9 @@ import (
 // nobody inside who it is (I5).
 func (d *Daemon) gateway(g grant.Grant, c runner.Caller) runner.Gateway {
 	o := egress.Options{Group: c.Group, Session: c.Session, Hosts: g.Egress, Record: func(e egress.Event) error {
+		if e.Allow != "" && d.runner != nil {
+			d.runner.Refused(c.Run(), e.Allow)
+		}
 		return d.store.Record(context.Background(), audit.Entry{
 			At: e.At, Kind: audit.EgressTried, Group: c.Group, Run: c.Run(), Session: c.Session, Data: e,
 		})

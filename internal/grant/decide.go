@@ -184,7 +184,7 @@ func (m Machine) GroupDir(g chat.Group) string { return filepath.Join(m.GroupsDi
 func (r Request) mounts(g config.Group, agent string) ([]Mount, error) {
 	var out []Mount
 	for _, m := range system {
-		m.Source, m.Optional, m.Reason = m.Target, true, "the system, read-only"
+		m.Source, m.Optional, m.Reason = m.Target, true, "the system, read-only, where it is there"
 		out = append(out, m)
 	}
 	dir := r.Machine.GroupDir(r.Group)
@@ -211,8 +211,8 @@ func (r Request) mounts(g config.Group, agent string) ([]Mount, error) {
 func (r Request) extraMounts(g config.Group) ([]Mount, error) {
 	given := make([]config.Mount, 0, len(g.Mounts)+len(r.Trigger.Mounts))
 	reasons := make([]string, 0, cap(given))
-	for i, m := range g.Mounts {
-		given, reasons = append(given, m), append(reasons, fmt.Sprintf("groups.%s.mounts[%d]", r.Group, i))
+	for _, m := range g.Mounts {
+		given, reasons = append(given, m), append(reasons, fmt.Sprintf("groups.%s.mounts", r.Group))
 	}
 	for _, s := range r.Trigger.Mounts {
 		if !r.Trigger.Owner || !r.Trigger.Terminal {
@@ -309,7 +309,7 @@ func egressHosts(name chat.Group, g config.Group) ([]Host, error) {
 		for _, h := range hosts {
 			if key := fmt.Sprintf("%s:%d", h.Pattern, h.Port); !seen[key] {
 				seen[key] = true
-				h.Reason = fmt.Sprintf("groups.%s.egress[%d] %s", name, i, entry)
+				h.Reason = fmt.Sprintf("groups.%s.egress %s", name, entry)
 				out = append(out, h)
 			}
 		}

@@ -216,7 +216,7 @@ func TestPrintAndDiff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"+ mount rx /workspace/extra/x = /srv/x  # groups.main.mounts[0]"}
+	want := []string{"+ mount rx /workspace/extra/x = /srv/x  # groups.main.mounts"}
 	if d := cmp.Diff(want, Diff(before, after)); d != "" {
 		t.Error(d)
 	}

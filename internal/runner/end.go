@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"nanoclaw/internal/agent"
@@ -52,7 +54,7 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 	}
 	o := outcome(res, err, cause)
 	o.At = time.Now()
-	o.Replies = replies(job, res, o)
+	o.Replies = replies(job, res, o, r.refusals(job.Run))
 	data := audit.RunEndedData{
 		State: string(o.State), Error: o.Error, Ms: o.At.Sub(job.Claimed).Milliseconds(),
 		CostUSD: o.CostUSD, ToolCalls: o.ToolCalls,
@@ -109,7 +111,7 @@ func outcome(res agent.Result, err, cause error) Outcome {
 
 // replies are the messages that a run leaves: what the agent said, and, where
 // it did not succeed, a notice in our own words. The last one is marked.
-func replies(job queue.Job, res agent.Result, o Outcome) []chat.Outbound {
+func replies(job queue.Job, res agent.Result, o Outcome, refused []string) []chat.Outbound {
 	var out []chat.Outbound
 	if res.Text != "" || o.State == Succeeded {
 		text := res.Text
@@ -120,11 +122,26 @@ func replies(job queue.Job, res agent.Result, o Outcome) []chat.Outbound {
 			To: job.Last().From, Kind: chat.Reply, Text: text, Run: job.Run, Group: job.Group, Key: "run:" + string(job.Run) + ":reply",
 		})
 	}
+	if len(refused) > 0 {
+		hosts := notice(job, "The agent tried to reach hosts that its group may not reach. To allow them:\n"+strings.Join(refused, "\n"))
+		hosts.Key, hosts.Failed, hosts.Last = hosts.Key+":egress", false, false
+		out = append(out, hosts)
+	}
 	if o.State != Succeeded {
 		out = append(out, notice(job, o.Error))
 	}
 	out[len(out)-1].Last = true
 	return out
+}
+
+// refusals are the commands that would have allowed what a run was refused.
+func (r *Runner) refusals(run chat.RunID) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l := r.live[run]; l != nil {
+		return slices.Clone(l.refused)
+	}
+	return nil
 }
 
 func notice(job queue.Job, text string) chat.Outbound {

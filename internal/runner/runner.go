@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,6 +86,8 @@ type live struct {
 	cancel context.CancelCauseFunc
 	done   chan struct{}
 	conv   agent.Conversation // nil until the agent is there
+	// refused are the commands that would allow what the agent tried to reach.
+	refused []string
 }
 
 // ErrHeld is what Decide gives if no new run may start now. The job is put back.
@@ -173,7 +176,7 @@ func (r *Runner) converse(ctx context.Context, job queue.Job, s *session, l *liv
 	progress := func(kind chat.ProgressKind, text string) {
 		r.Progress(chat.Progress{Run: job.Run, Group: job.Group, To: to, Kind: kind, Text: text})
 	}
-	progress(chat.Started, fmt.Sprintf("%s in %s mode", s.grant.Agent, s.grant.Mode))
+	progress(chat.Started, fmt.Sprintf("%s in %s mode (%s)", s.grant.Agent, s.grant.Mode, r.Reason(job.Group, s.grant.Agent)))
 	defer progress(chat.Finished, "")
 	if err := r.ready(ctx, s, l); err != nil {
 		return agent.Result{}, err
@@ -220,6 +223,21 @@ func (r *Runner) leave(run chat.RunID, l *live) {
 	r.mu.Unlock()
 	l.cancel(nil)
 	close(l.done)
+}
+
+// maxRefused bounds how many refused hosts a run is told about.
+const maxRefused = 5
+
+// Refused notes that a run tried to reach a host that its grant does not hold,
+// with the command that would allow it. The owner is told when the run ends.
+func (r *Runner) Refused(run chat.RunID, allow string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.live[run]
+	if l == nil || len(l.refused) >= maxRefused || slices.Contains(l.refused, allow) {
+		return
+	}
+	l.refused = append(l.refused, allow)
 }
 
 // Interrupt ends what a group's agent is doing and keeps its session.
