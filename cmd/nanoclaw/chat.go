@@ -9,8 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nanoclaw/internal/agent"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
+	"nanoclaw/internal/grant"
 )
 
 func (a *app) chatCmd() *cobra.Command {
@@ -53,9 +55,32 @@ func (a *app) chat(ctx context.Context, s *session, g chat.Group, ask chat.Ask) 
 	}
 	defer talk.Close()
 	if out, ok := isTerminal(a.out); ok && terminal(a.in) && !a.json {
+		if err := a.greet(ctx, s, g); err != nil {
+			return err
+		}
 		return a.interactive(ctx, talk, g, ask, out)
 	}
 	return a.pipe(talk, ask, readLines(a.in))
+}
+
+// greet says, before the first message, who will answer it and where.
+func (a *app) greet(ctx context.Context, s *session, g chat.Group) error {
+	groups, err := s.Groups(ctx)
+	if err != nil {
+		return err
+	}
+	for _, info := range groups {
+		switch {
+		case info.Name != g:
+		case info.Refusal != "":
+			a.say("%s", info.Refusal)
+		case info.Agent == grant.Shell:
+			fmt.Fprintln(a.out, agent.Greeting())
+		default:
+			fmt.Fprintf(a.out, "%s answers, in %s mode. Ctrl-C interrupts it, Ctrl-D leaves.\n", info.Agent, info.Mode)
+		}
+	}
+	return nil
 }
 
 func (a *app) sendCmd() *cobra.Command {

@@ -32,6 +32,9 @@ func TestView(t *testing.T) {
 		{"the end was dropped", false, []control.Event{
 			progress(chat.Text, "hello wo"), outbound(chat.Reply, "r1", "hello world"), answered("succeeded", ""),
 		}},
+		{"an end after the last line", false, []control.Event{
+			progress(chat.Text, "hello\n"), outbound(chat.Reply, "r1", "hello\nexit 2"), answered("succeeded", ""),
+		}},
 		{"the middle was dropped", false, []control.Event{
 			progress(chat.Text, "hello"), progress(chat.Text, "d"), outbound(chat.Reply, "r1", "hello world"), answered("succeeded", ""),
 		}},
