@@ -264,8 +264,7 @@ func (o *shellOutput) result(x wire.Exited, interrupted bool) Result {
 		parts = nil
 	}
 	switch {
-	case interrupted:
-		parts = append(parts, "interrupted")
+	case interrupted: // Result says so
 	case o.flooded:
 		parts = append(parts, fmt.Sprintf("stopped: it wrote more than %d MiB", floodLimit>>20))
 	case x.Signal != 0:
