@@ -138,8 +138,12 @@ func explain(started *wire.Started, file string, err error) {
 		return
 	}
 	started.NotFound, started.NotExecutable = missing, !missing
-	started.Err = file + ": " + err.Error()
-	if missing {
+	switch {
+	case missing:
 		started.Err = file + " is not there"
+	case errors.Is(err, unix.EAGAIN):
+		started.Err = file + ": the session's limit on processes is reached"
+	default:
+		started.Err = file + ": " + err.Error()
 	}
 }

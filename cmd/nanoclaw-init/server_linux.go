@@ -172,13 +172,15 @@ func (s *server) onStart(p *process, attr *syscall.ProcAttr) bool {
 		started.Err = fmt.Sprintf("more than %d processes, or two of one number", maxProcesses)
 		return false
 	}
-	pid, err := syscall.ForkExec(p.path, p.argv, attr)
+	pid, err := confine.Limited(s.spec.Rlimits, func() (int, error) {
+		return syscall.ForkExec(p.path, p.argv, attr)
+	})
+	if err != nil && pid > 0 {
+		s.end(fmt.Errorf("limit process %d: %w", pid, err))
+	}
 	if err != nil {
 		explain(started, p.path, err)
 		return false
-	}
-	if err := confine.ProcessLimit(pid, s.spec.Rlimits); err != nil && err != unix.ESRCH {
-		s.end(fmt.Errorf("limit process %d: %w", pid, err))
 	}
 	p.pid, started.PID = pid, pid
 	s.byID[p.id], s.byPID[pid] = p, p

@@ -28,7 +28,11 @@ func render(spec Spec, mounts []source, links []wire.Link) wire.Spec {
 	return w
 }
 
-// generated are the files of /etc that the agent has instead of this machine's.
+// landlockCanary is a file that no rule of Landlock allows, and that everything
+// else does, so that the probe can feel Landlock.
+const landlockCanary = "/.landlock-canary"
+
+// generated are the files that the agent has instead of this machine's.
 // A file that the grant mounts, or that lies in a folder it mounts, is left out.
 func generated(mounts []source) []wire.File {
 	all := []wire.File{
@@ -41,6 +45,7 @@ func generated(mounts []source) []wire.File {
 		{Path: "/etc/resolv.conf"}, // there is no network to ask
 		{Path: "/etc/nsswitch.conf", Data: []byte("passwd: files\ngroup: files\nshadow: files\nhosts: files\nnetworks: files\nprotocols: files\nservices: files\n")},
 		{Path: "/etc/host.conf", Data: []byte("multi on\n")},
+		{Path: landlockCanary, Data: []byte("Nothing but Landlock keeps this from being read.\n")},
 	}
 	return slices.DeleteFunc(all, func(f wire.File) bool {
 		return slices.ContainsFunc(mounts, func(m source) bool { return beneath(f.Path, m.Target) })
@@ -93,6 +98,7 @@ func rlimits(l grant.Limits) []wire.Rlimit {
 
 // base are the rules for what every root has.
 var base = [...]wire.PathRule{
+	{Path: "/", List: true}, // people look around: "ls /", "ls /workspace"
 	{Path: "/etc", Read: true},
 	{Path: "/run", Read: true},
 	{Path: "/proc", Read: true},

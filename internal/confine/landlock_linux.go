@@ -171,7 +171,7 @@ func ruleRights(r wire.PathRule, dir bool, handled uint64) uint64 {
 		asked  bool
 		rights uint64
 	}{
-		{r.Read, landRead}, {r.Write, landWrite}, {r.Exec, landExec}, {r.Device, landDevice},
+		{r.Read, landRead}, {r.Write, landWrite}, {r.Exec, landExec}, {r.List, unix.LANDLOCK_ACCESS_FS_READ_DIR}, {r.Device, landDevice},
 	} {
 		if part.asked {
 			rights |= part.rights

@@ -56,6 +56,8 @@ func TestRuleRights(t *testing.T) {
 		{"write a tree", wire.PathRule{Write: true}, true, all, landWrite},
 		{"write a tree, ABI 1", wire.PathRule{Write: true}, true, rightsFor(1), landWrite &^ (unix.LANDLOCK_ACCESS_FS_REFER | unix.LANDLOCK_ACCESS_FS_TRUNCATE)},
 		{"terminal", wire.PathRule{Read: true, Write: true, Device: true}, false, all, unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV},
+		{"names alone", wire.PathRule{List: true}, true, all, unix.LANDLOCK_ACCESS_FS_READ_DIR},
+		{"names alone, of a file", wire.PathRule{List: true}, false, all, 0},
 		{"terminal, ABI 4", wire.PathRule{Device: true}, false, rightsFor(4), 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -64,8 +64,8 @@ func JoinKeyring() error {
 const spare = 64
 
 // Rlimits sets the limits of the calling process, which everything it starts
-// inherits. The limit on processes is set higher by what the init itself
-// needs; it goes onto each started process with ProcessLimit.
+// inherits. Only the limit on processes and threads is set higher by what the
+// init itself needs, so processes are to be started by Limited.
 func Rlimits(limits []wire.Rlimit) error {
 	for _, l := range limits {
 		v := l.Value
@@ -79,15 +79,33 @@ func Rlimits(limits []wire.Rlimit) error {
 	return nil
 }
 
-// ProcessLimit puts the limit on processes and threads onto a process that was
-// just started. What it forks before then is bounded by the init's own limit.
-func ProcessLimit(pid int, limits []wire.Rlimit) error {
+// Limited calls start, which starts one process, so that the process has the
+// limit on processes from its first instruction, and no more than that when
+// Limited returns.
+func Limited(limits []wire.Rlimit, start func() (pid int, err error)) (int, error) {
 	for _, l := range limits {
-		if l.Resource == unix.RLIMIT_NPROC {
-			return unix.Prlimit(pid, l.Resource, &unix.Rlimit{Cur: l.Value, Max: l.Value}, nil)
+		if l.Resource != unix.RLIMIT_NPROC {
+			continue
 		}
+		// The hard limit cannot be raised again, so the soft one does it.
+		own := unix.Rlimit{Cur: l.Value, Max: l.Value + spare}
+		if err := unix.Setrlimit(l.Resource, &own); err != nil {
+			return 0, err
+		}
+		pid, err := start()
+		own.Cur = own.Max
+		if e := unix.Setrlimit(l.Resource, &own); err == nil {
+			err = e
+		}
+		if err == nil {
+			err = unix.Prlimit(pid, l.Resource, &unix.Rlimit{Cur: l.Value, Max: l.Value}, nil)
+			if err == unix.ESRCH {
+				err = nil // it has ended
+			}
+		}
+		return pid, err
 	}
-	return nil
+	return start()
 }
 
 // Drop gives up, on every thread and for good, the right to gain rights

@@ -130,6 +130,8 @@ type PathRule struct {
 	Read  bool   `json:"read,omitempty"`
 	Write bool   `json:"write,omitempty"`
 	Exec  bool   `json:"exec,omitempty"`
+	// List permits reading the names in folders beneath it, and nothing in files.
+	List bool `json:"list,omitempty"`
 	// Device permits ioctl on devices beneath it.
 	Device bool `json:"device,omitempty"`
 }
