@@ -28,3 +28,7 @@ func (*Native) Start(context.Context, Spec) (*Session, error) {
 func (*Native) Probe(context.Context, Spec, wire.Probe) (wire.ProbeReport, error) {
 	return wire.ProbeReport{}, &StartError{Step: "system", Err: errOther}
 }
+
+// LowerPrivileges has nothing to give up on this system, which has no
+// capabilities.
+func LowerPrivileges() ([]string, error) { return nil, nil }
