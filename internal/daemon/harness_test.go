@@ -21,18 +21,19 @@ import (
 
 // install is an installation in a folder of the test.
 type install struct {
-	t     *testing.T
+	t     testing.TB
 	paths config.Paths
 	env   map[string]string
 	home  string
+	log   *slog.Logger
 }
 
 // newInstall makes the folders, with an owner's home that holds secrets, and
 // writes a configuration; "" leaves it to the first start.
-func newInstall(t *testing.T, text string) *install {
+func newInstall(t testing.TB, text string) *install {
 	t.Helper()
 	dir := t.TempDir()
-	i := &install{t: t, home: filepath.Join(dir, "owner"), env: map[string]string{
+	i := &install{t: t, log: slog.New(slog.NewTextHandler(testLog{t}, nil)), home: filepath.Join(dir, "owner"), env: map[string]string{
 		"PATH": "/usr/bin:/bin", "HOME": filepath.Join(dir, "owner"), "NANOCLAW_HOME": filepath.Join(dir, "nanoclaw"),
 	}}
 	var err error
@@ -76,7 +77,7 @@ func (i *install) open() *Daemon {
 
 func (i *install) options() Options {
 	return Options{
-		Paths: i.paths, Version: "test", Getenv: i.getenv, Environ: i.environ, Log: slog.New(slog.NewTextHandler(testLog{i.t}, nil)),
+		Paths: i.paths, Version: "test", Getenv: i.getenv, Environ: i.environ, Log: i.log,
 		Init: func() ([]byte, error) { return boundarytest.Init(i.t), nil },
 	}
 }
@@ -105,7 +106,7 @@ func (i *install) run() (d *Daemon, stop func()) {
 }
 
 // testLog shows the daemon's log with the test's.
-type testLog struct{ t *testing.T }
+type testLog struct{ t testing.TB }
 
 func (l testLog) Write(b []byte) (int, error) {
 	defer func() { recover() }() // a late line after the test's end is nobody's
@@ -205,7 +206,7 @@ func kinds(t *testing.T, d *Daemon, run chat.RunID) []string {
 	return out
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
