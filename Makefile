@@ -16,6 +16,8 @@ VERSION = $(shell git describe --tags --always --dirty 2>/dev/null || echo unkno
 
 INSIDE    := cmd/nanoclaw/inside
 LDFLAGS    = -s -w -X main.version=$(VERSION)
+# The init begins at an entry of its own, see cmd/nanoclaw-init/entry_linux.go.
+INITFLAGS := -s -w -E=main.entry
 STEP      := tools/step
 CROSS     := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 PACKAGES  ?= ./...
@@ -45,7 +47,7 @@ check: build fmt vet staticcheck cross race ## format, vet, staticcheck, builds 
 .PHONY: build
 build: need-go ## build bin/nanoclaw with its nanoclaw-init inside
 	@rm -f $(filter-out $(INSIDE)/nanoclaw-init-linux-$(ARCH),$(wildcard $(INSIDE)/nanoclaw-init-*))
-	@GOOS=linux go build -ldflags "-s -w" -o $(INSIDE)/nanoclaw-init-linux-$(ARCH) ./cmd/nanoclaw-init >&2
+	@GOOS=linux go build -ldflags "$(INITFLAGS)" -o $(INSIDE)/nanoclaw-init-linux-$(ARCH) ./cmd/nanoclaw-init >&2
 	@mkdir -p bin
 	@go build -ldflags "$(LDFLAGS)" -o bin/nanoclaw ./cmd/nanoclaw >&2
 
@@ -67,7 +69,7 @@ cross: need-go
 	@for p in $(CROSS); do \
 		$(STEP) "build for $$p" env GOOS=$${p%/*} GOARCH=$${p#*/} go build -ldflags "$(LDFLAGS)" -o /dev/null ./cmd/nanoclaw || exit 1; done
 	@for a in amd64 arm64; do \
-		$(STEP) "build the init for linux/$$a" env GOOS=linux GOARCH=$$a go build -ldflags "-s -w" -o /dev/null ./cmd/nanoclaw-init || exit 1; done
+		$(STEP) "build the init for linux/$$a" env GOOS=linux GOARCH=$$a go build -ldflags "$(INITFLAGS)" -o /dev/null ./cmd/nanoclaw-init || exit 1; done
 
 # The race detector is the one thing that needs a C compiler.
 .PHONY: race
