@@ -223,3 +223,17 @@ func TestLayersAreInEveryBuild(t *testing.T) {
 		}
 	}
 }
+
+// The init that we ship is linked like the one that the tests attack.
+func TestShippedInitIsTheTestedOne(t *testing.T) {
+	const flags = "-s -w -E=main.entry"
+	for _, name := range []string{"Makefile", "internal/boundary/boundarytest/boundarytest.go"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), flags) {
+			t.Errorf("%s does not link the init with %q", name, flags)
+		}
+	}
+}
