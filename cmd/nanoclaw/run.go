@@ -13,6 +13,7 @@ import (
 	"github.com/lmittmann/tint"
 	"github.com/spf13/cobra"
 
+	"nanoclaw/internal/config"
 	"nanoclaw/internal/control"
 )
 
@@ -45,15 +46,8 @@ func (a *app) runDaemon(ctx context.Context, verbose bool) error {
 	if err != nil {
 		return err
 	}
-	if c, err := control.Dial(ctx, socket(paths)); err == nil {
-		c.Close()
-		return alreadyRuns(fmt.Errorf("it answers at %s", socket(paths)))
-	}
 	log := a.logger(verbose)
-	h, err := a.open(ctx, hostOptions{paths, a.getenv, log, func(s string) { a.say("%s", s) }})
-	if taken(err) {
-		return alreadyRuns(err)
-	}
+	h, err := a.openForDaemon(ctx, paths, log)
 	if err != nil {
 		return err
 	}
@@ -65,6 +59,29 @@ func (a *app) runDaemon(ctx context.Context, verbose bool) error {
 		fmt.Fprintf(a.out, "nanoclaw: ready in %d ms (pid %d, %s)\n", time.Since(began).Milliseconds(), os.Getpid(), socket(paths))
 	})
 	return errors.Join(err, h.Close())
+}
+
+// openForDaemon opens the host of a daemon. Another daemon is refused at once;
+// a command that only holds the store while it looks something up is waited for.
+func (a *app) openForDaemon(ctx context.Context, paths config.Paths, log *slog.Logger) (host, error) {
+	for deadline := time.Now().Add(startTime); ; {
+		if c, err := control.Dial(ctx, socket(paths)); err == nil {
+			c.Close()
+			return nil, alreadyRuns(fmt.Errorf("it answers at %s", socket(paths)))
+		}
+		h, err := a.open(ctx, hostOptions{paths, a.getenv, log, func(s string) { a.say("%s", s) }})
+		if !taken(err) {
+			return h, err
+		}
+		if time.Now().After(deadline) {
+			return nil, alreadyRuns(err)
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 func alreadyRuns(err error) error {
