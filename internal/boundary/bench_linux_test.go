@@ -22,7 +22,10 @@ func BenchmarkStart(b *testing.B) {
 	spec.Log = nil
 	n := newNative(b, Options{})
 
-	workspace, home := filepath.Join(dir, "workspace"), filepath.Join(dir, "home")
+	// Folders of its own: bubblewrap, started by root, is not the group's uid.
+	workspace, home := filepath.Join(dir, "peer-workspace"), filepath.Join(dir, "peer-home")
+	must(b, os.Mkdir(workspace, 0o755))
+	must(b, os.Mkdir(home, 0o755))
 	rows := []struct {
 		name string
 		run  func()

@@ -61,7 +61,7 @@ func Landlock(rules []wire.PathRule, floor int) (layer, missing string, err erro
 			return "", "", fmt.Errorf("landlock: rule for %s: %w", r.Path, err)
 		}
 	}
-	if err := allThreads("set no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+	if err := noNewPrivs(); err != nil {
 		return "", "", err
 	}
 	var flags uintptr

@@ -117,10 +117,8 @@ func Limited(limits []wire.Rlimit, start func() (pid int, err error)) (int, erro
 // thread alone: if they are gone on this one, they were gone before there were
 // others, and system calls on all threads are saved.
 func Drop() error {
-	if set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || set != 1 {
-		if err := allThreads("set no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-			return err
-		}
+	if err := noNewPrivs(); err != nil {
+		return err
 	}
 	for c := uintptr(0); ; c++ {
 		in, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0)
@@ -148,6 +146,15 @@ func Drop() error {
 		return fmt.Errorf("become undumpable: %w", err)
 	}
 	return dropped()
+}
+
+// noNewPrivs sets no_new_privs on every thread, unless it is set on this one:
+// then it was before there were others, see Drop.
+func noNewPrivs() error {
+	if set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err == nil && set == 1 {
+		return nil
+	}
+	return allThreads("set no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 }
 
 // dropped reads back what Drop did, on the calling thread.
