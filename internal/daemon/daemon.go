@@ -71,7 +71,9 @@ type Daemon struct {
 	nativeErr error // why there is no native boundary
 	prober    prober
 	probeTold sync.Once
+
 	uids      sync.Mutex
+	uidsKnown boundary.UIDs // under uids
 
 	router  *router.Router
 	queue   *queue.Queue

@@ -75,15 +75,11 @@ func (d *Daemon) uid(ctx context.Context, g chat.Group) (int, error) {
 	if os.Geteuid() != 0 {
 		return 0, nil
 	}
-	first, count, err := d.uidRange(ctx)
+	r, err := d.uidRange(ctx)
 	if err != nil {
 		return 0, err
 	}
-	uid, err := d.store.UID(ctx, g, first, count)
-	if err != nil {
-		return 0, err
-	}
-	return uid, nil
+	return d.store.UID(ctx, g, r.First, r.Count)
 }
 
 // prepare makes the folders of a group before its boundary is started, owned by

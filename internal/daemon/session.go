@@ -100,27 +100,3 @@ func (d *Daemon) modeOf(g chat.Group) string {
 	}
 	return d.config.ExecutionMode
 }
-
-// uidRange is the recorded range of uids for groups, chosen at the first start
-// as root and kept for good: files on disk belong to them.
-func (d *Daemon) uidRange(ctx context.Context) (first, count int, err error) {
-	d.uids.Lock()
-	defer d.uids.Unlock()
-	const key = "uid.range"
-	text, err := d.store.Meta(ctx, key)
-	if err != nil {
-		return 0, 0, err
-	}
-	if text != "" {
-		if _, err := fmt.Sscanf(text, "%d %d", &first, &count); err != nil {
-			return 0, 0, fmt.Errorf("the recorded range of uids %q cannot be read: %w", text, err)
-		}
-		return first, count, nil
-	}
-	r := struct{ First, Count int }{1900000000, 65536}
-	if err := d.store.SetMeta(ctx, key, fmt.Sprintf("%d %d", r.First, r.Count)); err != nil {
-		return 0, 0, err
-	}
-	d.log.Info("groups get uids of their own", "first", r.First, "count", r.Count)
-	return r.First, r.Count, nil
-}
