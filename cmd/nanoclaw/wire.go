@@ -2,14 +2,24 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"strings"
 
 	"nanoclaw/internal/daemon"
 )
 
 // openDaemon opens the real host. This file is all that the commands know of
-// it.
+// it. A host of root first gives up every privilege that boundaries do not
+// need (I13), and says what it keeps.
 func openDaemon(ctx context.Context, o hostOptions) (host, error) {
+	kept, err := lowerPrivileges()
+	if err != nil {
+		return nil, fmt.Errorf("giving up privileges that are not needed: %w", err)
+	}
+	if len(kept) > 0 {
+		o.log.Info("root's other privileges are given up; these are kept", "kept", strings.Join(kept, "; "))
+	}
 	return daemon.Open(ctx, daemon.Options{
 		Paths: o.paths, Init: initBinary, Version: versionName(),
 		Getenv: o.getenv, Environ: os.Environ, Log: o.log, Say: o.say,

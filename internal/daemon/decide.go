@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"nanoclaw/internal/audit"
@@ -109,10 +110,7 @@ func (d *Daemon) prepare(ctx context.Context, g chat.Group) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Chmod(d.machine.GlobalDir, 0o755); err != nil {
-		return err
-	}
-	return os.Lchown(d.machine.GlobalDir, mainUID, mainUID)
+	return give(d.machine.GlobalDir, mainUID, 0o755)
 }
 
 // own makes a folder for a uid. Its parent is ours alone, so the name cannot
@@ -121,6 +119,15 @@ func own(p string, uid int) error {
 	if err := os.MkdirAll(p, 0o700); err != nil {
 		return err
 	}
+	if uid == 0 {
+		uid = os.Getuid()
+	}
+	return give(p, uid, 0o700)
+}
+
+// give makes a folder somebody's, once: afterwards what its owner does to its
+// mode is the owner's business, and we need no privilege to look.
+func give(p string, uid int, mode os.FileMode) error {
 	fi, err := os.Lstat(p)
 	if err != nil {
 		return err
@@ -128,8 +135,11 @@ func own(p string, uid int) error {
 	if !fi.IsDir() {
 		return fmt.Errorf("%s is no folder: move it away", p)
 	}
-	if uid == 0 {
+	if owner, ok := fi.Sys().(*syscall.Stat_t); !ok || int(owner.Uid) == uid {
 		return nil
+	}
+	if err := os.Chmod(p, mode); err != nil {
+		return err
 	}
 	return os.Lchown(p, uid, uid)
 }
