@@ -57,18 +57,23 @@ func (r *Runner) Exec(ctx context.Context, g grant.Grant, e wire.Exec) (*Command
 		return nil, err
 	}
 	c := &Command{r: r, s: s, began: time.Now(), ended: audit.ExecEndedData{Exit: -1}}
-	if err := r.open(ctx, s); err != nil {
-		c.ended.Error = err.Error()
-		c.Close()
-		return nil, err
-	}
 	e.Env, e.Dir = environ(g), grant.Workspace
-	if c.Process, err = s.box.Exec(ctx, e); err != nil {
+	if c.Process, err = r.execIn(ctx, s, e); err != nil {
 		c.ended.Error = err.Error()
 		c.Close()
 		return nil, err
 	}
 	return c, nil
+}
+
+func (r *Runner) execIn(ctx context.Context, s *session, e wire.Exec) (*boundary.Process, error) {
+	if err := r.open(ctx, s); err != nil {
+		return nil, err
+	}
+	if err := r.Store.Record(ctx, s.started()); err != nil {
+		return nil, err
+	}
+	return s.box.Exec(ctx, e)
 }
 
 // Wait returns when the command has ended.

@@ -147,11 +147,14 @@ func (r *Runner) begin(ctx context.Context, job queue.Job, g grant.Grant, t gran
 			Trigger: cause{t, last.From.String(), last.Sender.ID, last.Row, r.Reason(job.Group, g.Agent), warm},
 			Mode:    string(g.Mode), Agent: g.Agent, Grant: g,
 		}})
+	var stands []audit.Entry
 	if err == nil && !warm {
-		err = r.open(ctx, s)
+		if err = r.open(ctx, s); err == nil {
+			stands = append(stands, s.started())
+		}
 	}
 	if err == nil {
-		err = r.Store.Running(ctx, job.Run)
+		err = r.Store.Running(ctx, job.Run, stands...)
 	}
 	if err != nil {
 		r.closeSession(s)

@@ -72,7 +72,8 @@ func (s *session) alive() bool {
 	}
 }
 
-// open starts the boundary of a session. The agent is started by ready.
+// open starts the boundary of a session. The caller records started before it
+// starts anything inside.
 func (r *Runner) open(ctx context.Context, s *session) error {
 	uid, err := r.UID(ctx, s.grant.Group)
 	if err != nil {
@@ -90,13 +91,15 @@ func (r *Runner) open(ctx context.Context, s *session) error {
 			s.way.Serve(kind, conn)
 		},
 	})
-	if err != nil {
-		return err
-	}
-	return r.Store.Record(ctx, audit.Entry{
+	return err
+}
+
+// started is the entry about a boundary that stands.
+func (s *session) started() audit.Entry {
+	return audit.Entry{
 		At: time.Now(), Kind: audit.SessionStarted, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id,
 		Data: audit.SessionStartedData{Engine: "native", Layers: s.box.Layers(), Missing: s.box.Missing(), InitPID: s.box.PID()},
-	})
+	}
 }
 
 // ready makes sure that the session's agent is there, resuming the group's

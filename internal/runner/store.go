@@ -30,8 +30,9 @@ type Store interface {
 	// Start moves a run from queued to starting and records mode, agent, session
 	// and the audit entry, in one transaction, before anything is done.
 	Start(ctx context.Context, run chat.RunID, s Start, e audit.Entry) error
-	// Running moves a run from starting to running.
-	Running(ctx context.Context, run chat.RunID) error
+	// Running moves a run from starting to running and records entries, in one
+	// transaction, before the agent is asked anything.
+	Running(ctx context.Context, run chat.RunID, entries ...audit.Entry) error
 	// Finish ends a run: its state, its messages done, its replies in the outbox,
 	// the group's agent session, and the audit entry, in one transaction.
 	Finish(ctx context.Context, run chat.RunID, o Outcome, e audit.Entry) error

@@ -68,7 +68,7 @@ func (s *Store) Start(ctx context.Context, run chat.RunID, st runner.Start, e au
 
 // Running is runner.Store's. From here on a group whose agent is claude is
 // remembered as one that never falls back to another.
-func (s *Store) Running(ctx context.Context, run chat.RunID) error {
+func (s *Store) Running(ctx context.Context, run chat.RunID, entries ...audit.Entry) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		if err := moveRun(ctx, t, run, runner.Running); err != nil {
 			return err
@@ -76,9 +76,16 @@ func (s *Store) Running(ctx context.Context, run chat.RunID) error {
 		if _, err := t.exec(ctx, `UPDATE runs SET state = 'running' WHERE id = ?`, run); err != nil {
 			return err
 		}
-		_, err := t.exec(ctx, `INSERT INTO groups (grp, ran_claude) SELECT grp, 1 FROM runs WHERE id = ? AND agent = 'claude'
-			ON CONFLICT (grp) DO UPDATE SET ran_claude = 1`, run)
-		return err
+		if _, err := t.exec(ctx, `INSERT INTO groups (grp, ran_claude) SELECT grp, 1 FROM runs WHERE id = ? AND agent = 'claude'
+			ON CONFLICT (grp) DO UPDATE SET ran_claude = 1`, run); err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if err := addEntry(ctx, t, e); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("mark run %s running: %w", run, err)
@@ -165,9 +172,15 @@ func (r *Reader) GroupState(ctx context.Context, g chat.Group) (runner.GroupStat
 // UID is runner.Store's. A uid stays with its group for ever, also when the
 // group is deleted: files it left behind must not come to belong to another.
 func (s *Store) UID(ctx context.Context, g chat.Group, first, count int) (int, error) {
+	const query = `SELECT uid FROM uids WHERE grp = ?`
 	var uid int
-	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		err := t.row(ctx, []any{&uid}, `SELECT uid FROM uids WHERE grp = ?`, g)
+	// Nearly always it is there, and reading waits for no commit.
+	err := s.Reader.db.QueryRowContext(ctx, query, g).Scan(&uid)
+	if err == nil && uid >= first && uid < first+count {
+		return uid, nil
+	}
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		err := t.row(ctx, []any{&uid}, query, g)
 		if err == nil && (uid < first || uid >= first+count) {
 			return fmt.Errorf("it has uid %d from an earlier range, outside %d to %d: set the old range again, or give its folder to another group name", uid, first, first+count-1)
 		}

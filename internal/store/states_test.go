@@ -319,3 +319,22 @@ func TestListRuns(t *testing.T) {
 		t.Errorf("%+v, %v", msgs, err)
 	}
 }
+
+// TestRunningRecordsTogether: what a run may not do is not recorded as done.
+func TestRunningRecordsTogether(t *testing.T) {
+	ctx, s := t.Context(), newStore(t)
+	bring(t, s, "r1", runner.Queued)
+	before := kinds(t, s)
+	var no *StateError
+	if err := s.Running(ctx, "r1", audit.Entry{At: noon, Kind: audit.SessionStarted, Run: "r1"}); !errors.As(err, &no) {
+		t.Errorf("running without a start: %v", err)
+	}
+	if diff := cmp.Diff(before, kinds(t, s)); diff != "" {
+		t.Error(diff)
+	}
+	check(t, s.Start(ctx, "r1", runner.Start{At: noon}, audit.Entry{At: noon, Kind: audit.RunStarted, Run: "r1"}))
+	check(t, s.Running(ctx, "r1", audit.Entry{At: noon, Kind: audit.SessionStarted, Run: "r1"}))
+	if diff := cmp.Diff(append(before, audit.RunStarted, audit.SessionStarted), kinds(t, s)); diff != "" {
+		t.Error(diff)
+	}
+}
