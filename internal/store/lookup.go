@@ -39,11 +39,12 @@ func (r *Reader) Fate(ctx context.Context, a chat.Address, id chat.MessageID) (F
 
 // Unsaid counts the messages of a run that are on their way. Those that were
 // delivered or given up, are held for nobody, or wait for another attempt after
-// a failure do not count.
+// a failure do not count, and neither do those behind such a one in their chat.
 func (r *Reader) Unsaid(ctx context.Context, run chat.RunID) (int, error) {
 	var n int
-	err := r.db.QueryRowContext(ctx, `SELECT count(*) FROM outbox WHERE run <> '' AND run = ?
-		AND (state = 'sending' OR state = 'pending' AND held = 0 AND cause = '')`, run).Scan(&n)
+	err := r.db.QueryRowContext(ctx, `SELECT count(*) FROM outbox o WHERE o.run <> '' AND o.run = ?
+		AND (o.state = 'sending' OR o.state = 'pending' AND o.held = 0 AND o.cause = '')
+		AND NOT EXISTS (`+older+` AND p.state = 'pending' AND (p.held = 1 OR p.cause <> ''))`, run).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count what run %s has to say: %w", run, explain(r.path, err))
 	}

@@ -51,3 +51,25 @@ func TestUnsaid(t *testing.T) {
 	check(t, s.Held(ctx, m.ID))
 	want(0)
 }
+
+// TestUnsaidBehindHeld: what waits behind a message that is held for nobody is
+// held with it; who waits for the end of a run must not wait for it.
+func TestUnsaidBehindHeld(t *testing.T) {
+	ctx, s := t.Context(), newStore(t)
+	first, err := s.Put(ctx, chat.Outbound{To: alice, Kind: chat.Reply, Text: "x", Key: "k1", Run: "r1"}, noon)
+	check(t, err)
+	_, err = s.Put(ctx, chat.Outbound{To: alice, Kind: chat.Reply, Text: "y", Key: "k2", Run: "r2"}, noon)
+	check(t, err)
+	want := func(when string, n int) {
+		t.Helper()
+		if got, err := s.Unsaid(ctx, "r2"); got != n || err != nil {
+			t.Errorf("%s: %d, %v, want %d", when, got, err, n)
+		}
+	}
+	check(t, s.Sending(ctx, first.ID, noon))
+	want("while the first is being sent", 1)
+	check(t, s.Held(ctx, first.ID))
+	want("while the first is held", 0)
+	check(t, s.Unhold(ctx, alice))
+	want("once somebody is there", 1)
+}
