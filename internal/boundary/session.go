@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -73,14 +74,23 @@ func kindsOf(endpoints []grant.Endpoint) map[wire.Kind]bool {
 func (s *Session) watch() {
 	select {
 	case <-s.mux.Done():
-		s.fail(s.mux.Err())
 	case <-s.tree.Done():
-		s.fail(errors.New("the init ended"))
 	}
+	s.fail(s.broken())
 	s.tree.Kill()
 	<-s.tree.Done()
 	s.mux.Close()
 	close(s.done)
+}
+
+// broken is the wire's reason for its end. If the pipe just ended, or the wire
+// has not noticed yet, the init is gone.
+func (s *Session) broken() error {
+	err := s.mux.Err()
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("the init ended")
+	}
+	return err
 }
 
 // fail remembers the first cause of the end and brings it about.
@@ -233,9 +243,10 @@ func (s *Session) forgetLocked(p *Process) {
 func (s *Session) read() {
 	for {
 		m, err := wire.Receive(s.control)
-		if err != nil {
-			s.mux.Close()
+		if err != nil && s.mux.Err() == nil { // the stream ended, and not the wire
 			s.fail(fmt.Errorf("control stream: %w", err))
+		}
+		if err != nil {
 			return
 		}
 		switch {
