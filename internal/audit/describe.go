@@ -72,6 +72,9 @@ var tellers = map[Kind]teller{
 		return "agent asked the host for " + d.Tool + ": " + d.Verdict + why(d.Reason)
 	}),
 	EgressTried: as(func(d EgressData) string {
+		if d.Host == "" {
+			return "a connection that names no host: " + d.Verdict + why(d.Reason)
+		}
 		return fmt.Sprintf("connection to %s:%d: %s", d.Host, d.Port, d.Verdict) + why(d.Reason) + traffic(d)
 	}),
 	RunEnded: as(func(d RunEndedData) string {

@@ -317,6 +317,7 @@ func TestDescribe(t *testing.T) {
 		{Inbound, `{"from":{"channel":"wa","chat":"1"},"sender":{"id":"u","name":"Ann"},"verdict":"refuse","new":[1]}`, "message from Ann in wa:1: refuse"},
 		{RunStarted, `{"agent":"claude","mode":"host","grant":{}}`, "run started, agent claude, mode host"},
 		{SessionStarted, `{"engine":"native","layers":["landlock","seccomp"],"initPid":7}`, "boundary native stands with landlock, seccomp, init 7"},
+		{EgressTried, `{"gate":"proxy","verdict":"refused","reason":"this is a proxy"}`, "a connection that names no host: refused (this is a proxy)"},
 		{EgressTried, `{"host":"example.com","port":443,"verdict":"refused","reason":"not granted"}`, "connection to example.com:443: refused (not granted)"},
 		{ToolCalled, `{"tool":"Bash","input":{"command":"ls"}}`, "agent used Bash: “{\"command\":\"ls\"}”"},
 		{HostToolCalled, `{"tool":"send_message","verdict":"refused","reason":"another group"}`, "agent asked the host for send_message: refused (another group)"},
