@@ -11,4 +11,6 @@ package main
 // made by all of them together, which takes longer than the whole rest of a
 // start. Without the flag that is what happens: confine.Drop looks, and does
 // what is not done.
+//
+//lint:ignore U1000 only the linker refers to it
 func entry()

@@ -27,7 +27,6 @@ type fakeHost struct {
 	reply func(t turnOf) (state string)
 
 	lock   *sync.Mutex // the store's lock
-	ended  chan struct{}
 	stop   context.CancelFunc
 	mu     sync.Mutex
 	states map[chat.MessageID]chan control.Answer

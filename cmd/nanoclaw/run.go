@@ -98,7 +98,7 @@ func (a *app) logger(verbose bool) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(a.err, &slog.HandlerOptions{Level: level}))
 	}
 	_, tty := isTerminal(a.err)
-	return slog.New(tint.NewHandler(a.err, &tint.Options{
+	return slog.New(tint.NewTextHandler(a.err, &tint.Options{
 		Level: level, TimeFormat: time.TimeOnly, NoColor: !tty || a.getenv("NO_COLOR") != "",
 	}))
 }

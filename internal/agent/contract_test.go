@@ -141,10 +141,7 @@ func TestContractUnknownSession(t *testing.T) {
 func TestContractStartFailure(t *testing.T) {
 	m := newModel(t, agenttest.Puppet)
 	o := agenttest.ClaudeOptions(t, m)
-	o.Env = append(o.Env, "IS_SANDBOX=0") // the last one counts
-	if os.Getuid() != 0 {
-		o.Env = []string{"PATH=/usr/bin"} // no HOME
-	}
+	o.Env = append(o.Env, "TMPDIR=/dev/null/x", "CLAUDE_CODE_TMPDIR=/dev/null/x") // the last ones count
 	_, err := agent.Claude{}.Open(t.Context(), agenttest.Local{}, o)
 	var e *agent.Error
 	if !errors.As(err, &e) || e.Detail == "" {

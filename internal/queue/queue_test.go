@@ -19,7 +19,6 @@ import (
 type rows struct {
 	mu      sync.Mutex
 	waiting []Message // Text is the group
-	claimed map[chat.RunID][]Message
 	fail    error
 }
 

@@ -95,9 +95,8 @@ var ErrHeld = errors.New("new runs are held")
 
 // Why a run was ended from outside.
 var (
-	errStopped  = errors.New("stopped by the owner")
-	errTooLong  = errors.New("it took longer than the limit")
-	errShutdown = errors.New("nanoclaw is stopping")
+	errStopped = errors.New("stopped by the owner")
+	errTooLong = errors.New("it took longer than the limit")
 )
 
 // New makes a runner.
