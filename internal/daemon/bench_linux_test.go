@@ -187,11 +187,12 @@ func BenchmarkShellRuns(b *testing.B) {
 // nothing of the daemon around it, and gives what it wrote.
 func starter(b *testing.B, d *Daemon, g grant.Grant) func(command string) string {
 	b.Helper()
-	must(b, d.nativeErr)
+	native, err := d.native()
+	must(b, err)
 	uid, err := d.uid(b.Context(), chat.Main)
 	must(b, err)
 	return func(command string) string {
-		s, err := d.native.Start(b.Context(), boundary.Spec{Grant: g, Session: chat.NewSessionID(), UID: uid})
+		s, err := native.Start(b.Context(), boundary.Spec{Grant: g, Session: chat.NewSessionID(), UID: uid})
 		must(b, err)
 		p, err := s.Exec(b.Context(), wire.Exec{Argv: shellArgv(command), Dir: grant.Workspace, Stdio: wire.Pipes})
 		must(b, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -67,8 +68,9 @@ type Daemon struct {
 	store     *store.Store
 	key       *audit.Key
 	sequencer *audit.Sequencer
-	native    *boundary.Native
-	nativeErr error // why there is no native boundary
+	// native gives the native boundary, or why there is none. The first who asks,
+	// usually the probe, prepares it: nothing before needs it.
+	native    func() (*boundary.Native, error)
 	prober    prober
 	probeTold sync.Once
 
@@ -95,6 +97,7 @@ func Open(ctx context.Context, o Options) (*Daemon, error) {
 	if d.opt.Say == nil {
 		d.opt.Say = func(string) {}
 	}
+	d.native = sync.OnceValues(d.openBoundary)
 	d.prober.try = d.probe
 	if err := o.Paths.EnsureDirs(); err != nil {
 		return nil, err
@@ -118,7 +121,6 @@ func (d *Daemon) build(ctx context.Context) error {
 	}
 	d.sequencer = audit.NewSequencer(d.store, d.key, d.log)
 	d.store.OnAudit(d.sequencer.Kick)
-	d.openBoundary()
 	if err := d.loadConfig(ctx); err != nil {
 		return err
 	}
@@ -137,12 +139,12 @@ func (d *Daemon) build(ctx context.Context) error {
 
 // openBoundary makes the native boundary. Without one the daemon still answers
 // questions and says what is wrong; it starts no agent (I1).
-func (d *Daemon) openBoundary() {
+func (d *Daemon) openBoundary() (*boundary.Native, error) {
 	program, err := d.opt.Init()
-	if err == nil {
-		d.native, err = boundary.NewNative(boundary.Options{Init: program, Check: d.checkMount})
+	if err != nil {
+		return nil, err
 	}
-	d.nativeErr = err
+	return boundary.NewNative(boundary.Options{Init: program, Check: d.checkMount})
 }
 
 // checkMount is asked by the boundary about the canonical path of every folder
@@ -242,16 +244,26 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	parts.Go(func() { d.outbox.Run(ctx) })
 	parts.Go(func() { d.runChannel(ctx, d.console) })
 	parts.Go(func() { d.queue.Run(ctx) })
-	parts.Go(func() { d.proven(ctx) })
 	if ready != nil {
 		ready()
 	}
+	parts.Go(func() {
+		d.proven(ctx)
+		d.rest()
+	})
 	<-ctx.Done()
 	parts.Wait()
 	d.runner.Close()
 	d.record(context.WithoutCancel(ctx), audit.Entry{At: time.Now(), Kind: audit.HostStopped, Data: audit.HostStoppedData{Reason: reason(ctx)}})
 	_, err := d.sequencer.Sequence(context.WithoutCancel(ctx))
 	return err
+}
+
+// rest gives back what only the start needed: above all the copy of
+// nanoclaw-init, which the boundary keeps in a file of its own.
+func (d *Daemon) rest() {
+	debug.FreeOSMemory()
+	d.log.Debug("the start is over", "bytes of the program released", releaseProgram())
 }
 
 // reason is why ctx ended, in words.

@@ -149,11 +149,12 @@ type engine struct{ d *Daemon }
 
 // Start prepares the group's folders and starts a boundary.
 func (e engine) Start(ctx context.Context, s boundary.Spec) (*boundary.Session, error) {
-	if e.d.native == nil {
-		return nil, e.d.nativeErr
+	native, err := e.d.native()
+	if err != nil {
+		return nil, err
 	}
 	if err := e.d.prepare(ctx, s.Grant.Group); err != nil {
 		return nil, fmt.Errorf("making the folders of group %s: %w", s.Grant.Group, err)
 	}
-	return e.d.native.Start(ctx, s)
+	return native.Start(ctx, s)
 }

@@ -76,8 +76,9 @@ func (p *prober) once(ctx context.Context) held {
 
 // probe tries to break out of a boundary made of the same grant as main's.
 func (d *Daemon) probe(ctx context.Context) (held, error) {
-	if d.native == nil {
-		return held{}, d.nativeErr
+	native, err := d.native()
+	if err != nil {
+		return held{}, err
 	}
 	g, err := grant.Decide(d.probeRequest())
 	if err != nil {
@@ -104,7 +105,7 @@ func (d *Daemon) probe(ctx context.Context) (held, error) {
 		Canaries: canaries, Dial: []string{listener.Addr().String()}, HostPID: os.Getpid(), WriteTo: dirs,
 		Env: d.foreignNames(g),
 	}
-	report, err := d.native.Probe(ctx, boundary.Spec{
+	report, err := native.Probe(ctx, boundary.Spec{
 		Grant: g, Session: chat.NewSessionID(), UID: uid, LandlockFloor: d.config.Boundary.LandlockFloor,
 		Serve: func(_ wire.Kind, c net.Conn) { c.Close() }, Log: d.log,
 	}, task)
