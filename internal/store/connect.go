@@ -57,8 +57,13 @@ var readerPragmas = []pragma{
 	{"cache_size", "-1000"},
 }
 
-// maxReaders bounds the pool. Reads are short; more would only cost memory.
-const maxReaders = 4
+// maxReaders bounds the pool, and idleReaders is how many of it stay open: reads
+// are short and rarely many at once, and each connection holds its own copy of
+// the schema and its own cache.
+const (
+	maxReaders  = 4
+	idleReaders = 2
+)
 
 // dsn names the file with its settings; mode is SQLite's own, and may carry
 // further parameters of its URI form.
@@ -92,7 +97,7 @@ func openReaders(path string) (*sql.DB, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(maxReaders)
-	db.SetMaxIdleConns(maxReaders)
+	db.SetMaxIdleConns(idleReaders)
 	return db, nil
 }
 
