@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nanoclaw/internal/confine"
 	"nanoclaw/internal/wire"
 )
 
@@ -63,6 +64,9 @@ const defaultPath = "/usr/local/bin:/usr/bin:/bin"
 func resolve(p *process, e *wire.Exec, started *wire.Started) bool {
 	if e.Probe != nil {
 		p.path, p.argv = "/proc/self/exe", []string{"nanoclaw-init", probeArg}
+		if unix.Access(confine.InitPath, unix.X_OK) == nil {
+			p.path = confine.InitPath
+		}
 		return true
 	}
 	if len(e.Argv) == 0 || e.Argv[0] == "" {

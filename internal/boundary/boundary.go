@@ -74,6 +74,11 @@ type Options struct {
 	// session. nil accepts all.
 	Check func(m grant.Mount, canonical string) error
 
+	// Dir is a private folder of ours. The init is kept in it where the kernel
+	// refuses to run programs from memory (vm.memfd_noexec = 2); without Dir such
+	// a kernel is refused.
+	Dir string
+
 	// skip leaves out layers, by name. Only tests of this package can set it,
 	// and only an init built for these tests obeys.
 	skip []string

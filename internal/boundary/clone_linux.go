@@ -3,7 +3,6 @@ package boundary
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -225,39 +224,4 @@ func closeAll(files []*os.File) {
 			f.Close()
 		}
 	}
-}
-
-// sealed puts a program into memory that nobody can change any more, and gives
-// a descriptor to run it from.
-func sealed(program []byte) (*os.File, error) {
-	// No other thread may fork while a writable descriptor exists: its child
-	// would hold it for a moment, and a file open for writing cannot be run.
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	fd, err := memfd()
-	if err != nil {
-		return nil, err
-	}
-	w := os.NewFile(uintptr(fd), "nanoclaw-init")
-	defer w.Close()
-	if _, err := w.Write(program); err != nil {
-		return nil, err
-	}
-	const seals = unix.F_SEAL_WRITE | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
-	if _, err := unix.FcntlInt(w.Fd(), unix.F_ADD_SEALS, seals); err != nil {
-		return nil, fmt.Errorf("seal the init: %w", err)
-	}
-	return os.Open("/proc/self/fd/" + strconv.Itoa(fd))
-}
-
-func memfd() (int, error) {
-	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
-	fd, err := unix.MemfdCreate("nanoclaw-init", flags|unix.MFD_EXEC)
-	if errors.Is(err, unix.EINVAL) { // before Linux 6.3 all can be run
-		fd, err = unix.MemfdCreate("nanoclaw-init", flags)
-	}
-	if err != nil {
-		return -1, fmt.Errorf("make a file in memory: %w", err)
-	}
-	return fd, nil
 }

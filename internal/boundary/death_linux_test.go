@@ -14,7 +14,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"nanoclaw/internal/grant"
 	"nanoclaw/internal/wire"
 )
 
@@ -74,11 +73,7 @@ func hold() {
 		panic(err)
 	}
 	uid, _ := strconv.Atoi(os.Getenv("NANOCLAW_TEST_HOLD_UID"))
-	g := grant.Grant{Mounts: []grant.Mount{{Target: "/usr", Source: "/usr", Exec: true}}}
-	for _, d := range []string{"/bin", "/lib", "/lib64"} {
-		g.Mounts = append(g.Mounts, grant.Mount{Target: d, Source: d, Exec: true, Optional: true})
-	}
-	s, err := n.Start(context.Background(), Spec{Grant: g, UID: uid})
+	s, err := n.Start(context.Background(), Spec{Grant: systemGrant(), UID: uid})
 	if err != nil {
 		panic(err)
 	}

@@ -26,9 +26,12 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(roleVar) == "holder" {
+	switch os.Getenv(roleVar) {
+	case "holder":
 		hold()
 		return
+	case "from a file":
+		os.Exit(runFromFile())
 	}
 	os.Exit(m.Run())
 }
@@ -100,15 +103,21 @@ type box struct {
 	env                []string
 }
 
+// systemGrant grants the system's programs, and nothing else.
+func systemGrant() grant.Grant {
+	g := grant.Grant{Group: "family", Mode: grant.HostMode, Agent: "shell"}
+	for _, d := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32"} {
+		g.Mounts = append(g.Mounts, grant.Mount{Target: d, Source: d, Exec: true, Optional: true})
+	}
+	return g
+}
+
 // fixture makes the grant of a group with a workspace and a home, both in
 // folder dir.
 func fixture(t testing.TB) (spec Spec, dir string) {
 	t.Helper()
 	dir = openDir(t)
-	g := grant.Grant{Group: "family", Mode: grant.HostMode, Agent: "shell"}
-	for _, d := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32"} {
-		g.Mounts = append(g.Mounts, grant.Mount{Target: d, Source: d, Exec: true, Optional: true})
-	}
+	g := systemGrant()
 	for target, name := range map[string]string{grant.Workspace: "workspace", grant.Home: "home"} {
 		own := filepath.Join(dir, name)
 		if err := os.Mkdir(own, 0o700); err != nil {

@@ -273,10 +273,12 @@ func TestRootIsNeverTheAgent(t *testing.T) {
 	}
 }
 
+func narrow(s *Spec) {
+	s.Grant.Limits = grant.Limits{Processes: 60, OpenFiles: 100, FileSize: 1 << 20, TmpSize: 8 << 20}
+}
+
 func TestLimits(t *testing.T) {
-	b := start(t, func(s *Spec) {
-		s.Grant.Limits = grant.Limits{Processes: 60, OpenFiles: 100, FileSize: 1 << 20, TmpSize: 8 << 20}
-	})
+	b := start(t, narrow)
 	if got := b.sh("ulimit -n; ulimit -u 2>/dev/null || bash -c 'ulimit -u'; ulimit -c; bash -c 'ulimit -Hn; ulimit -Hu'"); got != "100\n60\n0\n100\n60" {
 		t.Errorf("limits: %q", got)
 	}
@@ -286,15 +288,20 @@ func TestLimits(t *testing.T) {
 	if got := b.sh("for i in $(seq 20); do head -c 1000000 /dev/zero > /tmp/$i 2>&1 || echo full; done | tail -1; rm /tmp/*"); got != "full" {
 		t.Errorf("a full /tmp: %q", got)
 	}
-	// A bomb that forks all it can takes neither the init nor the session down.
+}
+
+// A bomb that forks all it can takes neither the init nor the session down.
+func TestForkBomb(t *testing.T) {
+	b := start(t, narrow)
 	if r := b.run("", "sh", "-c", "trap '' TERM; for i in $(seq 200); do sleep 1000 </dev/null >/dev/null 2>&1 & done"); !strings.Contains(r.err, "fork") {
 		t.Errorf("a bomb: %+v", r)
 	}
 	if got := b.sh("echo alive"); got != "alive" {
 		t.Errorf("after a bomb: %q", got)
 	}
-	// With a bomb that holds every place there is no room for one process more,
-	// and the session goes on.
+	// One that holds every place leaves no room for a process more, and the
+	// session goes on.
+	b = start(t, narrow)
 	b.start(wire.Exec{Argv: []string{"bash", "-c", "while :; do sleep 1000 & done"}})
 	waitFor(t, func() bool { return len(members(t, b.PID())) > 40 })
 	_, err := b.Exec(t.Context(), wire.Exec{Argv: []string{"true"}, Env: b.env, Dir: grant.Workspace})

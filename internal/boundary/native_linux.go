@@ -23,8 +23,9 @@ const startTimeout = 30 * time.Second
 type Native struct {
 	opts    Options
 	cloner  *cloner
-	program *os.File // the init, sealed
-	caps    uint64   // our effective capabilities
+	program *os.File // the init: sealed in memory, or the file at path
+	path    string
+	caps    uint64 // our effective capabilities
 }
 
 // NewNative prepares a boundary. Nothing is started yet, and whether this
@@ -34,7 +35,7 @@ func NewNative(opts Options) (*Native, error) {
 	if len(opts.Init) == 0 {
 		return nil, errors.New("nanoclaw-init is missing: this nanoclaw was built without it; build with make")
 	}
-	program, err := sealed(opts.Init)
+	program, path, err := prepare(opts)
 	if err != nil {
 		return nil, fmt.Errorf("prepare nanoclaw-init: %w", err)
 	}
@@ -43,7 +44,7 @@ func NewNative(opts Options) (*Native, error) {
 		return nil, err
 	}
 	opts.Init = nil
-	return &Native{opts: opts, cloner: newCloner(), program: program, caps: caps}, nil
+	return &Native{opts: opts, cloner: newCloner(), program: program, path: path, caps: caps}, nil
 }
 
 // effective gives our effective capabilities as bits.

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nanoclaw/internal/confine"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/wire"
 )
@@ -28,18 +29,18 @@ const firstFD = 3
 
 // plan resolves every mount of the grant, and renders the rest of the spec.
 func (n *Native) plan(spec Spec, id identity) (*plan, error) {
-	mounts, err := n.resolveAll(spec.Grant.Mounts)
+	all, err := n.resolveAll(spec.Grant.Mounts)
 	defer func() {
-		for _, m := range mounts {
+		for _, m := range all {
 			m.pin.Close()
 		}
 	}()
 	if err != nil {
 		return nil, err
 	}
-	mounts, links := arrange(mounts)
-	p := &plan{spec: render(spec, mounts, links), kept: mounts}
-	for _, m := range mounts {
+	kept, links := arrange(all)
+	p := &plan{spec: render(spec, kept, links), kept: kept}
+	for _, m := range kept {
 		w, f, err := n.hand(m, id)
 		if err != nil {
 			p.close()
@@ -60,7 +61,8 @@ type source struct {
 	stat      unix.Stat_t
 }
 
-// resolveAll looks up every source, once. On an error it gives what it has.
+// resolveAll looks up every source, once, and adds our own. On an error it
+// gives what it has.
 func (n *Native) resolveAll(mounts []grant.Mount) ([]source, error) {
 	var out []source
 	for _, m := range mounts {
@@ -78,7 +80,14 @@ func (n *Native) resolveAll(mounts []grant.Mount) ([]source, error) {
 		}
 		out = append(out, s)
 	}
-	return out, nil
+	if n.path == "" {
+		return out, nil
+	}
+	s, err := resolve(grant.Mount{Target: confine.InitPath, Source: n.path, Exec: true, File: true})
+	if err != nil {
+		return out, &StartError{Step: "program", Err: err}
+	}
+	return append(out, s), nil
 }
 
 // resolve opens the source of a mount. From here on the descriptor counts, and

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nanoclaw/internal/confine"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/wire"
 )
@@ -87,7 +88,7 @@ func rlimits(l grant.Limits) []wire.Rlimit {
 		if err := unix.Getrlimit(r.resource, &own); err == nil {
 			limit := own.Max
 			if r.resource == unix.RLIMIT_NPROC && limit < math.MaxInt64 {
-				limit -= min(limit/2, 64) // the init sets it higher for itself
+				limit -= min(limit/2, confine.Spare) // the init sets it higher for itself
 			}
 			value = min(value, limit)
 		}
@@ -118,6 +119,9 @@ var base = [...]wire.PathRule{
 // of its lines exist on this machine: a rule needs a path to stand on.
 func landlock(lines []grant.Mount, mounts []source) []wire.PathRule {
 	rules := slices.Clone(base[:])
+	if slices.ContainsFunc(mounts, func(s source) bool { return s.Target == confine.InitPath }) {
+		rules = append(rules, wire.PathRule{Path: confine.InitPath, Read: true, Exec: true})
+	}
 	for _, m := range lines {
 		there := slices.ContainsFunc(mounts, func(s source) bool { return s.Target == m.Target })
 		if there {

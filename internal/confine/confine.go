@@ -15,3 +15,7 @@
 //
 // What belongs into the Spec is decided by package boundary.
 package confine
+
+// InitPath is where the init's own program is found inside, on machines where
+// it cannot be run from memory. The probe is started from it.
+const InitPath = "/opt/nanoclaw/nanoclaw-init"

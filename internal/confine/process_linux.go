@@ -59,9 +59,9 @@ func JoinKeyring() error {
 	return nil
 }
 
-// spare is how many processes and threads the init may have beyond the agent's
+// Spare is how many processes and threads the init may have beyond the agent's
 // own limit, so that an agent at its limit does not take the init down.
-const spare = 64
+const Spare = 64
 
 // Rlimits sets the limits of the calling process, which everything it starts
 // inherits. Only the limit on processes and threads is set higher by what the
@@ -70,7 +70,7 @@ func Rlimits(limits []wire.Rlimit) error {
 	for _, l := range limits {
 		v := l.Value
 		if l.Resource == unix.RLIMIT_NPROC {
-			v += spare
+			v += Spare
 		}
 		if err := unix.Setrlimit(l.Resource, &unix.Rlimit{Cur: v, Max: v}); err != nil {
 			return fmt.Errorf("limit %d to %d: %w", l.Resource, v, err)
@@ -88,7 +88,7 @@ func Limited(limits []wire.Rlimit, start func() (pid int, err error)) (int, erro
 			continue
 		}
 		// The hard limit cannot be raised again, so the soft one does it.
-		own := unix.Rlimit{Cur: l.Value, Max: l.Value + spare}
+		own := unix.Rlimit{Cur: l.Value, Max: l.Value + Spare}
 		if err := unix.Setrlimit(l.Resource, &own); err != nil {
 			return 0, err
 		}

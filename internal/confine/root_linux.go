@@ -19,7 +19,12 @@ import (
 //
 // The working directory is "/" afterwards and the umask 022.
 func BuildRoot(spec wire.Spec) error {
-	b := &rootBuilder{spec: spec}
+	return buildRoot(spec, func() error { return unix.PivotRoot(".", ".") })
+}
+
+// buildRoot is BuildRoot with a pivot_root(2) that tests replace.
+func buildRoot(spec wire.Spec, pivot func() error) error {
+	b := &rootBuilder{spec: spec, pivot: pivot}
 	defer b.close()
 	unix.Umask(0)
 	defer unix.Umask(0o022)
@@ -39,6 +44,7 @@ func BuildRoot(spec wire.Spec) error {
 // directory is there.
 type rootBuilder struct {
 	spec  wire.Spec
+	pivot func() error
 	trees []int  // detached mounts, one for each of spec.Mounts
 	fd    int    // the new root
 	own   uint64 // st_dev of the new root
@@ -296,7 +302,7 @@ func (b *rootBuilder) seal() error {
 
 // enter makes the new root the process's root and lets go of the old one.
 func (b *rootBuilder) enter() error {
-	switch err := unix.PivotRoot(".", "."); {
+	switch err := b.pivot(); {
 	case err == nil:
 		// The old root now lies on top of ".", with every mount of the host.
 		if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
