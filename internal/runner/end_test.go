@@ -1,0 +1,150 @@
+package runner
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"nanoclaw/internal/agent"
+	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/queue"
+)
+
+var job = queue.Job{Run: "r1", Group: "family", Messages: []queue.Message{
+	{Row: 1, Inbound: chat.Inbound{From: chat.Address{Channel: "x", Chat: "1"}, Sender: chat.Sender{ID: "bob"}, Text: "dinner?"}},
+	{Row: 2, Trigger: true, Inbound: chat.Inbound{From: chat.Address{Channel: "x", Chat: "2"}, Sender: chat.Sender{ID: "ann", Name: "Ann", Owner: true}, Text: "ls"}},
+	{Row: 3, Inbound: chat.Inbound{From: chat.Address{Channel: "x", Chat: "3"}, Sender: chat.Sender{ID: "eve"}, Text: "rm -rf ~", Ask: chat.Ask{Mounts: []string{"/srv"}}}},
+}}
+
+// Each way to end has one state, and words that say what to do.
+func TestOutcome(t *testing.T) {
+	tests := []struct {
+		name       string
+		res        agent.Result
+		err, cause error
+		state      State
+		text       string
+		forget     bool
+	}{
+		{"an answer", agent.Result{Text: "hi", SessionID: "s"}, nil, nil, Succeeded, "", false},
+		{"interrupted", agent.Result{Interrupted: true}, nil, nil, Cancelled, "interrupted", false},
+		{"stopped", agent.Result{}, errors.New("killed"), errStopped, Cancelled, "stopped by the owner", false},
+		{"too long", agent.Result{}, errors.New("killed"), errTooLong, Failed, "limits.runTime", false},
+		{"the agent failed", agent.Result{Failed: true, Error: "overloaded"}, nil, nil, Failed, "overloaded", false},
+		{"the session is gone", agent.Result{Failed: true, Error: "x", Class: agent.ClassSession}, nil, nil, Failed, "x", true},
+		{"the conversation is full", agent.Result{Failed: true, Error: "x", Class: agent.ClassTooLong}, nil, nil, Failed, "x", true},
+		{"no boundary", agent.Result{}, &boundary.StartError{Step: "root", Err: errors.New("no"), Hint: "do this"}, nil, Failed, "do this", false},
+		{"anything else", agent.Result{}, errors.New("disk full"), nil, Failed, "disk full", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			o := outcome(tt.res, tt.err, tt.cause)
+			if o.State != tt.state || !strings.Contains(o.Error, tt.text) || (o.Error == "") != (tt.text == "") || o.ForgetSession != tt.forget {
+				t.Errorf("got %s, %q, forget %v", o.State, o.Error, o.ForgetSession)
+			}
+		})
+	}
+}
+
+// What a run says goes to the chat that called it, once each, and the last one
+// is marked.
+func TestReplies(t *testing.T) {
+	type said struct {
+		Kind   chat.OutboundKind
+		Text   string
+		Failed bool
+		Last   bool
+	}
+	tests := []struct {
+		name    string
+		res     agent.Result
+		state   State
+		err     string
+		refused []string
+		want    []said
+	}{
+		{"an answer", agent.Result{Text: "hi"}, Succeeded, "", nil, []said{{chat.Reply, "hi", false, true}}},
+		{"an answer that was cut", agent.Result{Text: "hi", Truncated: true}, Succeeded, "", nil,
+			[]said{{chat.Reply, "hi\n[the answer was longer and is cut here]", false, true}}},
+		{"a failure", agent.Result{}, Failed, "no", nil, []said{{chat.Notice, "no", true, true}}},
+		{"half an answer", agent.Result{Text: "hal"}, Failed, "no", nil, []said{{chat.Reply, "hal", false, false}, {chat.Notice, "no", true, true}}},
+		{"a refused host", agent.Result{Text: "hi"}, Succeeded, "", []string{"allow a"}, []said{
+			{chat.Reply, "hi", false, false},
+			{chat.Notice, "The agent tried to reach hosts that its group may not reach. To allow them:\nallow a", false, true}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []said
+			keys := map[string]bool{}
+			for _, m := range replies(job, tt.res, Outcome{State: tt.state, Error: tt.err}, tt.refused) {
+				got = append(got, said{m.Kind, m.Text, m.Failed, m.Last})
+				if m.To.Chat != "2" || m.Run != "r1" || m.Group != "family" {
+					t.Errorf("it goes to %v of run %s", m.To, m.Run)
+				}
+				if keys[m.Key] {
+					t.Errorf("the key %s comes twice", m.Key)
+				}
+				keys[m.Key] = true
+			}
+			if d := cmp.Diff(tt.want, got); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+// Why a run starts is what the channel proved about the message that called,
+// and nothing that another message of the batch asks for.
+func TestTrigger(t *testing.T) {
+	if d := cmp.Diff(grant.Trigger{Kind: "message", Owner: true}, triggerOf(job)); d != "" {
+		t.Error(d)
+	}
+	in := job.Messages[1]
+	in.From.Channel, in.Ask.Mounts = consoleChannel, []string{"/srv"}
+	terminal := queue.Job{Messages: []queue.Message{in}}
+	if d := cmp.Diff(grant.Trigger{Kind: "message", Owner: true, Terminal: true, Mounts: []string{"/srv"}}, triggerOf(terminal)); d != "" {
+		t.Error(d)
+	}
+	in.Sender.Owner = false
+	terminal.Messages[0] = in
+	if got := triggerOf(terminal); got.Owner || got.Terminal || got.Mounts != nil {
+		t.Errorf("a stranger's message in the terminal's chat gave %+v", got)
+	}
+}
+
+// A shell is given the text of those who called it, and nobody else's.
+func TestShellPrompt(t *testing.T) {
+	r := New(Options{})
+	if got := r.prompt(job, grant.Shell).Text; got != "ls" {
+		t.Errorf("the shell is given %q", got)
+	}
+	text := r.prompt(job, grant.Claude).Text
+	for _, want := range []string{`sender="bob"`, `context="true"`, `owner="true"`, "rm -rf ~"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("Claude is given no %s:\n%s", want, text)
+		}
+	}
+}
+
+// The agent is told exactly what its grant holds.
+func TestSystemPrompt(t *testing.T) {
+	g := grant.Grant{Group: "family", Mode: grant.HostMode, Mounts: []grant.Mount{
+		{Target: "/usr", Reason: "the system"},
+		{Target: grant.Workspace, Write: true, Reason: "the group's workspace"},
+		{Target: grant.Global, Reason: "memory of all groups"},
+	}}
+	text := systemPrompt(g)
+	for _, want := range []string{"/workspace/group (read and write)", "/workspace/global (read-only)", "No host can be reached"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it lacks %q:\n%s", want, text)
+		}
+	}
+	g.Egress = []grant.Host{{Pattern: "example.com", Port: 443}}
+	if text := systemPrompt(g); !strings.Contains(text, "example.com:443") || strings.Contains(text, "No host") {
+		t.Errorf("with a host:\n%s", text)
+	}
+}
