@@ -281,8 +281,18 @@ func (r *Runner) Stop(ctx context.Context, run chat.RunID, g chat.Group) ([]chat
 	return ids, nil
 }
 
-// Sessions is how many sessions are alive.
-func (r *Runner) Sessions() int { return r.sessions.count() }
+// Sessions is how many sessions are alive: those at work and the warm ones.
+func (r *Runner) Sessions() int {
+	r.mu.Lock()
+	working := 0
+	for _, l := range r.live {
+		if l.conv != nil {
+			working++
+		}
+	}
+	r.mu.Unlock()
+	return working + r.sessions.count()
+}
 
 // Close ends the warm sessions. The caller has ended the runs.
 func (r *Runner) Close() { r.closeWarm("") }
