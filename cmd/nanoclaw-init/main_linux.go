@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -80,6 +81,10 @@ func guard() error {
 	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("become undumpable: %w", err)
+	}
+	// The kernel named us after the descriptor that we were run from. For ps(1).
+	if name, err := unix.BytePtrFromString("nanoclaw-init"); err == nil {
+		unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
 	}
 	given := 0
 	if len(os.Args) > 1 {

@@ -15,8 +15,8 @@ import (
 
 func TestIdentityInside(t *testing.T) {
 	b := start(t)
-	want := "1000\n1000\n1000\nagent\nnanoclaw\n022\n" + grant.Workspace
-	if got := b.sh("id -u; id -g; id -G; id -un; uname -n; umask | tail -c 4; pwd"); got != want {
+	want := "1000\n1000\n1000\nagent\nnanoclaw\nnanoclaw-init\n022\n" + grant.Workspace
+	if got := b.sh("id -u; id -g; id -G; id -un; uname -n; cat /proc/1/comm; umask | tail -c 4; pwd"); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
