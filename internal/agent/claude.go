@@ -91,6 +91,7 @@ type claude struct {
 
 	mu       sync.Mutex
 	err      error // why it is over
+	closing  bool  // the process was asked to end: that it ends is no failure
 	exited   wire.Exited
 	stderr   tail
 	outgoing int                             // bytes in out
@@ -156,6 +157,8 @@ func (c *claude) begin(uuid string) (*turn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
+	case c.closing && c.err == nil:
+		return nil, ErrClosed
 	case c.err != nil:
 		return nil, c.err
 	case c.turn != nil:
@@ -227,6 +230,7 @@ func (c *claude) insist(t *turn) {
 func (c *claude) Close() error {
 	c.mu.Lock()
 	idle := c.turn == nil && c.err == nil
+	c.closing = true
 	c.mu.Unlock()
 	if idle {
 		c.proc.Stdin().Close()
@@ -246,6 +250,9 @@ func (c *claude) fail(err error) {
 	if c.err != nil {
 		c.mu.Unlock()
 		return
+	}
+	if c.closing {
+		err = ErrClosed
 	}
 	c.err = err
 	c.mu.Unlock()
