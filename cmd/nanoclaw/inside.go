@@ -3,6 +3,7 @@ package main
 import (
 	"embed"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,16 +20,19 @@ var inside embed.FS
 
 // initBinary gives the nanoclaw-init for this machine: the embedded one, else
 // one beside this program.
-func initBinary() ([]byte, error) {
-	b, err := inside.ReadFile("inside/nanoclaw-init-linux-" + runtime.GOARCH)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return b, err
+func initBinary() (io.ReadSeekCloser, error) {
+	f, err := inside.Open("inside/nanoclaw-init-linux-" + runtime.GOARCH)
+	if err == nil {
+		return f.(io.ReadSeekCloser), nil // which files of an embed.FS are
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	b, err = os.ReadFile(filepath.Join(filepath.Dir(self), "nanoclaw-init"))
+	beside, err := os.Open(filepath.Join(filepath.Dir(self), "nanoclaw-init"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &control.Error{
 			Code:    control.CodeBoundary,
@@ -36,5 +40,5 @@ func initBinary() ([]byte, error) {
 			Hint:    "run: make build",
 		}
 	}
-	return b, err
+	return beside, err
 }

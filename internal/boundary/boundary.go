@@ -34,6 +34,7 @@ package boundary
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 
@@ -67,8 +68,10 @@ type Spec struct {
 
 // Options make a Native.
 type Options struct {
-	// Init is the nanoclaw-init program for this machine.
-	Init []byte
+	// Init is the nanoclaw-init program for this machine. NewNative reads it, in
+	// pieces: a copy of it in our own memory would cost more than all else of a
+	// start.
+	Init io.ReadSeeker
 	// Check judges where a mount really leads: m as the grant has it, and the
 	// canonical path of what its source turned out to be. An error refuses the
 	// session. nil accepts all.

@@ -2,6 +2,7 @@ package boundary
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -68,7 +69,7 @@ func hold() {
 	if err != nil {
 		panic(err)
 	}
-	n, err := NewNative(Options{Init: program})
+	n, err := NewNative(Options{Init: bytes.NewReader(program)})
 	if err != nil {
 		panic(err)
 	}

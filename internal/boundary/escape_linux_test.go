@@ -1,6 +1,7 @@
 package boundary
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -83,7 +84,7 @@ func TestProbeNoticesEachMissingLayer(t *testing.T) {
 			spec, dir := fixture(t)
 			task := plantAll(t, dir)
 			sharedMemory(t)
-			n := newNative(t, Options{Init: boundarytest.Layers(t), skip: c.skip})
+			n := newNative(t, Options{Init: bytes.NewReader(boundarytest.Layers(t)), skip: c.skip})
 			plantKey(t, n)
 			report, err := n.Probe(t.Context(), spec, task)
 			if err != nil {
@@ -147,7 +148,7 @@ func plantKey(t *testing.T, n *Native) {
 func TestKeyringIsItsOwn(t *testing.T) {
 	spec, dir := fixture(t)
 	task := plantAll(t, dir)
-	n := newNative(t, Options{Init: boundarytest.Layers(t), skip: []string{"seccomp"}})
+	n := newNative(t, Options{Init: bytes.NewReader(boundarytest.Layers(t)), skip: []string{"seccomp"}})
 	plantKey(t, n)
 	report, err := n.Probe(t.Context(), spec, task)
 	if err != nil {
@@ -165,7 +166,7 @@ func TestLandlockIsFelt(t *testing.T) {
 	if got := start(t).sh("ls / && cat " + landlockCanary); !strings.Contains(got, "workspace") || !strings.Contains(got, "Permission denied") {
 		t.Errorf("with Landlock: %s", got)
 	}
-	without := startWith(t, Options{Init: boundarytest.Layers(t), skip: []string{"landlock"}})
+	without := startWith(t, Options{Init: bytes.NewReader(boundarytest.Layers(t)), skip: []string{"landlock"}})
 	if got := without.sh("cat " + landlockCanary); !strings.Contains(got, "Nothing but Landlock") {
 		t.Errorf("without Landlock: %s", got)
 	}

@@ -1,6 +1,7 @@
 package boundary
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -136,7 +137,7 @@ func fixture(t testing.TB) (spec Spec, dir string) {
 func newNative(t testing.TB, opts Options) *Native {
 	t.Helper()
 	if opts.Init == nil {
-		opts.Init = boundarytest.Init(t)
+		opts.Init = bytes.NewReader(boundarytest.Init(t))
 	}
 	n, err := NewNative(opts)
 	if err != nil {

@@ -32,7 +32,7 @@ type Native struct {
 // machine lets it stand is seen by Start or Probe. One lasts as long as the
 // program: a thread belongs to it.
 func NewNative(opts Options) (*Native, error) {
-	if len(opts.Init) == 0 {
+	if opts.Init == nil {
 		return nil, errors.New("nanoclaw-init is missing: this nanoclaw was built without it; build with make")
 	}
 	program, path, err := prepare(opts)

@@ -3,6 +3,7 @@ package boundary
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -28,13 +29,12 @@ func prepare(opts Options) (program *os.File, path string, err error) {
 
 // replace writes a program beside path and renames it, so that one that runs
 // stays what it is.
-func replace(path string, program []byte) error {
+func replace(path string, program io.ReadSeeker) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".nanoclaw-init-")
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(program)
-	err = errors.Join(err, f.Chmod(0o755), f.Close())
+	err = errors.Join(copyProgram(f, program), f.Chmod(0o755), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
@@ -46,7 +46,7 @@ func replace(path string, program []byte) error {
 
 // sealed puts a program into memory that nobody can change any more, and gives
 // a descriptor to run it from.
-func sealed(program []byte) (*os.File, error) {
+func sealed(program io.ReadSeeker) (*os.File, error) {
 	// No other thread may fork while a writable descriptor exists: its child
 	// would hold it for a moment, and a file open for writing cannot be run.
 	syscall.ForkLock.RLock()
@@ -57,7 +57,7 @@ func sealed(program []byte) (*os.File, error) {
 	}
 	w := os.NewFile(uintptr(fd), "nanoclaw-init")
 	defer w.Close()
-	if _, err := w.Write(program); err != nil {
+	if err := copyProgram(w, program); err != nil {
 		return nil, err
 	}
 	const seals = unix.F_SEAL_WRITE | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
@@ -65,6 +65,15 @@ func sealed(program []byte) (*os.File, error) {
 		return nil, fmt.Errorf("seal the init: %w", err)
 	}
 	return os.Open("/proc/self/fd/" + strconv.Itoa(fd))
+}
+
+// copyProgram writes all of a program.
+func copyProgram(to io.Writer, program io.ReadSeeker) error {
+	if _, err := program.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	_, err := io.Copy(to, program)
+	return err
 }
 
 func memfd() (int, error) {

@@ -1,6 +1,7 @@
 package boundary
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -82,10 +83,10 @@ func probeFromFile(dir string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := NewNative(Options{Init: program}); err == nil {
+	if _, err := NewNative(Options{Init: bytes.NewReader(program)}); err == nil {
 		return errors.New("a program was run from memory; this test tests nothing")
 	}
-	n, err := NewNative(Options{Init: program, Dir: dir})
+	n, err := NewNative(Options{Init: bytes.NewReader(program), Dir: dir})
 	if err != nil {
 		return err
 	}

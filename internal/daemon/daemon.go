@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"runtime/debug"
@@ -30,7 +31,7 @@ import (
 type Options struct {
 	Paths config.Paths
 	// Init gives the nanoclaw-init program. Its error turns host mode off.
-	Init    func() ([]byte, error)
+	Init    func() (io.ReadSeekCloser, error)
 	Version string
 	// Getenv and Environ are the process's environment.
 	Getenv  func(string) string
@@ -144,7 +145,8 @@ func (d *Daemon) openBoundary() (*boundary.Native, error) {
 	if err != nil {
 		return nil, err
 	}
-	return boundary.NewNative(boundary.Options{Init: program, Check: d.checkMount})
+	defer program.Close()
+	return boundary.NewNative(boundary.Options{Init: program, Check: d.checkMount, Dir: d.opt.Paths.DataDir})
 }
 
 // checkMount is asked by the boundary about the canonical path of every folder
@@ -259,8 +261,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	return err
 }
 
-// rest gives back what only the start needed: above all the copy of
-// nanoclaw-init, which the boundary keeps in a file of its own.
+// rest gives back what only the start needed.
 func (d *Daemon) rest() {
 	debug.FreeOSMemory()
 	d.log.Debug("the start is over", "bytes of the program released", releaseProgram())

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -250,7 +251,7 @@ func TestProbeThatBreaksOut(t *testing.T) {
 func TestWithoutInit(t *testing.T) {
 	i := newInstall(t, hostConfig)
 	o := i.options()
-	o.Init = func() ([]byte, error) { return nil, os.ErrNotExist }
+	o.Init = func() (io.ReadSeekCloser, error) { return nil, os.ErrNotExist }
 	d, err := Open(t.Context(), o)
 	must(t, err)
 	defer d.Close()

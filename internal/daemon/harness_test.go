@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -78,7 +79,12 @@ func (i *install) open() *Daemon {
 func (i *install) options() Options {
 	return Options{
 		Paths: i.paths, Version: "test", Getenv: i.getenv, Environ: i.environ, Log: i.log,
-		Init: func() ([]byte, error) { return boundarytest.Init(i.t), nil },
+		Init: func() (io.ReadSeekCloser, error) {
+			return struct {
+				io.ReadSeeker
+				io.Closer
+			}{bytes.NewReader(boundarytest.Init(i.t)), io.NopCloser(nil)}, nil
+		},
 	}
 }
 

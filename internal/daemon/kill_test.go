@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	osexec "os/exec"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"nanoclaw/internal/boundary/boundarytest"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/control"
@@ -50,7 +52,7 @@ func (v victim) serve() error {
 		Paths: v.Paths, Version: "victim", Log: slog.New(slog.DiscardHandler),
 		Getenv:  func(name string) string { return v.Env[name] },
 		Environ: func() []string { return nil },
-		Init:    func() ([]byte, error) { return os.ReadFile(v.Init) },
+		Init:    func() (io.ReadSeekCloser, error) { return os.Open(v.Init) },
 	})
 	if err != nil {
 		return err
@@ -83,9 +85,7 @@ func (v victim) serve() error {
 func TestKilledInTheMiddle(t *testing.T) {
 	i := newInstall(t, hostConfig)
 	init := filepath.Join(t.TempDir(), "nanoclaw-init")
-	program, err := i.options().Init()
-	must(t, err)
-	must(t, os.WriteFile(init, program, 0o755))
+	must(t, os.WriteFile(init, boundarytest.Init(t), 0o755))
 	text, err := json.Marshal(victim{i.paths, i.env, init})
 	must(t, err)
 

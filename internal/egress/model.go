@@ -182,13 +182,17 @@ func isModelID(s string) bool {
 }
 
 // modelField finds the model's name in the first bytes of a request.
-var modelField = regexp.MustCompile(`"model"\s*:\s*"([A-Za-z0-9._:/@\[\]-]{1,128})"`)
+//
+// It is made when first needed: that takes two milliseconds.
+var modelField = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`"model"\s*:\s*"([A-Za-z0-9._:/@\[\]-]{1,128})"`)
+})
 
 // peekModel looks at the first 2 KB of the body. It is for the audit to read:
 // the agent wrote it and nothing depends on it.
 func peekModel(in *bufio.Reader) string {
 	head, _ := in.Peek(2 << 10)
-	if found := modelField.FindSubmatch(head); found != nil {
+	if found := modelField().FindSubmatch(head); found != nil {
 		return string(found[1])
 	}
 	return ""

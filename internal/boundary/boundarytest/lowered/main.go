@@ -39,10 +39,11 @@ func run(initPath, workspace, owned, uid string) error {
 	if err != nil {
 		return err
 	}
-	program, err := os.ReadFile(initPath)
+	program, err := os.Open(initPath)
 	if err != nil {
 		return err
 	}
+	defer program.Close()
 	n, err := boundary.NewNative(boundary.Options{Init: program})
 	if err != nil {
 		return err
