@@ -12,6 +12,10 @@ func nativePlatform() (platform, error) {
 func archRules() []Rule {
 	const ports = "raw access to the machine's I/O ports"
 	return []Rule{
+		setIDMode("chmod", unix.SYS_CHMOD, 1),
+		setIDMode("mknod", unix.SYS_MKNOD, 1),
+		setIDMode("creat", unix.SYS_CREAT, 1),
+		setIDMode("open", unix.SYS_OPEN, 2, bits(1, creates)),
 		deny("ioperm", unix.SYS_IOPERM, ports),
 		deny("iopl", unix.SYS_IOPL, ports),
 		deny("create_module", unix.SYS_CREATE_MODULE, kernelCode),

@@ -98,7 +98,7 @@ func bits(arg int, mask uint64) Check {
 func SeccompRules() []Rule {
 	var rules []Rule
 	for _, part := range [...][]Rule{
-		namespaceRules(), mountRules(), socketRules(), processRules(),
+		namespaceRules(), mountRules(), setIDRules(), socketRules(), processRules(),
 		kernelRules(), machineRules(), terminalRules(), archRules(),
 	} {
 		rules = append(rules, part...)
@@ -147,6 +147,31 @@ func mountRules() []Rule {
 		deny("quotactl", unix.SYS_QUOTACTL, "administers file systems"),
 		deny("quotactl_fd", unix.SYS_QUOTACTL_FD, "administers file systems"),
 		deny("fanotify_init", unix.SYS_FANOTIFY_INIT, "watches whole file systems"),
+	}
+}
+
+// setID are the mode bits that make a program run as its file's owner or group.
+// The kernel takes modes as an int and drops what is above 16 bits.
+const setID = unix.S_ISUID | unix.S_ISGID
+
+// creates are the flags with which open looks at its mode argument.
+const creates = unix.O_CREAT | unix.O_TMPFILE&^unix.O_DIRECTORY
+
+// setIDMode refuses a call whose mode, an argument, has such a bit.
+func setIDMode(call string, number uint32, mode int, when ...Check) Rule {
+	return Rule{call, number, append(when, bits(mode, setID)), Refuse,
+		"a file that runs as its owner is harmless inside and real on the host, in a folder that the owner lent"}
+}
+
+// setIDRules are those of systemd's RestrictSUIDSGID=, for the same reason.
+func setIDRules() []Rule {
+	return []Rule{
+		setIDMode("fchmod", unix.SYS_FCHMOD, 1),
+		setIDMode("fchmodat", unix.SYS_FCHMODAT, 2),
+		setIDMode("fchmodat2", unix.SYS_FCHMODAT2, 2),
+		setIDMode("mknodat", unix.SYS_MKNODAT, 2),
+		setIDMode("openat", unix.SYS_OPENAT, 3, bits(2, creates)),
+		{"openat2", unix.SYS_OPENAT2, nil, NoSuchCall, "its mode is in memory, where no filter sees it; programs fall back to openat"},
 	}
 }
 

@@ -323,7 +323,7 @@ func TestCommonCallsAreSkipped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, nr := range []uint32{unix.SYS_READ, unix.SYS_WRITE, unix.SYS_FUTEX, unix.SYS_MMAP, unix.SYS_OPENAT, unix.SYS_CLOSE, unix.SYS_EPOLL_PWAIT} {
+	for _, nr := range []uint32{unix.SYS_READ, unix.SYS_WRITE, unix.SYS_FUTEX, unix.SYS_MMAP, unix.SYS_STATX, unix.SYS_CLOSE, unix.SYS_EPOLL_PWAIT} {
 		steps, err := constantAllow(raw, p.arch, nr)
 		if err != nil {
 			t.Errorf("number %d: %v", nr, err)
