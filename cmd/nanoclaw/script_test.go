@@ -1,7 +1,8 @@
 package main
 
 import (
-	"fmt"
+	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,19 +13,30 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"nanoclaw": main})
+	testscript.Main(m, map[string]func(){"nanoclaw": func() {
+		a := newApp()
+		a.open = func(ctx context.Context, o hostOptions) (host, error) { return openWith(ctx, o, initUnderTest) }
+		os.Exit(a.run(os.Args[1:]))
+	}})
 }
 
-// The scripts run the real program, each with a home of its own. Where the
-// build put no nanoclaw-init into the program it finds the one beside it, so
-// the scripts always meet the init of the sources under test.
+// initUnderTest is the init that TestScripts built.
+func initUnderTest() (io.ReadSeekCloser, error) { return os.Open(os.Getenv(boundarytest.EnvInit)) }
+
+// The scripts run the real program, each with a home of its own, and with the
+// nanoclaw-init of the sources under test: what an earlier build embedded may be
+// another.
 func TestScripts(t *testing.T) {
-	placeInit(t)
+	init := filepath.Join(t.TempDir(), "nanoclaw-init")
+	if err := os.WriteFile(init, boundarytest.Init(t), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			for name, value := range map[string]string{
-				"NANOCLAW_HOME": e.WorkDir + "/home", "HOME": e.WorkDir,
+				boundarytest.EnvInit: init,
+				"NANOCLAW_HOME":      e.WorkDir + "/home", "HOME": e.WorkDir,
 				"OWNER_SECRET": "canary-in-the-environment",
 				// Nothing of the machine that runs the tests decides what they see.
 				"ANTHROPIC_API_KEY": "", "ANTHROPIC_AUTH_TOKEN": "", "CLAUDE_CODE_OAUTH_TOKEN": "", "ANTHROPIC_BASE_URL": "",
@@ -34,17 +46,4 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 	})
-}
-
-// placeInit puts nanoclaw-init beside the test binary.
-func placeInit(t *testing.T) {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(filepath.Dir(self), "nanoclaw-init")
-	if err := os.WriteFile(path, boundarytest.Init(t), 0o755); err != nil {
-		t.Fatal(fmt.Errorf("placing the init: %w", err))
-	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -13,6 +14,10 @@ import (
 // it. A host of root first gives up every privilege that boundaries do not
 // need (I13), and says what it keeps.
 func openDaemon(ctx context.Context, o hostOptions) (host, error) {
+	return openWith(ctx, o, initBinary)
+}
+
+func openWith(ctx context.Context, o hostOptions, init func() (io.ReadSeekCloser, error)) (host, error) {
 	kept, err := lowerPrivileges()
 	if err != nil {
 		return nil, fmt.Errorf("giving up privileges that are not needed: %w", err)
@@ -21,7 +26,7 @@ func openDaemon(ctx context.Context, o hostOptions) (host, error) {
 		o.log.Info("root's other privileges are given up; these are kept", "kept", strings.Join(kept, "; "))
 	}
 	return daemon.Open(ctx, daemon.Options{
-		Paths: o.paths, Init: initBinary, Version: versionName(),
+		Paths: o.paths, Init: init, Version: versionName(),
 		Getenv: o.getenv, Environ: os.Environ, Log: o.log, Say: o.say,
 	})
 }
