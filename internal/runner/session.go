@@ -150,13 +150,22 @@ func (r *Runner) openAgent(ctx context.Context, s *session) (agent.Conversation,
 func (r *Runner) toolUsed(s *session, c agent.ToolCall) string {
 	err := r.Store.Record(context.Background(), audit.Entry{
 		At: time.Now(), Kind: audit.ToolCalled, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id,
-		Data: audit.ToolCalledData{Tool: c.Name, Input: string(c.Input), Verdict: "allowed"},
+		Data: audit.ToolCalledData{Tool: c.Name, Input: input(c), Verdict: "allowed"},
 	})
 	if err != nil {
 		r.Log.Error("a tool call cannot be recorded and is refused", "session", s.id, "err", err)
 		return "the host cannot record this call now, so it is refused"
 	}
 	return ""
+}
+
+// input is what a tool was called with, for the audit: JSON as it is, anything
+// else as text.
+func input(c agent.ToolCall) any {
+	if json.Valid(c.Input) {
+		return c.Input
+	}
+	return string(c.Input)
 }
 
 // closeSession ends a session and writes it down.
