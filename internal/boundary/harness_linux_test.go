@@ -31,6 +31,8 @@ func TestMain(m *testing.M) {
 	case "holder":
 		hold()
 		return
+	case "asker":
+		os.Exit(playAsker())
 	case "from a file":
 		os.Exit(runFromFile())
 	}

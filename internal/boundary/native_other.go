@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	"nanoclaw/internal/grant"
 	"nanoclaw/internal/wire"
 )
 
@@ -27,6 +28,16 @@ func (*Native) Start(context.Context, Spec) (*Session, error) {
 // Probe always fails on this system.
 func (*Native) Probe(context.Context, Spec, wire.Probe) (wire.ProbeReport, error) {
 	return wire.ProbeReport{}, &StartError{Step: "system", Err: errOther}
+}
+
+// Render always fails on this system.
+func (*Native) Render(Spec) (Rendering, error) {
+	return Rendering{}, &StartError{Step: "system", Err: errOther}
+}
+
+// ExplainCall knows no filter of system calls on this system.
+func ExplainCall(q grant.Question) grant.Answer {
+	return grant.Answer{Question: q.String(), Why: errOther.Error()}
 }
 
 // LowerPrivileges has nothing to give up on this system, which has no

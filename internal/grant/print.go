@@ -14,19 +14,19 @@ func (g Grant) Lines() []string {
 		fmt.Sprintf("agent %s", g.Agent),
 	}
 	for _, m := range g.Mounts {
-		out = append(out, fmt.Sprintf("mount %s %s%s  # %s", m.access(), m.Target, from(m), m.Reason))
+		out = append(out, m.line())
 	}
 	for _, v := range g.Env {
-		out = append(out, fmt.Sprintf("env %s=%s  # %s", v.Name, v.Value, v.Reason))
+		out = append(out, v.line())
 	}
 	for _, h := range g.Egress {
-		out = append(out, fmt.Sprintf("egress %s:%d  # %s", h.Pattern, h.Port, h.Reason))
+		out = append(out, h.line())
 	}
 	for _, e := range g.Endpoints {
-		out = append(out, fmt.Sprintf("endpoint 127.0.0.1:%d %s  # %s", e.Port, e.Name, e.Reason))
+		out = append(out, e.line())
 	}
 	for _, t := range g.Tools {
-		out = append(out, fmt.Sprintf("tool %s  # %s", t.Name, t.Reason))
+		out = append(out, t.line())
 	}
 	l := g.Limits
 	return append(out,
@@ -36,6 +36,20 @@ func (g Grant) Lines() []string {
 
 // String is Lines, one below the other.
 func (g Grant) String() string { return strings.Join(g.Lines(), "\n") + "\n" }
+
+func (m Mount) line() string {
+	return fmt.Sprintf("mount %s %s%s  # %s", m.access(), m.Target, from(m), m.Reason)
+}
+
+func (v Var) line() string { return fmt.Sprintf("env %s=%s  # %s", v.Name, v.Value, v.Reason) }
+
+func (h Host) line() string { return fmt.Sprintf("egress %s:%d  # %s", h.Pattern, h.Port, h.Reason) }
+
+func (e Endpoint) line() string {
+	return fmt.Sprintf("endpoint 127.0.0.1:%d %s  # %s", e.Port, e.Name, e.Reason)
+}
+
+func (t Tool) line() string { return fmt.Sprintf("tool %s  # %s", t.Name, t.Reason) }
 
 // access is "rw", "rx" or "r".
 func (m Mount) access() string {

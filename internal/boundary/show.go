@@ -1,0 +1,107 @@
+package boundary
+
+import (
+	"fmt"
+	"strings"
+
+	"nanoclaw/internal/wire"
+)
+
+// Rendering is what the native engine makes of a grant on this machine: all
+// that a session is built from, but for its secret and its descriptors.
+type Rendering struct {
+	Engine   string          `json:"engine"`
+	Hostname string          `json:"hostname"`
+	Mounts   []RenderedMount `json:"mounts"`
+	Links    []wire.Link     `json:"links,omitempty"`
+	Files    []RenderedFile  `json:"files"`
+	TmpBytes int64           `json:"tmp_bytes"`
+
+	Endpoints     []wire.Endpoint `json:"endpoints,omitempty"`
+	Rlimits       []RenderedLimit `json:"rlimits"`
+	LandlockFloor int             `json:"landlock_floor"`
+	Landlock      []wire.PathRule `json:"landlock"`
+	Calls         []RenderedCall  `json:"calls"`
+}
+
+// RenderedMount is a mount, with the path that its source really is.
+type RenderedMount struct {
+	Target string `json:"target"`
+	Source string `json:"source"`
+	Write  bool   `json:"write,omitempty"`
+	Exec   bool   `json:"exec,omitempty"`
+	File   bool   `json:"file,omitempty"`
+	// Unmade says that the source is a folder of ours that the first start makes.
+	Unmade bool `json:"unmade,omitempty"`
+}
+
+// RenderedFile is a generated file.
+type RenderedFile struct {
+	Path string `json:"path"`
+	Text string `json:"text"`
+}
+
+// RenderedLimit is a limit of setrlimit(2).
+type RenderedLimit struct {
+	Name  string `json:"name"`
+	Value uint64 `json:"value"`
+}
+
+// RenderedCall is one rule about a system call. Of several rules for a call the
+// first that holds decides.
+type RenderedCall struct {
+	Call   string `json:"call"`
+	When   string `json:"when"`
+	Action string `json:"action"`
+	Reason string `json:"reason"`
+}
+
+// String gives a rendering for people, one line for each thing.
+func (r Rendering) String() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("engine %s", r.Engine)
+	line("hostname %s", r.Hostname)
+	for _, m := range r.Mounts {
+		line("mount %s %s = %s%s", rights(true, m.Write, m.Exec), m.Target, m.Source, word(m.File, " (file)")+word(m.Unmade, " (made at the first start)"))
+	}
+	for _, l := range r.Links {
+		line("link %s -> %s", l.Path, l.Target)
+	}
+	for _, f := range r.Files {
+		line("file %s %q", f.Path, f.Text)
+	}
+	line("tmpfs %d bytes", r.TmpBytes)
+	for _, e := range r.Endpoints {
+		line("endpoint 127.0.0.1:%d %s", e.Port, e.Kind)
+	}
+	for _, l := range r.Rlimits {
+		line("rlimit %s %d", l.Name, l.Value)
+	}
+	line("landlock floor ABI %d", r.LandlockFloor)
+	for _, p := range r.Landlock {
+		line("landlock %s%s %s", rights(p.Read, p.Write, p.Exec), word(p.List, " list")+word(p.Device, " ioctl"), p.Path)
+	}
+	for _, c := range r.Calls {
+		line("call %s %s: %s  # %s", c.Call, c.When, c.Action, c.Reason)
+	}
+	return b.String()
+}
+
+// rights is such as "rw-".
+func rights(read, write, exec bool) string {
+	out := []byte("---")
+	for i, has := range []bool{read, write, exec} {
+		if has {
+			out[i] = "rwx"[i]
+		}
+	}
+	return string(out)
+}
+
+func word(say bool, s string) string {
+	if say {
+		return s
+	}
+	return ""
+}

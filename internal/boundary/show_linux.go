@@ -1,0 +1,78 @@
+package boundary
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"nanoclaw/internal/confine"
+	"nanoclaw/internal/wire"
+)
+
+// Render shows what Start would build for a spec, and starts nothing. It looks
+// each mount's source up as Start would, to tell what is there and where it
+// really is, opens it by O_PATH alone and lets go of it at once. Folders of the
+// group that no session has made yet are shown as such.
+func (n *Native) Render(spec Spec) (Rendering, error) {
+	all, unmade, err := n.lookUp(spec)
+	if err != nil {
+		return Rendering{}, err
+	}
+	kept, links := arrange(all)
+	w := render(spec, kept, links)
+	r := Rendering{
+		Engine: "native", Hostname: w.Hostname, Links: w.Links, TmpBytes: w.TmpBytes,
+		Endpoints: w.Endpoints, LandlockFloor: w.LandlockFloor, Landlock: w.Landlock,
+	}
+	for _, m := range kept {
+		r.Mounts = append(r.Mounts, RenderedMount{
+			Target: m.Target, Source: m.canonical, Write: m.Write, Exec: m.Exec, File: m.File, Unmade: unmade[m.Target],
+		})
+	}
+	for _, f := range w.Files {
+		r.Files = append(r.Files, RenderedFile{f.Path, string(f.Data)})
+	}
+	for _, l := range w.Rlimits {
+		r.Rlimits = append(r.Rlimits, RenderedLimit{limitName(l), l.Value})
+	}
+	for _, c := range confine.SeccompRules() {
+		r.Calls = append(r.Calls, RenderedCall{c.Call, c.Conditions(), c.Action.String(), c.Reason})
+	}
+	return r, nil
+}
+
+// lookUp resolves the mounts of a spec and closes them again. Of the group's
+// own folders that do not exist yet it takes the path as it is written.
+func (n *Native) lookUp(spec Spec) (all []source, unmade map[string]bool, err error) {
+	unmade = map[string]bool{}
+	there := spec.Grant.Mounts[:0:0]
+	for _, m := range spec.Grant.Mounts {
+		_, err := os.Lstat(m.Source)
+		if errors.Is(err, os.ErrNotExist) && !m.Optional && !m.Foreign && !m.File {
+			unmade[m.Target] = true
+			all = append(all, source{Mount: m, canonical: m.Source})
+			continue
+		}
+		there = append(there, m)
+	}
+	found, err := n.resolveAll(there)
+	for _, m := range found {
+		m.pin.Close()
+	}
+	return append(found, all...), unmade, err
+}
+
+// limitName names a limit as the man page does.
+func limitName(l wire.Rlimit) string {
+	for number, name := range map[int]string{
+		unix.RLIMIT_CORE: "core", unix.RLIMIT_MSGQUEUE: "msgqueue", unix.RLIMIT_NPROC: "nproc",
+		unix.RLIMIT_NOFILE: "nofile", unix.RLIMIT_FSIZE: "fsize",
+	} {
+		if number == l.Resource {
+			return name
+		}
+	}
+	return fmt.Sprint(l.Resource)
+}
