@@ -14,11 +14,11 @@ func (a *app) policyCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "policy",
 		Short:   "Show what an agent may touch",
-		Example: "  nanoclaw policy show --group family",
+		Example: "  nanoclaw policy show --group family\n  nanoclaw policy explain --group family ~/photos github.com",
 		Args:    cobra.NoArgs,
 		RunE:    needVerb,
 	}
-	cmd.AddCommand(a.policyShowCmd())
+	cmd.AddCommand(a.policyShowCmd(), a.policyExplainCmd())
 	return cmd
 }
 
@@ -31,8 +31,9 @@ func (a *app) policyShowCmd() *cobra.Command {
 		Short: "Print the grant of a group, each line with its reason",
 		Long: `Print the grant that a session of the group would get now: everything it may
 touch, each line with the reason it is there. A refusal is told in words, and the
-exit code is 3.`,
-		Example: "  nanoclaw policy show\n  nanoclaw policy show --group family --mode host --json",
+exit code is 3. With --render the same in the form of the engine that enforces it:
+mounts, generated files, Landlock's rules, limits, the filter of system calls.`,
+		Example: "  nanoclaw policy show\n  nanoclaw policy show --group family --mode host --json\n  nanoclaw policy show --render native",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if q.Group, err = parseGroup(group); err != nil {
@@ -47,6 +48,7 @@ exit code is 3.`,
 	a.groupFlag(cmd, &group, "main")
 	cmd.Flags().StringVar(&q.Mode, "mode", "", "host or container, in place of the group's own")
 	cmd.Flags().StringArrayVar(&mounts, "mount", nil, "a folder as chat --mount would add it")
+	cmd.Flags().StringVar(&q.Render, "render", "", "show what this engine makes of it: native")
 	return cmd
 }
 
@@ -55,18 +57,28 @@ func (a *app) policyShow(ctx context.Context, s *session, q control.PolicyQuery)
 	if err != nil {
 		return err
 	}
-	refused := &control.Error{Code: control.CodeRefused, Message: p.Refusal, Hint: p.Hint}
+	data, text := p.Grant, p.Text
+	if q.Render != "" {
+		data, text = p.Rendering, p.RenderedText
+	}
 	switch {
-	case a.json && p.Refusal != "":
-		if err := a.printJSON(refused); err != nil {
-			return err
-		}
-		return &exitError{code: exitRefused}
-	case a.json:
-		return a.printJSON(p.Grant)
 	case p.Refusal != "":
+		return a.policyRefused(p)
+	case a.json:
+		return a.printJSON(data)
+	}
+	_, err = fmt.Fprint(a.out, channel.SafeText(text))
+	return err
+}
+
+// policyRefused tells that there is no grant.
+func (a *app) policyRefused(p control.Policy) error {
+	refused := &control.Error{Code: control.CodeRefused, Message: p.Refusal, Hint: p.Hint}
+	if !a.json {
 		return refused
 	}
-	_, err = fmt.Fprint(a.out, channel.SafeText(p.Text))
-	return err
+	if err := a.printJSON(refused); err != nil {
+		return err
+	}
+	return &exitError{code: exitRefused}
 }

@@ -200,6 +200,25 @@ func TestFilterEqualsTable(t *testing.T) {
 	}
 }
 
+// What people are told of the table is what the filter does.
+func TestDecideIsTheFilter(t *testing.T) {
+	p := native(t)
+	rules := SeccompRules()
+	run := vm(t, p, rules)
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for range 20_000 {
+		c := randomCall(rnd, p, rules)
+		i := slices.IndexFunc(rules, func(r Rule) bool { return r.Number == c.number })
+		if i < 0 || c.arch != p.arch {
+			continue
+		}
+		rule, _ := Decide(rules, rules[i].Call, c.args) // without a rule: Allow
+		if got, want := rule.Action.ret(), run(c); got != want {
+			t.Fatalf("%s %#x: told %#x, the filter gives %#x", rules[i].Call, c.args, got, want)
+		}
+	}
+}
+
 // randomCall makes a call that a rule looks at, with arguments that are mostly
 // the very values of its checks, with high halves that should not matter.
 func randomCall(rnd *rand.Rand, p platform, rules []Rule) call {

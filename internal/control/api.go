@@ -226,6 +226,11 @@ type PolicyQuery struct {
 	Group  chat.Group `json:"group"`
 	Mode   string     `json:"mode,omitempty"`
 	Mounts []string   `json:"mounts,omitempty"`
+	// Explain are questions to the grant: a path, a host, a variable, a tool or a
+	// system call, each in the form that grant.ParseQuestion reads.
+	Explain []string `json:"explain,omitempty"`
+	// Render names an engine, and asks for what it makes of the grant.
+	Render string `json:"render,omitempty"`
 }
 
 // Policy is a decision: a grant, or a refusal in words.
@@ -236,6 +241,25 @@ type Policy struct {
 	Text    string          `json:"text,omitempty"`
 	Refusal string          `json:"refusal,omitempty"`
 	Hint    string          `json:"hint,omitempty"`
+	// Answers are those to PolicyQuery.Explain, in its order.
+	Answers []Explanation `json:"answers,omitempty"`
+	// Rendering is the engine's own form as JSON, RenderedText for a person.
+	Rendering    json.RawMessage `json:"rendering,omitempty"`
+	RenderedText string          `json:"rendered_text,omitempty"`
+}
+
+// Explanation answers one question about a grant.
+type Explanation struct {
+	Question string `json:"question"`
+	Allowed  bool   `json:"allowed"`
+	// Line is the line of the grant that decides, with its reason; Why says what
+	// else the answer rests on.
+	Line string `json:"line,omitempty"`
+	Why  string `json:"why,omitempty"`
+	// As is the path inside of what was asked for by its path on the host.
+	As string `json:"as,omitempty"`
+	// Allow is the command with which the owner would allow it.
+	Allow string `json:"allow,omitempty"`
 }
 
 // DoctorQuery says how deep to look.

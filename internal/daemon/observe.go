@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -116,28 +115,6 @@ func runInfo(r store.RunInfo) control.RunInfo {
 		ID: r.ID, Group: r.Group, State: string(r.State), Mode: r.Mode, Agent: r.Agent, Session: r.Session,
 		Created: r.Queued, Started: r.Started, Ended: r.Ended, Error: r.Error, CostUSD: r.CostUSD, Tools: r.ToolCalls,
 	}
-}
-
-// Policy decides what a session of a group would be granted now.
-func (d *Daemon) Policy(ctx context.Context, q control.PolicyQuery) (control.Policy, error) {
-	if err := d.known(q.Group); err != nil {
-		return control.Policy{}, err
-	}
-	r, err := d.request(ctx, q.Group, grant.Trigger{Kind: "message", Owner: true, Terminal: true, Mounts: q.Mounts})
-	if err != nil {
-		return control.Policy{}, err
-	}
-	r.Mode = grant.Mode(q.Mode)
-	g, err := grant.Decide(r)
-	var no *grant.Refusal
-	if errors.As(err, &no) {
-		return control.Policy{Refusal: no.Text, Hint: no.Hint}, nil
-	}
-	if err != nil {
-		return control.Policy{}, err
-	}
-	data, err := json.Marshal(g)
-	return control.Policy{Grant: data, Text: g.String()}, err
 }
 
 // AuditList lists entries, the oldest first.

@@ -1,0 +1,83 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/control"
+	"nanoclaw/internal/grant"
+)
+
+// Policy decides what a session of a group would be granted now, answers
+// questions about it, and shows what an engine makes of it.
+func (d *Daemon) Policy(ctx context.Context, q control.PolicyQuery) (control.Policy, error) {
+	if err := d.known(q.Group); err != nil {
+		return control.Policy{}, err
+	}
+	r, err := d.request(ctx, q.Group, grant.Trigger{Kind: "message", Owner: true, Terminal: true, Mounts: q.Mounts})
+	if err != nil {
+		return control.Policy{}, err
+	}
+	r.Mode = grant.Mode(q.Mode)
+	g, err := grant.Decide(r)
+	var no *grant.Refusal
+	if errors.As(err, &no) {
+		return control.Policy{Refusal: no.Text, Hint: no.Hint}, nil
+	}
+	if err != nil {
+		return control.Policy{}, err
+	}
+	p := control.Policy{Text: g.String()}
+	if p.Grant, err = json.Marshal(g); err != nil {
+		return control.Policy{}, err
+	}
+	if p.Answers, err = d.explain(g, q.Explain); err != nil {
+		return control.Policy{}, err
+	}
+	if q.Render != "" {
+		return p, d.show(ctx, g, q.Render, &p)
+	}
+	return p, nil
+}
+
+// explain answers questions about a grant.
+func (d *Daemon) explain(g grant.Grant, questions []string) ([]control.Explanation, error) {
+	var out []control.Explanation
+	for _, text := range questions {
+		q, err := grant.ParseQuestion(text)
+		if err != nil {
+			return nil, &control.Error{Code: control.CodeUsage, Message: err.Error()}
+		}
+		a := grant.Explain(g, d.machine, q)
+		if q.Kind == grant.AboutCall {
+			a = boundary.ExplainCall(q)
+		}
+		out = append(out, control.Explanation(a))
+	}
+	return out, nil
+}
+
+// show renders a grant for an engine, into p.
+func (d *Daemon) show(ctx context.Context, g grant.Grant, engine string, p *control.Policy) error {
+	if engine != "native" {
+		return &control.Error{Code: control.CodeUsage, Message: fmt.Sprintf("there is no engine %q", engine), Hint: "this version has one: native"}
+	}
+	native, err := d.native()
+	if err != nil {
+		return err
+	}
+	uid, err := d.uid(ctx, g.Group)
+	if err != nil {
+		return err
+	}
+	r, err := native.Render(boundary.Spec{Grant: g, UID: uid, LandlockFloor: d.config.Boundary.LandlockFloor})
+	if err != nil {
+		return &control.Error{Code: control.CodeBoundary, Message: err.Error()}
+	}
+	p.RenderedText = r.String()
+	p.Rendering, err = json.Marshal(r)
+	return err
+}
