@@ -113,6 +113,7 @@ func (a *app) policyExplain(ctx context.Context, s *session, q control.PolicyQue
 
 // explained is an answer for a person.
 func explained(e control.Explanation) string {
+	const indent = "         "
 	var b strings.Builder
 	verdict := "refused"
 	if e.Allowed {
@@ -123,7 +124,7 @@ func explained(e control.Explanation) string {
 		{"inside it is ", e.As}, {"", e.Line}, {"", e.Why}, {"to allow it: ", e.Allow},
 	} {
 		if l.text != "" {
-			fmt.Fprintf(&b, "         %s%s\n", l.before, l.text)
+			fmt.Fprintf(&b, "%s%s%s\n", indent, l.before, strings.ReplaceAll(l.text, "\n", "\n"+indent))
 		}
 	}
 	return b.String()

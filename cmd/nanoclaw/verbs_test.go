@@ -173,7 +173,14 @@ func TestPrinting(t *testing.T) {
 		if q.Group == "family" {
 			return control.Policy{Refusal: "not in host mode", Hint: "nanoclaw group set family --mode host"}, nil
 		}
-		return control.Policy{Text: "group main\nmode host  # groups.main.mode\n", Grant: []byte(`{"group":"main"}`)}, nil
+		p := control.Policy{Text: "group main\nmode host  # groups.main.mode\n", Grant: []byte(`{"group":"main"}`)}
+		for _, question := range q.Explain {
+			p.Answers = append(p.Answers, control.Explanation{Question: question, Allowed: question == "$HOME", Line: "a line", Why: "one\ntwo", As: "/in", Allow: "nanoclaw x"})
+		}
+		if q.Render == "native" {
+			p.RenderedText, p.Rendering = "engine native\n", []byte(`{"engine":"native"}`)
+		}
+		return p, nil
 	}
 	b.host.OnDoctor = func(context.Context, control.DoctorQuery) (control.DoctorReport, error) {
 		return control.DoctorReport{Checks: []control.Check{
@@ -199,7 +206,8 @@ func TestPrinting(t *testing.T) {
 	var all strings.Builder
 	for _, args := range []string{
 		"status", "status --json", "group list", "runs", "runs r1", "runs r9", "policy show", "policy show --json",
-		"policy show -g family", "policy show -g family --json", "doctor", "doctor --no-probe --json", "audit list", "audit show 1",
+		"policy show -g family", "policy show -g family --json", "policy show --render native", "policy show --render native --json",
+		"policy explain HOME", "policy explain HOME read:/x", "policy explain /x --json", "policy explain -g family /x", "policy explain x", "doctor", "doctor --no-probe --json", "audit list", "audit show 1",
 		"audit show x", "audit verify", "audit verify --json", "audit export", "stop r1", "stop --all --json", "stop r1 --all", "stop",
 	} {
 		got := b.run("", strings.Fields(args)...)

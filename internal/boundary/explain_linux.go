@@ -56,13 +56,15 @@ func explainAny(a grant.Answer, rules []confine.Rule, name string) grant.Answer 
 	if len(lines) == 0 {
 		return unnamed(a)
 	}
-	a.Line = lines[0]
-	if a.Allowed = a.Allowed || !settled; a.Allowed {
-		a.Why = "with some arguments: " + strings.Join(lines, "; ")
-		if !settled {
-			a.Why += "; otherwise allowed"
-		}
+	if !settled {
+		a.Allowed = true
+		lines = append(lines, "call "+name+" otherwise: allow")
 	}
+	if len(lines) == 1 {
+		a.Line = lines[0]
+		return a
+	}
+	a.Why = "by its arguments; the first that holds decides:\n" + strings.Join(lines, "\n")
 	return a
 }
 

@@ -114,7 +114,7 @@ func pathQuestions(dir string) []string {
 	ask("read write exec", "/proc/self/status", "/proc/sys/kernel/hostname", "/proc/1/environ", "/proc/1/mem")
 	ask("read write exec remove", masksHere()...)
 	ask("write exec remove", "/proc/self/mem", "/proc/sysrq-trigger", "/proc/self/exe")
-	ask("read write list create", "/etc/shadow", "/etc/ssh", "/etc/sudoers", "/root", "/root/.ssh", "/var", "/var/log", "/sys", "/sys/kernel", "/boot",
+	ask("read write list create", "/etc/shadow", "/etc/ssh", "/etc/sudoers", "/root", "/var", "/var/log", "/sys", "/sys/kernel", "/boot",
 		"/home/owner", "/home/other", "/srv", "/mnt", "/media", "/run/docker.sock", "/run/user", "/dev/mem", "/dev/kmsg", "/dev/sda", "/dev/fuse", landlockCanary)
 	// By their paths on the host, which the agent has at others.
 	ask("read write exec", filepath.Join(dir, "extra/ro/prog"), filepath.Join(dir, "extra/rw/prog"), filepath.Join(dir, "groups/family/workspace/prog"))

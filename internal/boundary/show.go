@@ -22,6 +22,9 @@ type Rendering struct {
 	LandlockFloor int             `json:"landlock_floor"`
 	Landlock      []wire.PathRule `json:"landlock"`
 	Calls         []RenderedCall  `json:"calls"`
+	// NewestCall is the highest number of a system call that exists inside. Up to
+	// it, a call that no rule of Calls decides is allowed.
+	NewestCall uint32 `json:"newest_call"`
 }
 
 // RenderedMount is a mount, with the path that its source really is.
@@ -85,6 +88,8 @@ func (r Rendering) String() string {
 	for _, c := range r.Calls {
 		line("call %s %s: %s  # %s", c.Call, c.When, c.Action, c.Reason)
 	}
+	line("call every other: allow, up to number %d, and ENOSYS beyond", r.NewestCall)
+	line("call of another processor: the process is killed")
 	return b.String()
 }
 

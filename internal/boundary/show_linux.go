@@ -37,6 +37,7 @@ func (n *Native) Render(spec Spec) (Rendering, error) {
 	for _, l := range w.Rlimits {
 		r.Rlimits = append(r.Rlimits, RenderedLimit{limitName(l), l.Value})
 	}
+	r.NewestCall = confine.NewestCall()
 	for _, c := range confine.SeccompRules() {
 		r.Calls = append(r.Calls, RenderedCall{c.Call, c.Conditions(), c.Action.String(), c.Reason})
 	}

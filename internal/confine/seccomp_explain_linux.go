@@ -18,6 +18,10 @@ func Decide(rules []Rule, call string, args [6]uint64) (rule Rule, ok bool) {
 	return Rule{}, false
 }
 
+// NewestCall is the highest number of a system call that exists inside: the
+// filter gives ENOSYS beyond it.
+func NewestCall() uint32 { return reviewedUpTo }
+
 func (r Rule) holds(args [6]uint64) bool {
 	for _, c := range r.When {
 		if !c.holds(args[c.Arg]) {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
+	"nanoclaw/internal/grant"
 	"nanoclaw/internal/wire"
 )
 
@@ -209,6 +211,40 @@ func TestSecretsStayOutside(t *testing.T) {
 		if name, _, _ := strings.Cut(line, "="); !want[name] {
 			t.Errorf("%s is in the environment and not in the grant", name)
 		}
+	}
+}
+
+// The daemon answers what a group may touch, and names only what it could give.
+func TestPolicyExplains(t *testing.T) {
+	d := newInstall(t, hostConfig).open()
+	own := filepath.Join(d.machine.GroupDir("family"), "workspace", "x")
+	p, err := d.Policy(t.Context(), control.PolicyQuery{Group: "family", Render: "native", Explain: []string{
+		own, "/var/lib/nanoclaw/audit.key", "call:ptrace", "call:mount", "tool:list_groups", "/absent/anywhere",
+	}})
+	must(t, err)
+	want := []bool{true, false, true, false, false, false}
+	for i, a := range p.Answers {
+		if a.Allowed != want[i] {
+			t.Errorf("%+v", a)
+		}
+	}
+	if a := p.Answers[0]; a.As != grant.Workspace+"/x" {
+		t.Errorf("%+v", a)
+	}
+	if a := p.Answers[5]; a.Allow != "" {
+		t.Errorf("what is not there could be mounted: %+v", a)
+	}
+	if !strings.Contains(p.RenderedText, "mount rwx "+grant.Workspace+" = "+filepath.Dir(own)) || !json.Valid(p.Rendering) {
+		t.Error(p.RenderedText)
+	}
+	for _, q := range []control.PolicyQuery{{Group: "family", Explain: []string{"what"}}, {Group: "family", Render: "none"}} {
+		var e *control.Error
+		if _, err := d.Policy(t.Context(), q); !errors.As(err, &e) || e.Code != control.CodeUsage {
+			t.Errorf("%+v: %v", q, err)
+		}
+	}
+	if a := d.allowFolder(grant.Grant{Group: "family"}, grant.Question{Kind: grant.AboutPath, Op: grant.OpWrite, Name: "/var/lib/dpkg/status/x"}); a != "nanoclaw group mount add family /var/lib/dpkg:rw" {
+		t.Errorf("the nearest folder: %q", a)
 	}
 }
 

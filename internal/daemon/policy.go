@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/control"
@@ -52,12 +54,29 @@ func (d *Daemon) explain(g grant.Grant, questions []string) ([]control.Explanati
 			return nil, &control.Error{Code: control.CodeUsage, Message: err.Error()}
 		}
 		a := grant.Explain(g, d.machine, q)
-		if q.Kind == grant.AboutCall {
+		switch {
+		case q.Kind == grant.AboutCall:
 			a = boundary.ExplainCall(q)
+		case q.Kind == grant.AboutPath && a.Allow != "":
+			a.Allow = d.allowFolder(g, q)
 		}
 		out = append(out, control.Explanation(a))
 	}
 	return out, nil
+}
+
+// allowFolder is the command that allows what a question about a path asks.
+// Only folders that exist can be mounted, so it names the nearest one.
+func (d *Daemon) allowFolder(g grant.Grant, q grant.Question) string {
+	for p := filepath.Clean(q.Name); ; p = filepath.Dir(p) {
+		if fi, err := os.Stat(p); err == nil && fi.IsDir() {
+			q.Name = p
+			return grant.Explain(g, d.machine, q).Allow
+		}
+		if p == "/" {
+			return ""
+		}
+	}
 }
 
 // show renders a grant for an engine, into p.

@@ -50,6 +50,8 @@ func ParseQuestion(s string) (Question, error) {
 		return Question{Kind: Kind(prefix), Name: rest}, nil
 	case strings.HasPrefix(s, "/"):
 		return Question{Kind: AboutPath, Op: OpRead, Name: s}, nil
+	case cut && rest == "":
+		return Question{}, fmt.Errorf("%q: %w: nothing follows the colon", printable(s), ErrQuestion)
 	case strings.HasPrefix(s, "$") && isVariable(s[1:]):
 		return Question{Kind: AboutVar, Name: s[1:]}, nil
 	case strings.Contains(s, "/"):

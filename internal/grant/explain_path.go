@@ -64,10 +64,10 @@ var base = []place{
 	{path: "/", kind: closed, why: ownRoot},
 	{path: "/etc", rights: "r", kind: closed, why: ownEtc},
 	{path: "/run", rights: "r", kind: closed, why: "/run is empty inside"},
-	{path: "/tmp", rights: "rwx", kind: open, why: "/tmp is the session's own, and gone after it"},
+	{path: "/tmp", rights: "rwx", kind: open, why: "/tmp is the session's own and not this machine's; it is gone after the session"},
 	{path: "/proc", rights: "r", kind: kernel, why: ownProc},
 	{path: "/dev", rights: "r", kind: closed, why: ownDev},
-	{path: "/dev/shm", rights: "rw", kind: open, why: "/dev/shm is the session's own, and gone after it"},
+	{path: "/dev/shm", rights: "rw", kind: open, why: "/dev/shm is the session's own and not this machine's; it is gone after the session"},
 	{path: "/dev/pts", rights: "rw", kind: kernel, why: "/dev/pts holds the session's own terminals"},
 	{path: "/dev/fd", rights: "r", kind: kernel, why: ownProc},
 }
