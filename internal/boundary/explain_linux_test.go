@@ -104,9 +104,12 @@ func pathQuestions(dir string) []string {
 		ask("list", f+"/sub")
 		ask("create remove rename link", f+"/sub/fresh")
 	}
-	for _, f := range []string{"/", "/workspace", "/workspace/extra", "/home", "/usr", "/usr/bin", "/bin", "/lib", "/etc", "/etc/ssl", "/etc/alternatives", "/dev", "/dev/pts", "/proc", "/proc/self", "/run"} {
+	for _, f := range []string{"/", "/workspace", "/workspace/extra", "/home", "/usr", "/usr/bin", "/bin", "/lib", "/etc", "/dev", "/dev/pts", "/proc", "/proc/self", "/run"} {
 		ask("list read", f)
 		ask("create remove rename link", filepath.Join(f, "fresh"))
+	}
+	if _, err := os.Stat("/etc/alternatives"); err == nil {
+		ask("list read create", "/etc/alternatives")
 	}
 	ask("read write exec remove rename link create", "/usr/bin/env", "/bin/sh")
 	ask("read write exec remove create", grant.GeneratedFiles()...)
@@ -164,7 +167,8 @@ func callQuestions() []string {
 		"call:unshare(0)", "call:unshare(0x200)", "call:unshare(0x10000000)", "call:unshare(0x20000)", "call:unshare(0x2000000000)",
 		"call:ioctl(0xffffffffffffffff,0x5412)", "call:ioctl(0xffffffffffffffff,0x541c)", "call:ioctl(0xffffffffffffffff,0x5401)",
 		"call:ioctl(0xffffffffffffffff,0x100005412)", "call:personality(0xffffffff)", "call:personality(0x40000)", "call:clone(0x10000000)",
-		"call:seccomp(1,8,1)", "call:seccomp(1,0,1)")
+		"call:fchmod(0xffffffffffffffff,0x800)", "call:fchmod(0xffffffffffffffff,0x1ff)", "call:openat(0xffffffffffffffff,1,0x41,0x400)",
+		"call:openat(0xffffffffffffffff,1,0x41,0x1ff)", "call:openat(0xffffffffffffffff,1,0,0x400)", "call:seccomp(1,8,1)", "call:seccomp(1,0,1)")
 }
 
 // liveForm adds what the asker needs to make a system call.
