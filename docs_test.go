@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"nanoclaw/internal/agent"
+	"nanoclaw/internal/install"
 )
 
 // reference is how docs name code: a package below internal or a command, and
@@ -132,6 +133,9 @@ func TestClaudeCodeIsPinnedOnce(t *testing.T) {
 	}
 	if len(p.OptionalDependencies) == 0 {
 		t.Error("tools/claude/package.json pins nothing")
+	}
+	if install.Version != agent.ClaudeVersion {
+		t.Errorf("nanoclaw installs %s, and internal/agent says that it was written for %s", install.Version, agent.ClaudeVersion)
 	}
 	for name, version := range p.OptionalDependencies {
 		if version != agent.ClaudeVersion {

@@ -36,20 +36,21 @@ var ladder = []rung{
 	{"outbox", "audit channel chat", "delivery, whatever the text came from"},
 	{"hosttools", "audit chat grant", "authority over what an agent asks for, whichever agent"},
 	{"hostproc", "", "the fixed host programs; agent data must not even be expressible here"},
+	{"install", "", "fetches one program and finds it; what may run it, and where, is decided elsewhere"},
 	{"control", "chat", "who is on the socket, and what they asked"},
 
 	{"agent", "chat grant wire", "drives a program in a box that somebody else made"},
 	{"runner", "agent audit boundary chat config egress grant hosttools queue wire", "one run from job to finish; it reads like the design"},
 	{"store", "audit chat outbox queue router runner", "implements the interfaces that its users declare"},
-	{"doctor", "chat config grant hostproc wire", "reports what this machine can do; it decides nothing"},
+	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent audit boundary channel channel/console chat config control doctor egress grant hostproc hosttools outbox queue router runner store wire", "the one place that wires everything"},
+	{"daemon", "agent audit boundary channel channel/console chat config control doctor egress grant hostproc hosttools install outbox queue router runner store wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.
 var programs = []rung{
 	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
-	{"cmd/nanoclaw", "agent audit boundary channel channel/console chat config control daemon doctor egress grant hostproc hosttools outbox queue router runner store wire", "flags and wiring"},
+	{"cmd/nanoclaw", "agent audit boundary channel channel/console chat config control daemon doctor egress grant hostproc hosttools install outbox queue router runner store wire", "flags and wiring"},
 }
 
 // kit says that a folder holds doubles and conformance suites, such as

@@ -9,6 +9,7 @@ import (
 	"nanoclaw/internal/agent"
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/grant"
+	installed "nanoclaw/internal/install"
 )
 
 // machine gathers what decisions must know of this machine. It is asked once,
@@ -22,7 +23,7 @@ func machine(o Options, c *config.Config, hasModel bool) grant.Machine {
 		OwnerHome: resolved(home),
 		GroupsDir: filepath.Join(o.Paths.DataDir, "groups"),
 		GlobalDir: filepath.Join(o.Paths.DataDir, "global"),
-		Claude:    findClaude(c.Agent.Claude.Path, o.Paths.DataDir, home, o.Getenv("PATH")),
+		Claude:    installed.Find(installed.Places{Configured: c.Agent.Claude.Path, Data: o.Paths.DataDir, Home: home, Path: o.Getenv("PATH")}).Path,
 		ClaudeEnv: agent.ClaudeEnv(),
 		HasModel:  hasModel,
 		TimeZone:  zoneName(o.Getenv("TZ")),
@@ -42,55 +43,6 @@ func resolved(p string) string {
 		return r
 	}
 	return filepath.Clean(p)
-}
-
-// findClaude gives the Claude Code program: the configured one, else the one we
-// installed, else "claude" on the owner's PATH. "" if there is none that can
-// run inside: a boundary shows the program as one file, so it must be a native
-// executable.
-func findClaude(configured, data, home, path string) string {
-	if configured != "" {
-		if rest, ok := bytes.CutPrefix([]byte(configured), []byte("~/")); ok {
-			configured = filepath.Join(home, string(rest))
-		}
-		return native(configured)
-	}
-	if p := native(filepath.Join(data, "agents", "claude")); p != "" {
-		return p
-	}
-	for _, dir := range filepath.SplitList(path) {
-		if !filepath.IsAbs(dir) {
-			continue // a relative PATH would let the working directory choose the program
-		}
-		if p := native(filepath.Join(dir, "claude")); p != "" {
-			return p
-		}
-	}
-	return ""
-}
-
-// native resolves p and gives it if it is an executable that the kernel can
-// load by itself: ELF, or Mach-O.
-func native(p string) string {
-	p = resolved(p)
-	if fi, err := os.Stat(p); err != nil || !fi.Mode().IsRegular() || fi.Mode()&0o111 == 0 {
-		return ""
-	}
-	f, err := os.Open(p)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	head := make([]byte, 4)
-	if _, err := f.Read(head); err != nil {
-		return ""
-	}
-	for _, magic := range []string{"\x7fELF", "\xcf\xfa\xed\xfe", "\xca\xfe\xba\xbe"} {
-		if string(head) == magic {
-			return p
-		}
-	}
-	return ""
 }
 
 // zoneName is the owner's time zone by name: TZ, else what /etc/localtime

@@ -213,7 +213,7 @@ func TestExamine(t *testing.T) {
 			machine(in, map[string]*fstest.MapFile{"run/user/1000/nanoclaw": nil})
 		}, "socket folder", Note, "first start makes it", ""},
 
-		{"no Claude Code", func(in *Input) { in.Claude = "" }, "Claude Code", Warn, "not found", "npm install -g"},
+		{"no Claude Code", func(in *Input) { in.Claude = "" }, "Claude Code", Warn, "not found", "nanoclaw agent install claude"},
 		{"another Claude Code", func(in *Input) { in.Claude = "/opt/claude/3.0.0" }, "Claude Code", Note, "version 3.0.0; tried with " + tried, ""},
 		{"a Claude Code behind links", func(in *Input) {
 			in.Claude = "/home/ada/.local/bin/claude"
@@ -231,7 +231,7 @@ func TestExamine(t *testing.T) {
 			in.Claude = "/a"
 			machine(in, map[string]*fstest.MapFile{"a": link("b"), "b": link("c"), "c": link("a")})
 		}, "Claude Code", Note, "cannot be told", ""},
-		{"no model", func(in *Input) { in.Model = "" }, "model", Warn, "no credential", "ANTHROPIC_API_KEY"},
+		{"no model", func(in *Input) { in.Model = "" }, "model", Warn, "no credential", "nanoclaw login claude"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

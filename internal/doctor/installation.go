@@ -1,17 +1,15 @@
 package doctor
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
-	"regexp"
 	"slices"
 	"strings"
 
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
+	"nanoclaw/internal/install"
 )
 
 // configuration looks at the owner's file and at the folders of the
@@ -76,10 +74,10 @@ func (in Input) private(name, dir string) Check {
 // agent looks at what answers a message.
 func (in Input) agent() []Check {
 	claude := Check{Name: "Claude Code", State: OK}
-	switch version := in.claudeVersion(); {
+	switch version := install.VersionOf(in.Root, in.Claude); {
 	case in.Claude == "":
 		claude = Check{"Claude Code", Warn, "not found; main's own terminal gets a shell, other groups get no answer",
-			"npm install -g @anthropic-ai/claude-code, or set agent.claude.path in the configuration"}
+			"nanoclaw agent install claude, or set agent.claude.path in the configuration"}
 	case version == "":
 		claude.State, claude.Detail = Note, in.Claude+", of a version that cannot be told; tried with "+in.TriedClaude
 	case version != in.TriedClaude:
@@ -90,49 +88,7 @@ func (in Input) agent() []Check {
 	model := Check{Name: "model", State: OK, Detail: in.Model}
 	if in.Model == "" {
 		model = Check{"model", Warn, "no credential for a model",
-			"start nanoclaw with ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN set, or set one under \"model\" in the configuration"}
+			"nanoclaw login claude, or start nanoclaw with ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN set"}
 	}
 	return []Check{claude, model}
-}
-
-var version = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
-
-// claudeVersion reads the version of Claude Code from where its installers
-// write it, without starting it: the native one names the program by its
-// version, npm puts a package.json beside it. It is "" if neither holds.
-func (in Input) claudeVersion() string {
-	if in.Claude == "" {
-		return ""
-	}
-	program := in.follow(in.Claude)
-	if version.MatchString(path.Base(program)) {
-		return path.Base(program)
-	}
-	for _, dir := range []string{path.Dir(program), path.Dir(path.Dir(program))} {
-		data, err := fs.ReadFile(in.Root, strings.TrimPrefix(path.Join(dir, "package.json"), "/"))
-		if err != nil {
-			continue
-		}
-		var p struct{ Name, Version string }
-		if json.Unmarshal(data, &p) == nil && strings.HasPrefix(p.Name, "@anthropic-ai/claude-code") && version.MatchString(p.Version) {
-			return p.Version
-		}
-	}
-	return ""
-}
-
-// follow gives where a path leads if its last element is a symbolic link, over
-// a few steps. Links among the folders above are left as they are.
-func (in Input) follow(p string) string {
-	for range 8 {
-		target, err := fs.ReadLink(in.Root, strings.TrimPrefix(p, "/"))
-		if err != nil {
-			return p
-		}
-		if !path.IsAbs(target) {
-			target = path.Join(path.Dir(p), target)
-		}
-		p = path.Clean(target)
-	}
-	return p
 }

@@ -7,6 +7,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"nanoclaw/internal/install"
 )
 
 // Bounds of what is shown of one folder.
@@ -49,7 +51,7 @@ func (in Input) programs() []Check {
 // inside says that a folder is beneath a mount from which programs may run, at
 // the same path as outside.
 func (in Input) inside(dir string) bool {
-	real := in.follow(dir) // a folder on the PATH may be a link into /usr
+	real := install.Follow(in.Root, dir) // a folder on the PATH may be a link into /usr
 	for _, m := range in.Grant.Mounts {
 		if m.Exec && !m.File && m.Source == m.Target && (beneath(dir, m.Target) || beneath(real, m.Target)) {
 			return true
@@ -84,7 +86,7 @@ func (in Input) executables(dir string) (names, links []string) {
 		}
 		names = append(names, e.Name())
 		if e.Type()&fs.ModeSymlink != 0 {
-			links = append(links, in.follow(p))
+			links = append(links, install.Follow(in.Root, p))
 		}
 	}
 	return names, links
