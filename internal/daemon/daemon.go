@@ -180,7 +180,11 @@ func (d *Daemon) loadConfig(ctx context.Context) error {
 
 // resolve finds what the configuration refers to on this machine.
 func (d *Daemon) resolve() error {
-	upstream, err := egress.UpstreamFrom(d.config.Model, d.opt.Getenv)
+	stored, err := config.LoadCredential(d.opt.Paths)
+	if err != nil {
+		return err
+	}
+	upstream, err := egress.UpstreamFrom(d.config.Model, d.opt.Getenv, stored)
 	if err != nil {
 		return err
 	}

@@ -126,7 +126,7 @@ func (c *call) run() *refusal {
 	u := c.m.g.opts.Model
 	if u == nil {
 		// Not 5xx: clients repeat those for minutes.
-		return &refusal{status: 403, text: "no model is configured: the owner sets one with model.apiKey in the configuration, " +
+		return &refusal{status: 403, text: "no model is configured: the owner sets one with nanoclaw login claude, " +
 			"or ANTHROPIC_API_KEY, and restarts nanoclaw"}
 	}
 	limit := c.m.g.limits.ModelBody

@@ -30,7 +30,7 @@ func upstream(t *testing.T, m config.Model, h http.HandlerFunc) (*Upstream, *ask
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.add(r); h(w, r) }))
 	t.Cleanup(s.Close)
 	m.BaseURL = s.URL + "/prefix"
-	u, err := UpstreamFrom(m, env())
+	u, err := UpstreamFrom(m, env(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +312,7 @@ func TestModelFailures(t *testing.T) {
 	tlsSite.StartTLS()
 	t.Cleanup(tlsSite.Close)
 	at := func(url string) *Upstream {
-		u, err := UpstreamFrom(config.Model{BaseURL: url, APIKey: "sk-real"}, env())
+		u, err := UpstreamFrom(config.Model{BaseURL: url, APIKey: "sk-real"}, env(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -377,7 +377,7 @@ func TestModelFailures(t *testing.T) {
 func TestModelIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		u, err := UpstreamFrom(config.Model{BaseURL: "http://127.0.0.1:9"}, env())
+		u, err := UpstreamFrom(config.Model{BaseURL: "http://127.0.0.1:9"}, env(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

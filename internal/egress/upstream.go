@@ -23,6 +23,9 @@ const anthropic = "https://api.anthropic.com"
 // oauthBeta is what Anthropic wants to see beside a subscription's token.
 const oauthBeta = "oauth-2025-04-20"
 
+// fromLogin is the source of the stored credential.
+const fromLogin = "nanoclaw login claude"
+
 // scheme is how a credential is sent.
 type scheme string
 
@@ -32,6 +35,11 @@ const (
 	bearer  scheme = "a bearer token"
 	oauth   scheme = "a subscription token"
 )
+
+// schemeOf says how a stored credential is sent.
+var schemeOf = map[config.CredentialKind]scheme{
+	config.APIKey: apiKey, config.AuthToken: bearer, config.OAuthToken: oauth,
+}
 
 // Upstream is where model requests go and the credential that goes with them.
 // Several sessions share one. It never prints its secret: not with any verb of
@@ -47,18 +55,20 @@ type Upstream struct {
 
 // UpstreamFrom decides where the model is. The configuration goes before the
 // environment, for the address and for the credential separately; one variable
-// goes before another in Claude Code's own order. getenv is os.Getenv.
+// goes before another in Claude Code's own order. The stored credential comes
+// last, and only for the address that it was stored for: whoever sets another
+// address does not get it. getenv is os.Getenv; stored may be nil.
 //
 // Without a credential the answer is nil, nil: there is no model. An address on
 // this machine's loopback is the exception: a scripted or compatible endpoint
 // there needs none (see Local and HasCredential).
-func UpstreamFrom(m config.Model, getenv func(string) string) (*Upstream, error) {
-	base, err := parseBase(or(m.BaseURL, getenv("ANTHROPIC_BASE_URL")), baseSource(m))
+func UpstreamFrom(m config.Model, getenv func(string) string, stored *config.Credential) (*Upstream, error) {
+	base, err := baseOf(m, getenv)
 	if err != nil {
 		return nil, err
 	}
 	u := &Upstream{base: base}
-	if err := u.setCredential(m, getenv); err != nil {
+	if err := u.setCredential(m, getenv, stored); err != nil {
 		return nil, err
 	}
 	if u.scheme == keyless && !u.Local() {
@@ -68,11 +78,20 @@ func UpstreamFrom(m config.Model, getenv func(string) string) (*Upstream, error)
 	return u, nil
 }
 
-func baseSource(m config.Model) string {
-	if m.BaseURL != "" {
-		return "model.baseURL"
+// Endpoint gives the address that UpstreamFrom chooses, whatever the credential.
+func Endpoint(m config.Model, getenv func(string) string) (string, error) {
+	base, err := baseOf(m, getenv)
+	if err != nil {
+		return "", err
 	}
-	return "ANTHROPIC_BASE_URL"
+	return base.String(), nil
+}
+
+func baseOf(m config.Model, getenv func(string) string) (*url.URL, error) {
+	if m.BaseURL != "" {
+		return parseBase(m.BaseURL, "model.baseURL")
+	}
+	return parseBase(getenv("ANTHROPIC_BASE_URL"), "ANTHROPIC_BASE_URL")
 }
 
 // parseBase checks the address. Its errors do not repeat it, since it may hold a
@@ -114,8 +133,8 @@ type credential struct {
 }
 
 // setCredential takes the configured credential, of which there may be one, or
-// else the first of the environment.
-func (u *Upstream) setCredential(m config.Model, getenv func(string) string) error {
+// else the first of the environment, or else the stored one.
+func (u *Upstream) setCredential(m config.Model, getenv func(string) string, stored *config.Credential) error {
 	has := func(c credential) bool { return c.value != "" }
 	list := []credential{
 		{bearer, "model.authToken", m.AuthToken},
@@ -131,6 +150,9 @@ func (u *Upstream) setCredential(m config.Model, getenv func(string) string) err
 			{bearer, "ANTHROPIC_AUTH_TOKEN", getenv("ANTHROPIC_AUTH_TOKEN")},
 			{apiKey, "ANTHROPIC_API_KEY", getenv("ANTHROPIC_API_KEY")},
 			{oauth, "CLAUDE_CODE_OAUTH_TOKEN", getenv("CLAUDE_CODE_OAUTH_TOKEN")},
+		}
+		if stored != nil && stored.Endpoint == u.base.String() {
+			list = append(list, credential{schemeOf[stored.Kind], fromLogin, stored.Value})
 		}
 		first = slices.IndexFunc(list, has)
 	}
@@ -152,6 +174,10 @@ func (u *Upstream) Local() bool { return isLoopback(u.base.Hostname()) }
 
 // HasCredential is false only for a local endpoint that needs none.
 func (u *Upstream) HasCredential() bool { return u.scheme != keyless }
+
+// Stored says that the credential is the one that was stored, and neither of
+// the configuration nor of the environment.
+func (u *Upstream) Stored() bool { return u.source == fromLogin }
 
 // String says where the model is and with what kind of credential, without it:
 // "https://api.anthropic.com with an API key from ANTHROPIC_API_KEY".

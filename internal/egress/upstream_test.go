@@ -63,7 +63,7 @@ func TestUpstreamFrom(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			u, err := UpstreamFrom(tt.model, tt.env)
+			u, err := UpstreamFrom(tt.model, tt.env, nil)
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) || strings.Contains(err.Error(), "hunter2") {
 					t.Errorf("error %v, want one with %q and without the secret", err, tt.err)
@@ -86,7 +86,7 @@ func TestUpstreamFrom(t *testing.T) {
 // TestUpstreamNeverPrintsItsSecret tries every way of printing that we know.
 func TestUpstreamNeverPrintsItsSecret(t *testing.T) {
 	const secret = "sk-ant-hunter2"
-	u, err := UpstreamFrom(config.Model{APIKey: secret}, env())
+	u, err := UpstreamFrom(config.Model{APIKey: secret}, env(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestModelHTTP2(t *testing.T) {
 	s.EnableHTTP2 = true
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	u, err := UpstreamFrom(config.Model{BaseURL: s.URL, APIKey: "sk-real"}, env())
+	u, err := UpstreamFrom(config.Model{BaseURL: s.URL, APIKey: "sk-real"}, env(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
