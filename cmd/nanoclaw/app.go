@@ -14,6 +14,7 @@ import (
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/control"
+	"nanoclaw/internal/install"
 )
 
 // app is one invocation of the command.
@@ -29,6 +30,9 @@ type app struct {
 	// under a configuration.
 	preview func(c *config.Config, p config.Paths, g chat.Group) ([]string, error)
 
+	// claude gives the Claude Code that is fetched. Tests put a small one in its place.
+	claude func() (install.Package, error)
+
 	json bool // --json
 	// begun is set once the words on the command line were understood. An error
 	// before it is an error of usage.
@@ -37,7 +41,7 @@ type app struct {
 
 func newApp() *app {
 	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv}
-	a.open, a.preview = openDaemon, a.decideLocally
+	a.open, a.preview, a.claude = openDaemon, a.decideLocally, install.Pinned
 	return a
 }
 
@@ -74,7 +78,7 @@ inside a boundary of the operating system. Begin with: nanoclaw chat`,
 	root.SetErr(a.err)
 	root.AddCommand(
 		a.chatCmd(), a.runCmd(), a.sendCmd(), a.execCmd(),
-		a.groupCmd(), a.policyCmd(), a.auditCmd(), a.doctorCmd(),
+		a.agentCmd(), a.loginCmd(), a.logoutCmd(), a.groupCmd(), a.policyCmd(), a.auditCmd(), a.doctorCmd(),
 		a.statusCmd(), a.stopCmd(), a.runsCmd(), a.configCmd(), a.versionCmd(),
 	)
 	return root

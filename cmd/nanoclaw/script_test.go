@@ -10,14 +10,25 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"nanoclaw/internal/boundary/boundarytest"
+	"nanoclaw/internal/install"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"nanoclaw": func() {
-		a := newApp()
-		a.open = func(ctx context.Context, o hostOptions) (host, error) { return openWith(ctx, o, initUnderTest) }
-		os.Exit(a.run(os.Args[1:]))
-	}})
+	program := func(change func(*app)) func() {
+		return func() {
+			a := newApp()
+			a.open = func(ctx context.Context, o hostOptions) (host, error) { return openWith(ctx, o, initUnderTest) }
+			change(a)
+			os.Exit(a.run(os.Args[1:]))
+		}
+	}
+	testscript.Main(m, map[string]func(){
+		"nanoclaw": program(func(*app) {}),
+		// The same, for which a small text is Claude Code.
+		"nanoclaw-pinned": program(func(a *app) {
+			a.claude = func() (install.Package, error) { return tinyClaude().pin, nil }
+		}),
+	})
 }
 
 // initUnderTest is the init that TestScripts built.
@@ -31,6 +42,7 @@ func TestScripts(t *testing.T) {
 	if err := os.WriteFile(init, boundarytest.Init(t), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	registry, model := tinyRegistry(t), keyedModel(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
@@ -38,6 +50,8 @@ func TestScripts(t *testing.T) {
 				boundarytest.EnvInit: init,
 				"NANOCLAW_HOME":      e.WorkDir + "/home", "HOME": e.WorkDir,
 				"OWNER_SECRET": "canary-in-the-environment",
+				"REGISTRY":     registry, "MODEL": model, "npm_config_registry": registry + "/nowhere",
+				"HTTP_PROXY": "", "http_proxy": "",
 				// Nothing of the machine that runs the tests decides what they see.
 				"ANTHROPIC_API_KEY": "", "ANTHROPIC_AUTH_TOKEN": "", "CLAUDE_CODE_OAUTH_TOKEN": "", "ANTHROPIC_BASE_URL": "",
 			} {
