@@ -27,8 +27,7 @@ var _ Adapter = Shell{}
 func Greeting() string {
 	return `This is the shell agent: no model is connected, so what you write is run as a command inside the boundary.
 Try:  id -u; ls -A ~; cat /etc/shadow
-To talk with Claude instead: install Claude Code (npm i -g @anthropic-ai/claude-code), then set model.apiKey in the
-config file ("nanoclaw config path" names it) or start nanoclaw with ANTHROPIC_API_KEY set.`
+To talk with Claude instead: nanoclaw agent install claude, then nanoclaw login claude, then begin this chat anew.`
 }
 
 const (

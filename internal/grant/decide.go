@@ -158,9 +158,9 @@ func missingModel(m Machine) string {
 }
 
 func noModel(m Machine) *Refusal {
-	hint := "set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN for nanoclaw, or model.apiKey in the configuration"
+	hint := "nanoclaw login claude, or start nanoclaw with ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN set; then restart it"
 	if m.Claude == "" {
-		hint = "install Claude Code (npm install -g @anthropic-ai/claude-code), or set agent.claude.path in the configuration"
+		hint = "nanoclaw agent install claude, or set agent.claude.path in the configuration; then restart nanoclaw"
 	}
 	return &Refusal{"agent.nomodel", "no model: " + missingModel(m), hint}
 }
