@@ -13,7 +13,9 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -271,34 +273,43 @@ func TestTwoAtOnce(t *testing.T) {
 	}
 }
 
+// limitEnv makes TestDiskError the child that has the limit.
+const limitEnv = "INSTALL_TEST_FILE_LIMIT"
+
 // The kernel refuses to let a file grow, as a full disk does, in the middle of
-// the archive or of the program.
+// the archive or of the program. The limit is a process's, so a child has it.
 func TestDiskError(t *testing.T) {
-	text := "\x7fELF" + strings.Repeat("0123456789abcdef", 1<<11)
-	data := pack(t, regular("package/claude", text)) // packs to far less than 4096 bytes
-	for name, most := range map[string]uint64{"in the archive": 64, "in the program": 4096} {
+	if limit := os.Getenv(limitEnv); limit != "" {
+		underLimit(t, limit)
+		return
+	}
+	for name, most := range map[string]string{"in the archive": "64", "in the program": "4096"} {
 		t.Run(name, func(t *testing.T) {
-			o := world(t, data, serving(data))
-			var before syscall.Rlimit
-			if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-				t.Fatal(err)
-			}
-			low := before
-			low.Cur = most
-			if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &low); err != nil {
-				t.Fatal(err)
-			}
-			_, _, err := Install(t.Context(), o)
-			if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-				t.Fatal(err)
-			}
-			if !errors.Is(err, syscall.EFBIG) || strings.Contains(err.Error(), "registry") {
-				t.Errorf("error %v, want the kernel's and no blame on the registry", err)
-			}
-			if diff := cmp.Diff([]string{"lock"}, names(t, o.Dir)); diff != "" {
-				t.Error(diff)
+			child := exec.Command(os.Args[0], "-test.run=^TestDiskError$")
+			child.Env = append(os.Environ(), limitEnv+"="+most)
+			if out, err := child.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
 			}
 		})
+	}
+}
+
+func underLimit(t *testing.T, limit string) {
+	text := "\x7fELF" + strings.Repeat("0123456789abcdef", 1<<11)
+	data := pack(t, regular("package/claude", text)) // packs to less than 4096 bytes and more than 64
+	o := world(t, data, serving(data))
+	most, err := strconv.ParseUint(limit, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: most, Max: most}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Install(t.Context(), o); !errors.Is(err, syscall.EFBIG) || strings.Contains(err.Error(), "registry") {
+		t.Errorf("error %v, want the kernel's and no blame on the registry", err)
+	}
+	if diff := cmp.Diff([]string{"lock"}, names(t, o.Dir)); diff != "" {
+		t.Error(diff)
 	}
 }
 
