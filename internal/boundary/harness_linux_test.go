@@ -128,7 +128,7 @@ func fixture(t testing.TB) (spec Spec, dir string) {
 		}
 		g.Mounts = append(g.Mounts, grant.Mount{Target: target, Source: own, Write: true, Exec: true})
 	}
-	g.Limits = grant.Limits{Processes: 200, OpenFiles: 1024, FileSize: 64 << 20, TmpSize: 64 << 20}
+	g.Limits = grant.Limits{Memory: 1 << 30, Processes: 200, OpenFiles: 1024, FileSize: 64 << 20, TmpSize: 64 << 20}
 	spec = Spec{Grant: g}
 	if os.Geteuid() == 0 {
 		spec.UID = groupUID

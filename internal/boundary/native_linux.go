@@ -26,6 +26,7 @@ type Native struct {
 	program *os.File // the init: sealed in memory, or the file at path
 	path    string
 	caps    uint64 // our effective capabilities
+	cgroups cgroups
 }
 
 // NewNative prepares a boundary. Nothing is started yet, and whether this
@@ -44,7 +45,10 @@ func NewNative(opts Options) (*Native, error) {
 		return nil, err
 	}
 	opts.Init = nil
-	return &Native{opts: opts, cloner: newCloner(), program: program, path: path, caps: caps}, nil
+	return &Native{
+		opts: opts, cloner: newCloner(), program: program, path: path, caps: caps,
+		cgroups: findCgroups(kernelCgroups{}, os.Getpid()),
+	}, nil
 }
 
 // effective gives our effective capabilities as bits.
@@ -85,17 +89,22 @@ func (n *Native) Start(ctx context.Context, spec Spec) (*Session, error) {
 
 // launch starts what was planned.
 func (n *Native) launch(ctx context.Context, spec Spec, id identity, p *plan) (*Session, error) {
+	limits := n.bound(spec)
 	c, err := n.clone(id, p.files, spec.Log)
 	if err != nil {
+		limits.abandon()
 		return nil, n.explainClone(err)
 	}
+	// Beside the handshake: nothing of the agent runs before that is over.
+	limits.enter(c.PID())
 	mux, err := wire.Host(c.wire)
 	if err != nil {
 		c.Kill()
 		<-c.Done()
+		limits.free()
 		return nil, &StartError{Step: "wire", Err: err}
 	}
-	s := newSession(c, mux, spec)
+	s := newSession(c, limits, mux, spec)
 	if err := within(ctx, mux, func() error { return s.handshake(&p.spec) }); err != nil {
 		s.Close()
 		if ctx.Err() != nil {

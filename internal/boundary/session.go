@@ -31,6 +31,7 @@ type tree interface {
 // Session is one live boundary. Its methods may be called at the same time.
 type Session struct {
 	tree    tree
+	bounds  bounds
 	mux     *wire.Mux
 	control *wire.Stream
 	serve   func(wire.Kind, net.Conn)
@@ -47,9 +48,9 @@ type Session struct {
 	procs map[uint32]*Process // asked for, and more may come of them
 }
 
-func newSession(t tree, mux *wire.Mux, spec Spec) *Session {
+func newSession(t tree, b bounds, mux *wire.Mux, spec Spec) *Session {
 	s := &Session{
-		tree: t, mux: mux, serve: spec.Serve, log: spec.Log,
+		tree: t, bounds: b, mux: mux, serve: spec.Serve, log: spec.Log,
 		kinds: kindsOf(spec.Grant.Endpoints),
 		done:  make(chan struct{}),
 		procs: make(map[uint32]*Process),
@@ -58,6 +59,9 @@ func newSession(t tree, mux *wire.Mux, spec Spec) *Session {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	go s.watch()
+	if spec.Grant.Limits.Memory > 0 {
+		go s.police()
+	}
 	return s
 }
 
@@ -76,10 +80,13 @@ func (s *Session) watch() {
 	case <-s.mux.Done():
 	case <-s.tree.Done():
 	}
-	s.fail(s.broken())
+	if s.Exceeded() == nil {
+		s.fail(s.broken())
+	}
 	s.tree.Kill()
 	<-s.tree.Done()
 	s.mux.Close()
+	s.bounds.free()
 	close(s.done)
 }
 
@@ -109,7 +116,7 @@ func (s *Session) fail(err error) {
 // Layers are the layers of the boundary in force, in words.
 func (s *Session) Layers() []string { return s.ready.Layers }
 
-// Missing are layers that this kernel does not have.
+// Missing are layers that this machine does not have.
 func (s *Session) Missing() []string { return s.ready.Missing }
 
 // PID is the number of the session's first process on this machine.
@@ -118,8 +125,8 @@ func (s *Session) PID() int { return s.tree.PID() }
 // Done is closed when everything of the session is dead and reaped.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
-// Err says why the session ended; ErrClosed if Close did it. It is nil while
-// the session lives.
+// Err says why the session ended: ErrClosed if Close did it, a *LimitError if it
+// used more than it may. It is nil while the session lives.
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,7 +172,9 @@ func (s *Session) handshake(spec *wire.Spec) error {
 		return errors.New("the init's answer is neither ready nor failed")
 	}
 	s.ready = *m.Ready
-	s.ready.Layers, s.ready.Missing = plainAll(s.ready.Layers), plainAll(s.ready.Missing)
+	layers, missing := s.bounds.words()
+	s.ready.Layers = append(plainAll(s.ready.Layers), layers...)
+	s.ready.Missing = append(plainAll(s.ready.Missing), missing...)
 	s.mux.Go(s.accept)
 	s.mux.Go(s.read)
 	return nil
@@ -252,6 +261,8 @@ func (s *Session) read() {
 		switch {
 		case m.Started != nil:
 			err = s.started(m.Started)
+		case m.Exited != nil && m.Exited.Code != 0 && s.Exceeded() != nil:
+			return // the kernel killed it, or one of its children, for the limit
 		case m.Exited != nil:
 			err = s.exited(m.Exited)
 		default:

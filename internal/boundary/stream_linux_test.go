@@ -114,6 +114,13 @@ func (f *fakeTree) Kill() {
 	}
 }
 
+// unbounded bounds nothing.
+type unbounded struct{}
+
+func (unbounded) words() (layers, missing []string) { return nil, nil }
+func (unbounded) over() *LimitError                 { return nil }
+func (unbounded) free()                             {}
+
 // liar gives a session that stands, and the init's end of its wire.
 func liar(t *testing.T) (*Session, *wire.Mux, *wire.Stream) {
 	t.Helper()
@@ -126,7 +133,7 @@ func liar(t *testing.T) (*Session, *wire.Mux, *wire.Stream) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSession(&fakeTree{done: make(chan struct{})}, host, Spec{})
+	s := newSession(&fakeTree{done: make(chan struct{})}, unbounded{}, host, Spec{})
 	t.Cleanup(func() { s.Close(); inside.Close() })
 	got := make(chan *wire.Stream)
 	go func() {

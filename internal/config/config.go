@@ -107,6 +107,8 @@ type Limits struct {
 	IdleTime Duration `json:"idleTime"`
 	// ConcurrentRuns is how many runs go on at once, over all groups.
 	ConcurrentRuns int `json:"concurrentRuns"`
+	// Memory is how much memory all of a session may use together.
+	Memory Size `json:"memory"`
 	// Processes is how many processes and threads a session may have.
 	Processes int `json:"processes"`
 	// OpenFiles is how many files one process may have open.

@@ -35,6 +35,7 @@ func Default() Config {
 			RunTime:         Duration(30 * time.Minute),
 			IdleTime:        Duration(10 * time.Minute),
 			ConcurrentRuns:  5,
+			Memory:          4 << 30,
 			Processes:       1024,
 			OpenFiles:       4096,
 			FileSize:        2 << 30,

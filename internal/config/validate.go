@@ -141,6 +141,7 @@ func (v *validator) limits(c *Config) {
 	between(v, at("limits", "runTime"), l.RunTime, Duration(time.Second), Duration(7*24*time.Hour))
 	between(v, at("limits", "idleTime"), l.IdleTime, 0, Duration(7*24*time.Hour))
 	v.between(at("limits", "concurrentRuns"), l.ConcurrentRuns, 1, 1000)
+	between(v, at("limits", "memory"), l.Memory, 64<<20, 1<<50)
 	v.between(at("limits", "processes"), l.Processes, 16, 1_000_000)
 	v.between(at("limits", "openFiles"), l.OpenFiles, 64, 1_000_000)
 	between(v, at("limits", "fileSize"), l.FileSize, 64<<10, 1<<50)

@@ -171,9 +171,12 @@ func asControl(err error) error {
 	var no *grant.Refusal
 	var start *boundary.StartError
 	var exec *boundary.ExecError
+	var limit *boundary.LimitError
 	switch {
 	case errors.As(err, &no):
 		return &control.Error{Code: control.CodeRefused, Message: no.Text, Hint: no.Hint}
+	case errors.As(err, &limit):
+		return &control.Error{Code: control.CodeFailed, Message: limit.Error(), Hint: limit.Hint()}
 	case errors.As(err, &start):
 		return &control.Error{Code: control.CodeBoundary, Message: start.Error(), Hint: start.Hint}
 	case errors.As(err, &exec) && exec.NotFound:
@@ -201,7 +204,7 @@ func (c command) Close() error                   { return c.c.Close() }
 // Wait returns once the process ended.
 func (c command) Wait(ctx context.Context) (control.Exit, error) {
 	e, err := c.c.Wait(ctx)
-	return control.Exit{Code: e.Code, Signal: e.Signal}, err
+	return control.Exit{Code: e.Code, Signal: e.Signal}, asControl(err)
 }
 
 // Interrupt ends what a group's agent is doing now and keeps its session.

@@ -51,7 +51,7 @@ func attempt(name string, b bool) wire.Attempt {
 func ada() Input {
 	return Input{
 		System: "linux", Root: debian(), UID: 1000, Program: "/home/ada/bin/nanoclaw", LandlockABI: 6,
-		Probe: &Probe{Report: wire.ProbeReport{Attempts: []wire.Attempt{attempt("read a canary", false)}}, Layers: []string{"landlock ABI 6"}},
+		Probe: &Probe{Report: wire.ProbeReport{Attempts: []wire.Attempt{attempt("read a canary", false)}}, Layers: []string{"landlock ABI 6", "memory 4 GB: watched every 250 ms (no right)"}},
 		Paths: config.Paths{
 			Config: "/home/ada/.config/nanoclaw/config.jsonc", ConfigDir: "/home/ada/.config/nanoclaw",
 			DataDir: "/home/ada/.local/share/nanoclaw", RuntimeDir: "/run/user/1000/nanoclaw",
@@ -166,7 +166,9 @@ func TestExamine(t *testing.T) {
 		}, "seccomp", Fail, "cannot filter", "CONFIG_SECCOMP_FILTER"},
 		{"cgroups of version 1", func(in *Input) {
 			machine(in, map[string]*fstest.MapFile{"sys/fs/cgroup/cgroup.controllers": nil, "sys/fs/cgroup/memory": folder(0o755)})
-		}, "cgroups", Note, "version 1", ""},
+		}, "cgroups", Note, "version 1; of a session: memory 4 GB: watched every 250 ms", ""},
+		{"cgroups before the first boundary", unprobed, "cgroups", Note, "when a boundary stands", ""},
+		{"nothing that bounds memory", func(in *Input) { in.Probe.Layers = []string{"landlock ABI 6"} }, "cgroups", Warn, "nothing bounds the memory", "Delegate=yes"},
 		{"a container that forbids the boundary", func(in *Input) {
 			in.Probe = &Probe{Err: errors.New("mount proc: operation not permitted")}
 			machine(in, map[string]*fstest.MapFile{".dockerenv": text("")})

@@ -175,15 +175,29 @@ func (in Input) seccomp() Check {
 }
 
 func (in Input) cgroups() Check {
-	const name = "cgroups"
-	const limits = "; this version bounds sessions with rlimits and a sized /tmp, not with cgroups"
+	c := Check{Name: "cgroups", State: Note, Detail: "none found"}
 	switch controllers := in.read("/sys/fs/cgroup/cgroup.controllers"); {
 	case controllers != "":
-		return Check{Name: name, State: Note, Detail: "version 2 with " + controllers + limits}
+		c.Detail = "version 2 with " + controllers
 	case in.exists("/sys/fs/cgroup/memory"):
-		return Check{Name: name, State: Note, Detail: "version 1" + limits}
+		c.Detail = "version 1"
 	}
-	return Check{Name: name, State: Note, Detail: "none found" + limits}
+	if !in.held() {
+		c.Detail += "; what bounds a session is known when a boundary stands"
+		return c
+	}
+	var used []string
+	for _, l := range in.Probe.Layers {
+		if strings.HasPrefix(l, "memory ") || strings.Contains(l, " processes: ") {
+			used = append(used, l)
+		}
+	}
+	if used == nil {
+		c.State, c.Fix = Warn, "run nanoclaw as a service with Delegate=yes, or on a kernel with CONFIG_PROC_CHILDREN"
+		used = []string{"nothing bounds the memory of a whole session"}
+	}
+	c.Detail += "; of a session: " + strings.Join(used, ", ")
+	return c
 }
 
 // container says if this machine is itself a container or alike, where some of

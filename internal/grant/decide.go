@@ -293,7 +293,7 @@ func tools(g chat.Group) []Tool {
 func limits(l config.Limits) Limits {
 	return Limits{
 		RunTime: time.Duration(l.RunTime), IdleTime: time.Duration(l.IdleTime),
-		Processes: l.Processes, OpenFiles: l.OpenFiles,
+		Memory: int64(l.Memory), Processes: l.Processes, OpenFiles: l.OpenFiles,
 		FileSize: int64(l.FileSize), TmpSize: int64(l.TmpSize), Output: int64(l.Output),
 	}
 }

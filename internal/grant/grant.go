@@ -105,6 +105,7 @@ type Tool struct {
 type Limits struct {
 	RunTime   time.Duration `json:"run_time"`
 	IdleTime  time.Duration `json:"idle_time"`
+	Memory    int64         `json:"memory"` // of all processes together
 	Processes int           `json:"processes"`
 	OpenFiles int           `json:"open_files"`
 	FileSize  int64         `json:"file_size"`

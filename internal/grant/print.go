@@ -30,8 +30,8 @@ func (g Grant) Lines() []string {
 	}
 	l := g.Limits
 	return append(out,
-		fmt.Sprintf("limit run %s, idle %s, %d processes, %d open files, file %d MB, tmp %d MB, output %d KB",
-			l.RunTime, l.IdleTime, l.Processes, l.OpenFiles, l.FileSize>>20, l.TmpSize>>20, l.Output>>10))
+		fmt.Sprintf("limit run %s, idle %s, memory %d MB, %d processes, %d open files, file %d MB, tmp %d MB, output %d KB",
+			l.RunTime, l.IdleTime, l.Memory>>20, l.Processes, l.OpenFiles, l.FileSize>>20, l.TmpSize>>20, l.Output>>10))
 }
 
 // String is Lines, one below the other.

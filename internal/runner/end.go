@@ -39,6 +39,9 @@ func (r *Runner) refuse(ctx context.Context, job queue.Job, err error, log *slog
 // answered after the next start.
 func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.Result, err error, log *slog.Logger) {
 	cause := context.Cause(ctx)
+	if limit := s.exceeded(); limit != nil && (err != nil || res.Failed) {
+		err = limit // what the agent says of its end is only a consequence
+	}
 	stopping := cause != nil && !errors.Is(cause, errStopped) && !errors.Is(cause, errTooLong)
 	keep := s != nil && err == nil && cause == nil && s.grant.Agent != grant.Shell
 	switch {
@@ -91,6 +94,7 @@ func outcome(res agent.Result, err, cause error) Outcome {
 		CostUSD: res.CostUSD, InputTokens: res.InputTokens, OutputTokens: res.OutputTokens, ToolCalls: res.ToolCalls,
 	}
 	var start *boundary.StartError
+	var limit *boundary.LimitError
 	switch {
 	case errors.Is(cause, errStopped):
 		o.State, o.Error = Cancelled, "stopped by the owner"
@@ -98,6 +102,8 @@ func outcome(res agent.Result, err, cause error) Outcome {
 		o.State, o.Error = Failed, "the run took longer than its limit and was stopped\nlimits.runTime in the configuration sets it"
 	case errors.As(err, &start):
 		o.State, o.Error = Failed, "the boundary could not be started, so nothing was: "+start.Error()
+	case errors.As(err, &limit):
+		o.State, o.Error = Failed, limit.Error()+"\n"+limit.Hint()
 	case err != nil:
 		o.State, o.Error = Failed, err.Error()
 	case res.Interrupted:

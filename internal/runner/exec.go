@@ -79,6 +79,10 @@ func (r *Runner) execIn(ctx context.Context, s *session, e wire.Exec) (*boundary
 // Wait returns when the command has ended.
 func (c *Command) Wait(ctx context.Context) (wire.Exited, error) {
 	e, err := c.Process.Wait(ctx)
+	if limit := c.s.exceeded(); err != nil && limit != nil {
+		err = limit
+		c.ended.Error = limit.Error()
+	}
 	if err == nil {
 		c.ended.Exit = e.Code
 		if e.Signal != 0 {

@@ -72,6 +72,14 @@ func (s *session) alive() bool {
 	}
 }
 
+// exceeded is the limit that ended the session, nil if none did.
+func (s *session) exceeded() *boundary.LimitError {
+	if s == nil || s.box == nil {
+		return nil
+	}
+	return s.box.Exceeded()
+}
+
 // open starts the boundary of a session. The caller records started before it
 // starts anything inside.
 func (r *Runner) open(ctx context.Context, s *session) error {
@@ -170,11 +178,17 @@ func input(c agent.ToolCall) any {
 
 // closeSession ends a session and writes it down.
 func (r *Runner) closeSession(s *session) {
+	var data audit.SessionEndedData
+	if limit := s.exceeded(); limit != nil {
+		data.Reason = limit.Error()
+	}
 	s.close()
 	if s.box == nil {
 		return
 	}
-	err := r.Store.Record(context.Background(), audit.Entry{At: time.Now(), Kind: audit.SessionEnded, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id})
+	err := r.Store.Record(context.Background(), audit.Entry{
+		At: time.Now(), Kind: audit.SessionEnded, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id, Data: data,
+	})
 	if err != nil {
 		r.Log.Error("the end of a session could not be recorded", "session", s.id, "err", err)
 	}

@@ -1,0 +1,207 @@
+package boundary
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"nanoclaw/internal/wire"
+)
+
+// hungry is a script of a few processes, none of which uses much, that together
+// use 100 MB and hold it.
+const hungry = "for i in 1 2 3 4 5; do (head -c 20000000 /dev/zero; sleep 1000) | tail -c 40000000 & done; wait"
+
+// withoutCgroups is a Native as on a machine that lets us have none.
+func withoutCgroups(t testing.TB) *Native {
+	n := newNative(t, Options{})
+	n.cgroups = cgroups{why: "none in this test"}
+	return n
+}
+
+// Processes that together use more than the session may are ended with it, at
+// the hands of the kernel or of the watchdog, and the host is told why.
+func TestMemoryLimitEndsTheSession(t *testing.T) {
+	for name, n := range map[string]*Native{"what this machine has": newNative(t, Options{}), "watchdog": withoutCgroups(t)} {
+		t.Run(name, func(t *testing.T) {
+			spec, _ := fixture(t)
+			spec.Grant.Limits.Memory = 64 << 20
+			s, err := n.Start(t.Context(), spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			want := "memory 64 MB: watched every 250 ms"
+			if n.cgroups.memory != "" {
+				want = fmt.Sprintf("memory 64 MB: cgroup v%d", n.cgroups.version)
+			}
+			if !has(s.Layers(), want) {
+				t.Errorf("layers %q lack %q", s.Layers(), want)
+			}
+			b := &box{Session: s, t: t, env: []string{"PATH=/usr/bin:/bin"}}
+			if got := b.sh("echo within the limit"); got != "within the limit" {
+				t.Fatal(got)
+			}
+			p := b.start(wire.Exec{Argv: []string{"/bin/sh", "-c", "echo ready; " + hungry}})
+			if line, err := bufio.NewReader(p.Stdout).ReadString('\n'); line != "ready\n" {
+				t.Fatal(line, err)
+			}
+			inside := members(t, s.PID())
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			_, err = p.Wait(ctx)
+			limit, ok := errors.AsType[*LimitError](err)
+			if !ok || limit.Memory != 64<<20 || !strings.Contains(err.Error(), "stopped: the session used more than 64 MB of memory") {
+				t.Fatalf("the process ended with %v", err)
+			}
+			<-s.Done()
+			if !errors.Is(s.Err(), limit) || s.Exceeded() != limit {
+				t.Errorf("the session ended with %v", s.Err())
+			}
+			if left := alive(inside); len(left) > 0 {
+				t.Errorf("%v live on", left)
+			}
+			if left := ourCgroups(t, n); len(left) > 0 {
+				t.Errorf("%v are left", left)
+			}
+		})
+	}
+}
+
+// ourCgroups lists cgroups of sessions of this process.
+func ourCgroups(t testing.TB, n *Native) []string {
+	t.Helper()
+	var found []string
+	for _, base := range []string{n.cgroups.memory, n.cgroups.pids} {
+		if base == "" {
+			continue
+		}
+		dirs, err := filepath.Glob(fmt.Sprintf("%s/%s%d-*", base, cgroupPrefix, os.Getpid()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, dirs...)
+	}
+	return found
+}
+
+// A session within its limits has cgroups of its own while it lives, holds all
+// of its processes there, and leaves none.
+func TestCgroupsLiveWithTheSession(t *testing.T) {
+	n := newNative(t, Options{})
+	spec, _ := fixture(t)
+	spec.Session = "01TEST"
+	s, err := n.Start(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	want := 0
+	for _, base := range []string{n.cgroups.memory, n.cgroups.pids} {
+		if base != "" {
+			want++
+		}
+	}
+	dirs := ourCgroups(t, n)
+	if len(slices.Compact(slices.Clone(dirs))) != want {
+		t.Errorf("cgroups %v, want %d", dirs, want)
+	}
+	for _, dir := range dirs {
+		procs, err := kernelCgroups{}.Read(dir + "/cgroup.procs")
+		if err != nil || !words(procs)[fmt.Sprint(s.PID())] || !strings.HasSuffix(dir, "-01TEST") {
+			t.Errorf("%s holds %q, %v", dir, procs, err)
+		}
+	}
+	s.Close()
+	if left := ourCgroups(t, n); len(left) > 0 {
+		t.Errorf("%v are left", left)
+	}
+	// What one of us left behind that was killed, the next one takes away.
+	dead := exec.Command("true")
+	if err := dead.Run(); err != nil {
+		t.Fatal(err)
+	}
+	for _, base := range []string{n.cgroups.memory, n.cgroups.pids} {
+		if base == "" {
+			continue
+		}
+		left := fmt.Sprintf("%s/%s%d-left", base, cgroupPrefix, dead.Process.Pid)
+		if err := os.Mkdir(left, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		newNative(t, Options{})
+		if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+			os.Remove(left)
+			t.Errorf("%s is still there: %v", left, err)
+		}
+	}
+}
+
+// A fork bomb fills its own session and nothing else.
+func TestForkBombStaysInside(t *testing.T) {
+	const most = 64
+	b := start(t, func(s *Spec) { s.Grant.Limits.Processes = most })
+	beside := start(t)
+	b.start(wire.Exec{Argv: []string{"/bin/sh", "-c", "bomb() { bomb | bomb & sleep 1000; }; bomb 2>/dev/null"}})
+	var inside []int
+	for deadline := time.Now().Add(20 * time.Second); len(inside) < most/2; {
+		if time.Now().After(deadline) {
+			t.Fatalf("the bomb has only %d processes", len(inside))
+		}
+		time.Sleep(10 * time.Millisecond)
+		inside = members(t, b.PID())
+	}
+	for range 20 {
+		if inside = members(t, b.PID()); len(inside) > most+1 {
+			t.Fatalf("%d processes are inside", len(inside))
+		}
+		if err := exec.Command("true").Run(); err != nil {
+			t.Fatalf("the host cannot start a process: %v", err)
+		}
+		if got := beside.sh("echo ok"); got != "ok" {
+			t.Fatalf("the session beside it says %q", got)
+		}
+	}
+	b.Close()
+	if left := alive(inside); len(left) > 0 {
+		t.Errorf("%v live on", left)
+	}
+}
+
+// The watchdog sees what every process of a session uses, orphans too, and
+// counts shared pages once where it matters.
+func TestWatchdogCounts(t *testing.T) {
+	b := start(t)
+	p := b.start(wire.Exec{Argv: []string{"/bin/sh", "-c",
+		"(setsid sh -c '(head -c 20000000 /dev/zero; echo ready >&2; sleep 1000) | tail -c 40000000' &) ; wait; sleep 1000"}})
+	if line, err := bufio.NewReader(p.Stderr).ReadString('\n'); line != "ready\n" {
+		t.Fatal(line, err)
+	}
+	all, shared := memoryOf(b.PID(), 1<<40), memoryOf(b.PID(), 0)
+	if shared < 15<<20 || shared > all || all > 200<<20 {
+		t.Errorf("with shared pages for each %d, once %d", all, shared)
+	}
+	if got, want := len(descendants(b.PID())), len(members(t, b.PID())); got != want {
+		t.Errorf("%d processes are seen, %d are there", got, want)
+	}
+	b.Close()
+	if got := memoryOf(b.PID(), 0); got != 0 {
+		t.Errorf("a dead session uses %d", got)
+	}
+}
+
+func TestLimitInWords(t *testing.T) {
+	for bytes, want := range map[int64]string{4 << 30: "4 GB", 1536 << 20: "1536 MB", 64 << 10: "64 KB", 1000: "1000 bytes"} {
+		if got := inWords(bytes); got != want {
+			t.Errorf("%d: %q, want %q", bytes, got, want)
+		}
+	}
+}
