@@ -42,7 +42,9 @@ func TestConnectionsBecomeStreams(t *testing.T) {
 }
 
 func TestHalfCloseIsCarried(t *testing.T) {
+	served := make(chan struct{})
 	b := start(t, endpoints(func(_ wire.Kind, conn net.Conn) {
+		defer close(served)
 		io.WriteString(conn, "question")
 		conn.(interface{ CloseWrite() error }).CloseWrite()
 		rest, _ := io.ReadAll(conn)
@@ -53,6 +55,7 @@ func TestHalfCloseIsCarried(t *testing.T) {
 	if r := b.run("", "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/3128; cat <&3; printf answer >&3"); r.out != "question" {
 		t.Errorf("%+v", r)
 	}
+	<-served
 }
 
 // A panic in the code that serves one session ends that session alone.
