@@ -137,8 +137,11 @@ func TestNothingOutlivesAKilledDaemon(t *testing.T) {
 	deadline := time.Now().Add(time.Second)
 	daemon.Wait()
 	for i := range polls {
-		left := max(time.Until(deadline).Milliseconds(), 0)
-		if n, err := unix.Poll(polls[i:i+1], int(left)); n != 1 {
+		n, err := 0, error(unix.EINTR)
+		for err == unix.EINTR {
+			n, err = unix.Poll(polls[i:i+1], int(max(time.Until(deadline).Milliseconds(), 0)))
+		}
+		if n != 1 {
 			t.Errorf("process %d lives on after one second (%v)", inside[i], err)
 		}
 	}

@@ -69,9 +69,8 @@ func TestToken(t *testing.T) {
 			s := start(t, wiretest.Pair)
 			s.host.SetToken(tt.host)
 			s.inside.SetToken(tt.inside)
-			if _, err := s.inside.Open(tt.header); err != nil {
-				t.Fatal(err)
-			}
+			// The host may hang up before Open is done; its verdict is what counts.
+			s.inside.Open(tt.header)
 			wantErr(t, "session", ends(t, s.host), tt.want)
 			_, _, err := s.host.Accept()
 			wantErr(t, "accept", err, tt.want)
