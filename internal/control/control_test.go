@@ -330,3 +330,23 @@ func TestListen(t *testing.T) {
 		})
 	}
 }
+
+// The command that asks a daemon to end is answered, however fast the end is.
+func TestTheLastAnswerArrives(t *testing.T) {
+	var s *control.Server
+	closed := make(chan error, 1)
+	host := &controltest.Host{OnShutdown: func(ctx context.Context) error {
+		go func() { closed <- s.Close() }()
+		<-ctx.Done() // the end has begun
+		time.Sleep(20 * time.Millisecond)
+		return nil
+	}}
+	c, server := inProcess(t, host)
+	s = server
+	if err := c.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}

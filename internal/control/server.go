@@ -78,13 +78,24 @@ func (s *Server) Drain(ctx context.Context) error {
 	}
 }
 
-// Close ends everything now. It returns when every stream is over.
+// lastWords is how long Close lets a request that is being answered finish: an
+// act has its context ended, so that only its answer is left to write.
+const lastWords = time.Second
+
+// Close ends everything now. What is being answered is answered first: the
+// command that asked for the end hears that it comes. It returns when every
+// stream is over.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.draining = true
 	s.mu.Unlock()
 	s.cancel()
-	err := s.http.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = s.http.Close()
+	}
 	s.mu.Lock()
 	for c := range s.streams {
 		c.Close()
