@@ -26,6 +26,7 @@ type (
 	}
 	// ProbeData belongs to ProbeRan.
 	ProbeData struct {
+		Engine   string `json:"engine,omitempty"`
 		Held     bool   `json:"held"`
 		Finding  string `json:"finding,omitempty"`
 		Attempts any    `json:"attempts,omitempty"`

@@ -52,7 +52,7 @@ func plantAll(t testing.TB, dir string) wire.Probe {
 func TestProbeFindsNoWayOut(t *testing.T) {
 	spec, dir := fixture(t)
 	task := plantAll(t, dir)
-	report, err := newNative(t, Options{}).Probe(t.Context(), spec, task)
+	report, err := Probe(t.Context(), newNative(t, Options{}), spec, task)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestProbeNoticesEachMissingLayer(t *testing.T) {
 			sharedMemory(t)
 			n := newNative(t, Options{Init: bytes.NewReader(boundarytest.Layers(t)), skip: c.skip})
 			plantKey(t, n)
-			report, err := n.Probe(t.Context(), spec, task)
+			report, err := Probe(t.Context(), n, spec, task)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -150,7 +150,7 @@ func TestKeyringIsItsOwn(t *testing.T) {
 	task := plantAll(t, dir)
 	n := newNative(t, Options{Init: bytes.NewReader(boundarytest.Layers(t)), skip: []string{"seccomp"}})
 	plantKey(t, n)
-	report, err := n.Probe(t.Context(), spec, task)
+	report, err := Probe(t.Context(), n, spec, task)
 	if err != nil {
 		t.Fatal(err)
 	}

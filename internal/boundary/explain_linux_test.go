@@ -292,10 +292,11 @@ func TestRenderShowsWhatStartBuilds(t *testing.T) {
 	if os.Geteuid() == 0 {
 		spec.UID = groupUID
 	}
-	r, err := n.Render(spec)
+	shown, err := n.Render(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
+	r := shown.(NativeRendering)
 	id, err := n.identify(spec.UID)
 	if err != nil {
 		t.Fatal(err)
@@ -313,11 +314,11 @@ func TestRenderShowsWhatStartBuilds(t *testing.T) {
 			t.Errorf("shown %+v, made %+v", got, m)
 		}
 	}
-	shown := wire.Spec{
+	again := wire.Spec{
 		Version: wire.Version, Token: p.spec.Token, Hostname: r.Hostname, Mounts: p.spec.Mounts, Links: r.Links, Files: p.spec.Files, TmpBytes: r.TmpBytes,
 		Endpoints: r.Endpoints, Rlimits: p.spec.Rlimits, LandlockFloor: r.LandlockFloor, Landlock: r.Landlock,
 	}
-	if a, b := fmt.Sprintf("%+v", shown), fmt.Sprintf("%+v", p.spec); a != b {
+	if a, b := fmt.Sprintf("%+v", again), fmt.Sprintf("%+v", p.spec); a != b {
 		t.Errorf("shown\n%s\nmade\n%s", a, b)
 	}
 	text := r.String()

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"nanoclaw/internal/wire"
 )
 
 // startTimeout bounds a start. One takes some milliseconds.
@@ -70,8 +68,23 @@ func (n *Native) has(caps ...int) bool {
 	return true
 }
 
-// Start starts a session and returns when its boundary stands. Every error is a
-// *StartError, except that of a ctx that ended.
+// Engines are the names of the engines of this system, the preferred first.
+func Engines() []string { return []string{NativeEngine} }
+
+// New makes an engine by its name.
+func New(name string, opts Options) (Engine, error) {
+	if name == NativeEngine {
+		return NewNative(opts)
+	}
+	return nil, fmt.Errorf("there is no engine %q on this system", name)
+}
+
+var _ Engine = (*Native)(nil)
+
+// Name implements Engine.
+func (*Native) Name() string { return NativeEngine }
+
+// Start implements Engine.
 func (n *Native) Start(ctx context.Context, spec Spec) (*Session, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("the boundary did not stand in time"))
 	defer cancel()
@@ -97,22 +110,11 @@ func (n *Native) launch(ctx context.Context, spec Spec, id identity, p *plan) (*
 	}
 	// Beside the handshake: nothing of the agent runs before that is over.
 	limits.enter(c.PID())
-	mux, err := wire.Host(c.wire)
-	if err != nil {
-		c.Kill()
-		<-c.Done()
-		limits.free()
-		return nil, &StartError{Step: "wire", Err: err}
+	s, err := establish(ctx, n.Name(), c, c.wire, limits, spec, &p.spec)
+	if err != nil && ctx.Err() == nil {
+		err = n.explain(err, c)
 	}
-	s := newSession(c, limits, mux, spec)
-	if err := within(ctx, mux, func() error { return s.handshake(&p.spec) }); err != nil {
-		s.Close()
-		if ctx.Err() != nil {
-			return nil, err
-		}
-		return nil, n.explain(err, c)
-	}
-	return s, nil
+	return s, err
 }
 
 // identify decides who the init is on this machine.

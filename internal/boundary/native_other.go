@@ -13,6 +13,12 @@ import (
 // errOther is the answer of systems whose boundary is not part of this package.
 var errOther = errors.New("the native boundary needs Linux; run groups in container mode on this system")
 
+// Engines are the names of the engines of this system, the preferred first.
+func Engines() []string { return []string{NativeEngine} }
+
+// New always fails on this system.
+func New(string, Options) (Engine, error) { return nil, errOther }
+
 // Native is the boundary of the operating system's own means. This system has
 // none that this version knows.
 type Native struct{}
@@ -20,19 +26,22 @@ type Native struct{}
 // NewNative always fails on this system.
 func NewNative(Options) (*Native, error) { return nil, errOther }
 
+// Name implements Engine.
+func (*Native) Name() string { return NativeEngine }
+
 // Start always fails on this system.
 func (*Native) Start(context.Context, Spec) (*Session, error) {
 	return nil, &StartError{Step: "system", Err: errOther}
 }
 
 // Probe always fails on this system.
-func (*Native) Probe(context.Context, Spec, wire.Probe) (wire.ProbeReport, error) {
+func Probe(context.Context, Engine, Spec, wire.Probe) (wire.ProbeReport, error) {
 	return wire.ProbeReport{}, &StartError{Step: "system", Err: errOther}
 }
 
 // Render always fails on this system.
 func (*Native) Render(Spec) (Rendering, error) {
-	return Rendering{}, &StartError{Step: "system", Err: errOther}
+	return nil, &StartError{Step: "system", Err: errOther}
 }
 
 // ExplainCall knows no filter of system calls on this system.

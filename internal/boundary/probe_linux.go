@@ -18,19 +18,19 @@ import (
 // maxReport bounds a probe's report, in bytes.
 const maxReport = 1 << 20
 
-// Probe starts a session as spec asks for, lets the init's break-out attempts
+// Probe starts a session of an engine as spec asks for, lets the init's break-out attempts
 // run in it as an ordinary process of the agent, and ends it. It plants and
 // listens for nothing itself: what the attempts look for is the caller's, see
 // PlantCanaries. An error means that there is no report; what a report means
 // says Verdict.
-func (n *Native) Probe(ctx context.Context, spec Spec, task wire.Probe) (wire.ProbeReport, error) {
+func Probe(ctx context.Context, e Engine, spec Spec, task wire.Probe) (wire.ProbeReport, error) {
 	var report wire.ProbeReport
 	spec.Serve = nil
 	env, err := outside()
 	if err != nil {
 		return report, err
 	}
-	s, err := n.Start(ctx, spec)
+	s, err := e.Start(ctx, spec)
 	if err != nil {
 		return report, err
 	}

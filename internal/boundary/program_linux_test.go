@@ -91,7 +91,7 @@ func probeFromFile(dir string) error {
 		return err
 	}
 	task := wire.Probe{WriteTo: []string{dir}}
-	report, err := n.Probe(context.Background(), Spec{Grant: systemGrant(), UID: groupUID}, task)
+	report, err := Probe(context.Background(), n, Spec{Grant: systemGrant(), UID: groupUID}, task)
 	if err != nil {
 		return err
 	}

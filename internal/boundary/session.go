@@ -30,6 +30,7 @@ type tree interface {
 
 // Session is one live boundary. Its methods may be called at the same time.
 type Session struct {
+	engine  string
 	tree    tree
 	bounds  bounds
 	mux     *wire.Mux
@@ -48,9 +49,9 @@ type Session struct {
 	procs map[uint32]*Process // asked for, and more may come of them
 }
 
-func newSession(t tree, b bounds, mux *wire.Mux, spec Spec) *Session {
+func newSession(engine string, t tree, b bounds, mux *wire.Mux, spec Spec) *Session {
 	s := &Session{
-		tree: t, bounds: b, mux: mux, serve: spec.Serve, log: spec.Log,
+		engine: engine, tree: t, bounds: b, mux: mux, serve: spec.Serve, log: spec.Log,
 		kinds: kindsOf(spec.Grant.Endpoints),
 		done:  make(chan struct{}),
 		procs: make(map[uint32]*Process),
@@ -63,6 +64,25 @@ func newSession(t tree, b bounds, mux *wire.Mux, spec Spec) *Session {
 		go s.police()
 	}
 	return s
+}
+
+// establish makes a session of a tree that was just started and speaks with its
+// init over conn until the boundary stands. If it does not, all is dead and freed
+// on return.
+func establish(ctx context.Context, engine string, t tree, conn io.ReadWriteCloser, b bounds, spec Spec, inside *wire.Spec) (*Session, error) {
+	mux, err := wire.Host(conn)
+	if err != nil {
+		t.Kill()
+		<-t.Done()
+		b.free()
+		return nil, &StartError{Step: "wire", Err: err}
+	}
+	s := newSession(engine, t, b, mux, spec)
+	if err := within(ctx, mux, func() error { return s.handshake(inside) }); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
 }
 
 // kindsOf gives the kinds of stream that a grant's endpoints lead to.
@@ -112,6 +132,9 @@ func (s *Session) fail(err error) {
 		s.tree.Kill()
 	}
 }
+
+// Engine is the name of the engine that built the boundary.
+func (s *Session) Engine() string { return s.engine }
 
 // Layers are the layers of the boundary in force, in words.
 func (s *Session) Layers() []string { return s.ready.Layers }

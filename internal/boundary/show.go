@@ -7,9 +7,9 @@ import (
 	"nanoclaw/internal/wire"
 )
 
-// Rendering is what the native engine makes of a grant on this machine: all
+// NativeRendering is what the native engine makes of a grant on this machine: all
 // that a session is built from, but for its secret and its descriptors.
-type Rendering struct {
+type NativeRendering struct {
 	Engine   string          `json:"engine"`
 	Hostname string          `json:"hostname"`
 	Mounts   []RenderedMount `json:"mounts"`
@@ -60,7 +60,7 @@ type RenderedCall struct {
 }
 
 // String gives a rendering for people, one line for each thing.
-func (r Rendering) String() string {
+func (r NativeRendering) String() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("engine %s", r.Engine)

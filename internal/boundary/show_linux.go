@@ -11,19 +11,19 @@ import (
 	"nanoclaw/internal/wire"
 )
 
-// Render shows what Start would build for a spec, and starts nothing. It looks
+// Render implements Engine. It looks
 // each mount's source up as Start would, to tell what is there and where it
 // really is, opens it by O_PATH alone and lets go of it at once. Folders of the
 // group that no session has made yet are shown as such.
 func (n *Native) Render(spec Spec) (Rendering, error) {
 	all, unmade, err := n.lookUp(spec)
 	if err != nil {
-		return Rendering{}, err
+		return nil, err
 	}
 	kept, links := arrange(all)
 	w := render(spec, kept, links)
-	r := Rendering{
-		Engine: "native", Hostname: w.Hostname, Links: w.Links, TmpBytes: w.TmpBytes,
+	r := NativeRendering{
+		Engine: n.Name(), Hostname: w.Hostname, Links: w.Links, TmpBytes: w.TmpBytes,
 		Endpoints: w.Endpoints, LandlockFloor: w.LandlockFloor, Landlock: w.Landlock,
 	}
 	for _, m := range kept {

@@ -136,7 +136,7 @@ func liar(t *testing.T) (*Session, *wire.Mux, *wire.Stream) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSession(&fakeTree{done: make(chan struct{})}, unbounded{}, host, Spec{})
+	s := newSession("fake", &fakeTree{done: make(chan struct{})}, unbounded{}, host, Spec{})
 	t.Cleanup(func() { s.Close(); inside.Close() })
 	got := make(chan *wire.Stream)
 	go func() {

@@ -94,6 +94,10 @@ type HostMode struct {
 
 // Boundary says what the operating system must enforce.
 type Boundary struct {
+	// Engine builds the boundaries of host mode: "native", "bubblewrap", "srt",
+	// "seatbelt", or "auto" for the first that holds on this machine. srt stops
+	// less than the others and is never chosen by itself.
+	Engine string `json:"engine"`
 	// LandlockFloor is the lowest Landlock version that is accepted. 0 accepts a
 	// kernel without it: the other layers are always required.
 	LandlockFloor int `json:"landlockFloor"`

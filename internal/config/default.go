@@ -30,6 +30,7 @@ func Default() Config {
 		Agent:         Agent{Kind: "auto"},
 		ExecutionMode: modeContainer,
 		HostMode:      HostMode{RunsPerHour: 10},
+		Boundary:      Boundary{Engine: "auto"},
 		Tools:         []string{},
 		Limits: Limits{
 			RunTime:         Duration(30 * time.Minute),

@@ -57,6 +57,7 @@ func schema() (*jsonschema.Schema, error) {
 	for property, known := range map[*jsonschema.Schema][]string{
 		s.Properties["executionMode"]:                                     {modeContainer, modeHost},
 		s.Properties["agent"].Properties["kind"]:                          agentKinds,
+		s.Properties["boundary"].Properties["engine"]:                     engines,
 		s.Properties["groups"].AdditionalProperties.Properties["mode"]:    {"", modeContainer, modeHost},
 		s.Properties["groups"].AdditionalProperties.Properties["agent"]:   append([]string{""}, agentKinds...),
 		s.Properties["groups"].AdditionalProperties.Properties["trigger"]: append([]string{""}, triggers...),

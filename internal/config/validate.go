@@ -49,6 +49,7 @@ func (c *Config) Validate(o Options) Problems {
 
 var (
 	agentKinds = []string{"auto", "claude", "shell"}
+	engines    = []string{"auto", "native", "bubblewrap", "srt", "seatbelt"}
 	triggers   = []string{"mention", "always"}
 )
 
@@ -137,6 +138,7 @@ func (v *validator) model(m Model) {
 func (v *validator) limits(c *Config) {
 	l := c.Limits
 	v.between(at("hostMode", "runsPerHour"), c.HostMode.RunsPerHour, 0, 100_000)
+	v.oneOf(at("boundary", "engine"), c.Boundary.Engine, engines...)
 	v.between(at("boundary", "landlockFloor"), c.Boundary.LandlockFloor, 0, 100)
 	between(v, at("limits", "runTime"), l.RunTime, Duration(time.Second), Duration(7*24*time.Hour))
 	between(v, at("limits", "idleTime"), l.IdleTime, 0, Duration(7*24*time.Hour))

@@ -48,7 +48,7 @@ func BenchmarkFirstInstruction(b *testing.B) {
 	d, stop := benchInstall(b, hostConfig).run()
 	defer stop()
 	owner, g := newOwner(b, d)
-	start := starter(b, d, g)
+	start := bare(b, d, g)
 	times := newTimes("message", "stored", "boundary", "bwrap", "bare")
 	for round := 0; b.Loop(); round++ {
 		times.inTurn(round,
@@ -167,7 +167,7 @@ func BenchmarkShellRuns(b *testing.B) {
 	d, stop := benchInstall(b, hostConfig).run()
 	defer stop()
 	owner, g := newOwner(b, d)
-	start := starter(b, d, g)
+	start := bare(b, d, g)
 	times := newTimes("run", "boundary")
 	for round := 0; b.Loop(); round++ {
 		times.inTurn(round,
@@ -183,11 +183,13 @@ func BenchmarkShellRuns(b *testing.B) {
 	times.report(b, "run", "none; the boundary alone is the floor")
 }
 
-// starter gives a function that runs a command in a boundary of its own, with
+// bare gives a function that runs a command in a boundary of its own, with
 // nothing of the daemon around it, and gives what it wrote.
-func starter(b *testing.B, d *Daemon, g grant.Grant) func(command string) string {
+func bare(b *testing.B, d *Daemon, g grant.Grant) func(command string) string {
 	b.Helper()
-	native, err := d.native()
+	m, err := d.engine(b.Context(), "native")
+	must(b, err)
+	native, err := m.open()
 	must(b, err)
 	uid, err := d.uid(b.Context(), chat.Main)
 	must(b, err)

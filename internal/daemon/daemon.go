@@ -69,11 +69,7 @@ type Daemon struct {
 	store     *store.Store
 	key       *audit.Key
 	sequencer *audit.Sequencer
-	// native gives the native boundary, or why there is none. The first who asks,
-	// usually the probe, prepares it: nothing before needs it.
-	native    func() (*boundary.Native, error)
-	prober    prober
-	probeTold sync.Once
+	engines   []*mechanism
 
 	uids      sync.Mutex
 	uidsKnown boundary.UIDs // under uids
@@ -98,8 +94,7 @@ func Open(ctx context.Context, o Options) (*Daemon, error) {
 	if d.opt.Say == nil {
 		d.opt.Say = func(string) {}
 	}
-	d.native = sync.OnceValues(d.openBoundary)
-	d.prober.try = d.probe
+	d.engines = d.mechanisms()
 	if err := o.Paths.EnsureDirs(); err != nil {
 		return nil, err
 	}
@@ -136,17 +131,6 @@ func (d *Daemon) build(ctx context.Context) error {
 	d.outbox.OnChange(d.changed.fire)
 	d.runner = runner.New(d.runnerOptions())
 	return nil
-}
-
-// openBoundary makes the native boundary. Without one the daemon still answers
-// questions and says what is wrong; it starts no agent (I1).
-func (d *Daemon) openBoundary() (*boundary.Native, error) {
-	program, err := d.opt.Init()
-	if err != nil {
-		return nil, err
-	}
-	defer program.Close()
-	return boundary.NewNative(boundary.Options{Init: program, Check: d.checkMount, Dir: d.opt.Paths.DataDir})
 }
 
 // checkMount is asked by the boundary about the canonical path of every folder
@@ -207,7 +191,7 @@ func (d *Daemon) firstStart(ctx context.Context) error {
 	if err := d.resolve(); err != nil {
 		return err
 	}
-	h := d.prober.ask(ctx)
+	h := d.proven(ctx, "")
 	if err := config.WriteDefault(d.opt.Paths.Config, config.Template(config.Facts{HostMode: h.Off == "", Reason: h.Off})); err != nil {
 		return err
 	}
@@ -223,7 +207,7 @@ func (d *Daemon) firstStart(ctx context.Context) error {
 
 func (d *Daemon) runnerOptions() runner.Options {
 	return runner.Options{
-		Store: d.store, Boundary: engine{d}, Decide: d.decide, Reason: d.agentReason,
+		Store: d.store, Boundary: starter{d}, Decide: d.decide, Reason: d.agentReason,
 		Agents:  map[string]agent.Adapter{grant.Claude: agent.Claude{}, grant.Shell: agent.Shell{}},
 		Model:   d.modelOf,
 		Gateway: d.gateway, Tools: d.hostTools, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
@@ -254,7 +238,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 		ready()
 	}
 	parts.Go(func() {
-		d.proven(ctx)
+		d.proven(ctx, "")
 		d.rest()
 	})
 	<-ctx.Done()

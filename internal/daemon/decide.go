@@ -46,7 +46,7 @@ func (d *Daemon) request(ctx context.Context, g chat.Group, t grant.Trigger) (gr
 	return grant.Request{
 		Config: d.config, Group: g, Trigger: t, Machine: d.machine,
 		HostRuns: runs, Reopens: oldest.Add(time.Hour).Sub(now),
-		HostModeOff: d.proven(ctx).Off, RanClaude: state.RanClaude,
+		HostModeOff: d.proven(ctx, "").Off, RanClaude: state.RanClaude,
 	}, nil
 }
 
@@ -144,17 +144,21 @@ func give(p string, uid int, mode os.FileMode) error {
 	return os.Lchown(p, uid, uid)
 }
 
-// engine starts boundaries and makes the folders first.
-type engine struct{ d *Daemon }
+// starter starts boundaries and makes the folders first.
+type starter struct{ d *Daemon }
 
 // Start prepares the group's folders and starts a boundary.
-func (e engine) Start(ctx context.Context, s boundary.Spec) (*boundary.Session, error) {
-	native, err := e.d.native()
+func (s starter) Start(ctx context.Context, engine string, spec boundary.Spec) (*boundary.Session, error) {
+	m, err := s.d.engine(ctx, engine)
 	if err != nil {
 		return nil, err
 	}
-	if err := e.d.prepare(ctx, s.Grant.Group); err != nil {
-		return nil, fmt.Errorf("making the folders of group %s: %w", s.Grant.Group, err)
+	e, err := m.open()
+	if err != nil {
+		return nil, err
 	}
-	return native.Start(ctx, s)
+	if err := s.d.prepare(ctx, spec.Grant.Group); err != nil {
+		return nil, fmt.Errorf("making the folders of group %s: %w", spec.Grant.Group, err)
+	}
+	return e.Start(ctx, spec)
 }

@@ -27,9 +27,9 @@ func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.Doc
 	if err := d.fingerprint.Check(d.opt.Paths.Config); err != nil {
 		in.ConfigError = err
 	}
-	h := d.proven(ctx)
-	if q.Probe {
-		h = d.prober.again(ctx)
+	h := d.proven(ctx, "")
+	if m, err := d.engine(ctx, ""); q.Probe && err == nil {
+		h = m.prober.again(ctx)
 	}
 	in.Probe = &doctor.Probe{Report: h.Report, Layers: h.Layers, Missing: h.Missing, Err: h.err}
 	if g, err := grant.Decide(d.probeRequest()); err == nil {

@@ -123,10 +123,10 @@ func (d *Daemon) Exec(ctx context.Context, r control.ExecRequest) (control.Proce
 	if err := d.known(r.Group); err != nil {
 		return nil, err
 	}
-	if r.Boundary != "" && r.Boundary != "native" {
-		return nil, &control.Error{Code: control.CodeRefused, Message: fmt.Sprintf("there is no boundary %q", r.Boundary), Hint: "this version has one: native"}
+	if _, err := d.engine(ctx, r.Boundary); err != nil {
+		return nil, err
 	}
-	g, err := d.grantFor(ctx, r.Group, r.Mode, r.Mounts)
+	g, err := d.grantFor(ctx, r)
 	if err != nil {
 		return nil, asControl(err)
 	}
@@ -141,7 +141,7 @@ func (d *Daemon) Exec(ctx context.Context, r control.ExecRequest) (control.Proce
 	if r.TTY {
 		e.Stdio, e.Rows, e.Cols = wire.PTY, r.Rows, r.Cols
 	}
-	c, err := d.runner.Exec(ctx, g, e)
+	c, err := d.runner.Exec(ctx, r.Boundary, g, e)
 	if err != nil {
 		return nil, asControl(err)
 	}
@@ -154,15 +154,15 @@ func plainTerm(s string) bool {
 }
 
 // grantFor decides as for the owner's own terminal.
-func (d *Daemon) grantFor(ctx context.Context, g chat.Group, mode string, mounts []string) (grant.Grant, error) {
+func (d *Daemon) grantFor(ctx context.Context, e control.ExecRequest) (grant.Grant, error) {
 	if err := d.checkConfig(ctx); err != nil {
 		return grant.Grant{}, err
 	}
-	r, err := d.request(ctx, g, grant.Trigger{Kind: "exec", Owner: true, Terminal: true, Mounts: mounts})
+	r, err := d.request(ctx, e.Group, grant.Trigger{Kind: "exec", Owner: true, Terminal: true, Mounts: e.Mounts})
 	if err != nil {
 		return grant.Grant{}, err
 	}
-	r.Mode = grant.Mode(mode)
+	r.Mode, r.HostModeOff = grant.Mode(e.Mode), d.proven(ctx, e.Boundary).Off
 	return grant.Decide(r)
 }
 

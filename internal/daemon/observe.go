@@ -39,7 +39,7 @@ func (d *Daemon) Status(ctx context.Context) (control.Status, error) {
 		HostMode: "on", Held: d.queue.Held(), Waiting: open.Waiting, Outbox: open.Pending,
 		Sessions: d.runner.Sessions(), Config: d.opt.Paths.Config, Data: d.opt.Paths.DataDir, Live: []control.RunInfo{},
 	}
-	h := d.proven(ctx)
+	h := d.proven(ctx, "")
 	s.HostModeReason = fmt.Sprintf("the boundary held against %d attempts to break out", len(h.Report.Attempts))
 	s.Layers, s.Missing = h.Layers, h.Missing
 	switch {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 
@@ -81,10 +80,11 @@ func (d *Daemon) allowFolder(g grant.Grant, q grant.Question) string {
 
 // show renders a grant for an engine, into p.
 func (d *Daemon) show(ctx context.Context, g grant.Grant, engine string, p *control.Policy) error {
-	if engine != "native" {
-		return &control.Error{Code: control.CodeUsage, Message: fmt.Sprintf("there is no engine %q", engine), Hint: "this version has one: native"}
+	m, err := d.engine(ctx, engine)
+	if err != nil {
+		return err
 	}
-	native, err := d.native()
+	e, err := m.open()
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (d *Daemon) show(ctx context.Context, g grant.Grant, engine string, p *cont
 	if err != nil {
 		return err
 	}
-	r, err := native.Render(boundary.Spec{Grant: g, UID: uid, LandlockFloor: d.config.Boundary.LandlockFloor})
+	r, err := e.Render(boundary.Spec{Grant: g, UID: uid, LandlockFloor: d.config.Boundary.LandlockFloor})
 	if err != nil {
 		return &control.Error{Code: control.CodeBoundary, Message: err.Error()}
 	}

@@ -17,7 +17,7 @@ import (
 	"nanoclaw/internal/wire"
 )
 
-// prober knows whether the boundary of this machine holds (I1). It finds out
+// prober knows whether one engine of this machine holds (I1). It finds out
 // when first asked; the binary, the kernel and the shape of a grant do not
 // change while the daemon runs.
 type prober struct {
@@ -75,8 +75,8 @@ func (p *prober) once(ctx context.Context) held {
 }
 
 // probe tries to break out of a boundary made of the same grant as main's.
-func (d *Daemon) probe(ctx context.Context) (held, error) {
-	native, err := d.native()
+func (d *Daemon) probe(ctx context.Context, m *mechanism) (held, error) {
+	e, err := m.open()
 	if err != nil {
 		return held{}, err
 	}
@@ -105,7 +105,7 @@ func (d *Daemon) probe(ctx context.Context) (held, error) {
 		Canaries: canaries, Dial: []string{listener.Addr().String()}, HostPID: os.Getpid(), WriteTo: dirs,
 		Env: d.foreignNames(g),
 	}
-	report, err := native.Probe(ctx, boundary.Spec{
+	report, err := boundary.Probe(ctx, e, boundary.Spec{
 		Grant: g, Session: chat.NewSessionID(), UID: uid, LandlockFloor: d.config.Boundary.LandlockFloor,
 		Serve: func(_ wire.Kind, c net.Conn) { c.Close() }, Log: d.log,
 	}, task)
@@ -164,21 +164,14 @@ func (d *Daemon) probeRequest() grant.Request {
 	}
 }
 
-// proven asks the prober, and tells the world what came of it, once.
-func (d *Daemon) proven(ctx context.Context) held {
-	h := d.prober.ask(ctx)
-	d.probeTold.Do(func() { d.tellProbe(context.WithoutCancel(ctx), h) })
-	return h
-}
-
-func (d *Daemon) tellProbe(ctx context.Context, h held) {
+func (d *Daemon) tellProbe(ctx context.Context, engine string, h held) {
 	d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.ProbeRan, Data: audit.ProbeData{
-		Held: h.Off == "", Finding: h.Off, Attempts: h.Report.Attempts,
+		Engine: engine, Held: h.Off == "", Finding: h.Off, Attempts: h.Report.Attempts,
 	}})
 	if h.Off == "" {
-		d.log.Info("the boundary holds", "attempts", len(h.Report.Attempts), "took", h.Took)
+		d.log.Info("the boundary holds", "engine", engine, "attempts", len(h.Report.Attempts), "took", h.Took)
 		return
 	}
-	d.log.Error("host mode is off", "why", h.Off)
+	d.log.Error("host mode is off", "engine", engine, "why", h.Off)
 	d.tellOwner(ctx, "probe", "Host mode is off on this machine, so no agent runs natively.\n"+h.Off+"\nnanoclaw doctor says what is missing and how to mend it.")
 }

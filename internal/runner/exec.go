@@ -46,8 +46,8 @@ type Command struct {
 
 // Exec starts a command of the owner in exactly the boundary that g describes:
 // the same mounts, environment, egress and limits as the group's agent, in a
-// session of its own.
-func (r *Runner) Exec(ctx context.Context, g grant.Grant, e wire.Exec) (*Command, error) {
+// session of its own. engine is "" for the host's own choice.
+func (r *Runner) Exec(ctx context.Context, engine string, g grant.Grant, e wire.Exec) (*Command, error) {
 	s := newSession(g)
 	err := r.Store.Record(ctx, audit.Entry{
 		At: time.Now(), Kind: audit.ExecStarted, Group: g.Group, Session: s.id,
@@ -58,7 +58,7 @@ func (r *Runner) Exec(ctx context.Context, g grant.Grant, e wire.Exec) (*Command
 	}
 	c := &Command{r: r, s: s, began: time.Now(), ended: audit.ExecEndedData{Exit: -1}}
 	e.Env, e.Dir = environ(g), grant.Workspace
-	if c.Process, err = r.execIn(ctx, s, e); err != nil {
+	if c.Process, err = r.execIn(ctx, engine, s, e); err != nil {
 		c.ended.Error = err.Error()
 		c.Close()
 		return nil, err
@@ -66,8 +66,8 @@ func (r *Runner) Exec(ctx context.Context, g grant.Grant, e wire.Exec) (*Command
 	return c, nil
 }
 
-func (r *Runner) execIn(ctx context.Context, s *session, e wire.Exec) (*boundary.Process, error) {
-	if err := r.open(ctx, s); err != nil {
+func (r *Runner) execIn(ctx context.Context, engine string, s *session, e wire.Exec) (*boundary.Process, error) {
+	if err := r.open(ctx, engine, s); err != nil {
 		return nil, err
 	}
 	if err := r.Store.Record(ctx, s.started()); err != nil {

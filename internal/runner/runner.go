@@ -22,7 +22,8 @@ import (
 
 // Boundary starts confined processes.
 type Boundary interface {
-	Start(ctx context.Context, s boundary.Spec) (*boundary.Session, error)
+	// Start starts a session on an engine, "" for the host's own choice.
+	Start(ctx context.Context, engine string, s boundary.Spec) (*boundary.Session, error)
 }
 
 // Gateway is a session's way out.
@@ -148,7 +149,7 @@ func (r *Runner) begin(ctx context.Context, job queue.Job, g grant.Grant, t gran
 		}})
 	var stands []audit.Entry
 	if err == nil && !warm {
-		if err = r.open(ctx, s); err == nil {
+		if err = r.open(ctx, "", s); err == nil {
 			stands = append(stands, s.started())
 		}
 	}

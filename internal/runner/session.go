@@ -82,14 +82,14 @@ func (s *session) exceeded() *boundary.LimitError {
 
 // open starts the boundary of a session. The caller records started before it
 // starts anything inside.
-func (r *Runner) open(ctx context.Context, s *session) error {
+func (r *Runner) open(ctx context.Context, engine string, s *session) error {
 	uid, err := r.UID(ctx, s.grant.Group)
 	if err != nil {
 		return err
 	}
 	s.way = r.Gateway(s.grant, s.caller())
 	s.tools = r.Tools(s.grant, s.caller())
-	s.box, err = r.Boundary.Start(ctx, boundary.Spec{
+	s.box, err = r.Boundary.Start(ctx, engine, boundary.Spec{
 		Grant: s.grant, Session: s.id, UID: uid, LandlockFloor: r.LandlockFloor, Log: r.Log.With("session", s.id),
 		Serve: func(kind wire.Kind, conn net.Conn) {
 			if kind == wire.Tools {
@@ -106,7 +106,7 @@ func (r *Runner) open(ctx context.Context, s *session) error {
 func (s *session) started() audit.Entry {
 	return audit.Entry{
 		At: time.Now(), Kind: audit.SessionStarted, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id,
-		Data: audit.SessionStartedData{Engine: "native", Layers: s.box.Layers(), Missing: s.box.Missing(), InitPID: s.box.PID()},
+		Data: audit.SessionStartedData{Engine: s.box.Engine(), Layers: s.box.Layers(), Missing: s.box.Missing(), InitPID: s.box.PID()},
 	}
 }
 

@@ -1,0 +1,85 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/control"
+)
+
+// autoEngine in the configuration means the first engine that holds.
+const autoEngine = "auto"
+
+// mechanism is one engine and what is known of it on this machine.
+type mechanism struct {
+	name string
+	// open gives the engine, or why there is none. The first who asks, usually
+	// the probe, prepares it: nothing before needs it.
+	open   func() (boundary.Engine, error)
+	prober prober
+	told   sync.Once
+}
+
+// mechanisms are the engines that this version has for this system, in the order
+// in which they are preferred.
+func (d *Daemon) mechanisms() []*mechanism {
+	var out []*mechanism
+	for _, name := range boundary.Engines() {
+		m := &mechanism{name: name}
+		m.open = sync.OnceValues(func() (boundary.Engine, error) { return d.openEngine(name) })
+		m.prober.try = func(ctx context.Context) (held, error) { return d.probe(ctx, m) }
+		out = append(out, m)
+	}
+	return out
+}
+
+// openEngine makes an engine. Without one the daemon still answers questions and
+// says what is wrong; it starts no agent (I1).
+func (d *Daemon) openEngine(name string) (boundary.Engine, error) {
+	program, err := d.opt.Init()
+	if err != nil {
+		return nil, err
+	}
+	defer program.Close()
+	return boundary.New(name, boundary.Options{Init: program, Check: d.checkMount, Dir: d.opt.Paths.DataDir})
+}
+
+// engine gives an engine by name. "" is the one of the configuration, where
+// "auto" is the first that holds: what holds is found out by trying, and never
+// read off the kernel's settings. An engine that is weaker than the others is
+// used only by its name.
+func (d *Daemon) engine(ctx context.Context, name string) (*mechanism, error) {
+	if name == "" {
+		name = d.config.Boundary.Engine
+	}
+	if name != autoEngine {
+		for _, m := range d.engines {
+			if m.name == name {
+				return m, nil
+			}
+		}
+		return nil, &control.Error{Code: control.CodeUsage, Message: fmt.Sprintf("there is no engine %q on this system", name),
+			Hint: "there are: " + strings.Join(boundary.Engines(), ", ")}
+	}
+	for _, m := range d.engines {
+		if !boundary.Weaker(m.name) && m.prober.ask(ctx).Off == "" {
+			return m, nil
+		}
+	}
+	return d.engines[0], nil
+}
+
+// proven is what the probe of an engine found, told to the world once. For ""
+// see engine.
+func (d *Daemon) proven(ctx context.Context, name string) held {
+	m, err := d.engine(ctx, name)
+	if err != nil {
+		return held{Off: err.Error(), err: err}
+	}
+	h := m.prober.ask(ctx)
+	m.told.Do(func() { d.tellProbe(context.WithoutCancel(ctx), m.name, h) })
+	return h
+}
