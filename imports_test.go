@@ -27,6 +27,8 @@ var ladder = []rung{
 	{"grant", "chat config", "pure: a decision made of values"},
 	{"audit", "chat", "must be able to record anything, so it depends on no stage"},
 
+	{"attest", "grant wire", "a finding and what it depends on, whoever tried and wherever it is kept"},
+
 	{"egress", "chat config grant wire", "hosts and credentials, whoever started the session"},
 	{"boundary", "chat confine grant wire", "enforces a grant and knows nothing of messages"},
 	{"queue", "chat", "what runs next, not how"},
@@ -44,13 +46,13 @@ var ladder = []rung{
 	{"store", "audit chat outbox queue router runner", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent audit boundary channel channel/console chat config control doctor egress grant hostproc hosttools install outbox queue router runner store wire", "the one place that wires everything"},
+	{"daemon", "agent attest audit boundary channel channel/console chat config control doctor egress grant hostproc hosttools install outbox queue router runner store wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.
 var programs = []rung{
 	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
-	{"cmd/nanoclaw", "agent audit boundary channel channel/console chat config control daemon doctor egress grant hostproc hosttools install outbox queue router runner store wire", "flags and wiring"},
+	{"cmd/nanoclaw", "agent attest audit boundary channel channel/console chat config control daemon doctor egress grant hostproc hosttools install outbox queue router runner store wire", "flags and wiring"},
 }
 
 // kit says that a folder holds doubles and conformance suites, such as

@@ -50,8 +50,11 @@ var tellers = map[Kind]teller{
 	HostStopped:   as(func(d HostStoppedData) string { return "nanoclaw stopped" + pre(": ", d.Reason) }),
 	ConfigChanged: as(func(d ConfigChangedData) string { return "the config changed while running; new runs are held" }),
 	ProbeRan: as(func(d ProbeData) string {
-		if d.Held {
-			return "the probe could not break out: the boundary held"
+		switch {
+		case d.Held && d.Cached:
+			return "the boundary" + pre(" ", d.Engine) + " held when it was tried before, attestation " + d.Attestation + "; nothing it depends on changed"
+		case d.Held:
+			return "the probe could not break out of the boundary" + pre(" ", d.Engine) + ": it held" + pre(", attestation ", d.Attestation)
 		}
 		return "THE PROBE BROKE OUT" + pre(": ", d.Finding)
 	}),

@@ -323,7 +323,7 @@ func TestDescribe(t *testing.T) {
 		{HostToolCalled, `{"tool":"send_message","verdict":"refused","reason":"another group"}`, "agent asked the host for send_message: refused (another group)"},
 		{RunEnded, `{"state":"succeeded","ms":1500,"costUsd":0.25}`, "run succeeded after 1.5s, 0.2500 USD"},
 		{RunRefused, `{"rule":"rate","text":"ten an hour"}`, "run refused by rate: ten an hour"},
-		{ProbeRan, `{"held":true}`, "the probe could not break out: the boundary held"},
+		{ProbeRan, `{"held":true}`, "the probe could not break out of the boundary: it held"},
 		{ProbeRan, `{"held":false,"finding":"read a canary"}`, "THE PROBE BROKE OUT: read a canary"},
 		{Delivered, `{"id":3,"to":{"channel":"console","chat":"main"},"kind":"reply","bytes":12}`, "reply 3 (12 bytes) delivered to console:main"},
 		{GivenUp, `{"id":3,"to":{"channel":"c","chat":"d"},"kind":"notice","bytes":1,"cause":"gone"}`, "notice 3 (1 bytes) given up, to c:d: gone"},

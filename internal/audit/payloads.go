@@ -30,6 +30,11 @@ type (
 		Held     bool   `json:"held"`
 		Finding  string `json:"finding,omitempty"`
 		Attempts any    `json:"attempts,omitempty"`
+		// Attestation names the signed record of a boundary that held; Signed is
+		// the record. Cached says that an earlier process made it.
+		Attestation string `json:"attestation,omitempty"`
+		Cached      bool   `json:"cached,omitempty"`
+		Signed      string `json:"signed,omitempty"`
 	}
 	// InboundData belongs to Inbound.
 	InboundData struct {
@@ -54,6 +59,8 @@ type (
 		Layers  []string `json:"layers"`
 		Missing []string `json:"missing,omitempty"`
 		InitPID int      `json:"initPid"`
+		// Attestation names the record of the probe that the session rests on.
+		Attestation string `json:"attestation,omitempty"`
 	}
 	// SessionEndedData belongs to SessionEnded.
 	SessionEndedData struct {

@@ -58,6 +58,9 @@ type Spec struct {
 	UID int
 	// LandlockFloor is the lowest Landlock ABI that is accepted.
 	LandlockFloor int
+	// Attestation names the record of the probe that this session rests on. It is
+	// carried and not looked at.
+	Attestation string
 	// Serve answers one stream of kind wire.Proxy, wire.Model or wire.Tools. It
 	// runs in a goroutine of its own, the connection is closed after it, and a
 	// panic in it ends the session. nil refuses all.

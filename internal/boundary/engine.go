@@ -19,6 +19,13 @@ type Engine interface {
 	Render(spec Spec) (Rendering, error)
 }
 
+// Dependent is an engine that runs programs of the machine. One that changed is
+// tried anew, and without them the engine is off.
+type Dependent interface {
+	// Programs are their paths.
+	Programs() []string
+}
+
 // The names of engines, as the owner writes them.
 const (
 	NativeEngine     = "native"     // Linux itself, see Native

@@ -31,6 +31,7 @@ type tree interface {
 // Session is one live boundary. Its methods may be called at the same time.
 type Session struct {
 	engine  string
+	attest  string
 	tree    tree
 	bounds  bounds
 	mux     *wire.Mux
@@ -51,7 +52,7 @@ type Session struct {
 
 func newSession(engine string, t tree, b bounds, mux *wire.Mux, spec Spec) *Session {
 	s := &Session{
-		engine: engine, tree: t, bounds: b, mux: mux, serve: spec.Serve, log: spec.Log,
+		engine: engine, attest: spec.Attestation, tree: t, bounds: b, mux: mux, serve: spec.Serve, log: spec.Log,
 		kinds: kindsOf(spec.Grant.Endpoints),
 		done:  make(chan struct{}),
 		procs: make(map[uint32]*Process),
@@ -135,6 +136,9 @@ func (s *Session) fail(err error) {
 
 // Engine is the name of the engine that built the boundary.
 func (s *Session) Engine() string { return s.engine }
+
+// Attestation names the record of the probe that the session rests on, "" if none.
+func (s *Session) Attestation() string { return s.attest }
 
 // Layers are the layers of the boundary in force, in words.
 func (s *Session) Layers() []string { return s.ready.Layers }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"nanoclaw/internal/agent"
+	"nanoclaw/internal/attest"
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/channel"
@@ -70,6 +71,8 @@ type Daemon struct {
 	key       *audit.Key
 	sequencer *audit.Sequencer
 	engines   []*mechanism
+	// attests gives what every finding of this process depends on.
+	attests func() (attest.Basis, error)
 
 	uids      sync.Mutex
 	uidsKnown boundary.UIDs // under uids
@@ -95,6 +98,7 @@ func Open(ctx context.Context, o Options) (*Daemon, error) {
 		d.opt.Say = func(string) {}
 	}
 	d.engines = d.mechanisms()
+	d.attests = sync.OnceValues(attest.Machine)
 	if err := o.Paths.EnsureDirs(); err != nil {
 		return nil, err
 	}

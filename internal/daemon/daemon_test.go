@@ -252,7 +252,7 @@ func TestPolicyExplains(t *testing.T) {
 // and the owner is told (I1).
 func TestProbeThatBreaksOut(t *testing.T) {
 	d := newInstall(t, hostConfig).open()
-	d.engines[0].prober.try = func(context.Context) (held, error) {
+	d.engines[0].prober.try = func(context.Context, grant.Grant) (held, error) {
 		return held{Off: boundary.Verdict(wire.Probe{}, wire.ProbeReport{
 			Attempts: []wire.Attempt{{Name: "read the canary", Broke: true, Detail: "got it"}}}).Error()}, nil
 	}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -160,5 +161,10 @@ func (s starter) Start(ctx context.Context, engine string, spec boundary.Spec) (
 	if err := s.d.prepare(ctx, spec.Grant.Group); err != nil {
 		return nil, fmt.Errorf("making the folders of group %s: %w", spec.Grant.Group, err)
 	}
+	h := s.d.attested(ctx, m, spec.Grant)
+	if h.Off != "" {
+		return nil, &boundary.StartError{Step: "probe", Err: errors.New(h.Off), Hint: "nanoclaw doctor says what is missing and how to mend it."}
+	}
+	spec.Attestation = h.Attestation
 	return e.Start(ctx, spec)
 }

@@ -8,7 +8,6 @@ import (
 	"nanoclaw/internal/agent"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/doctor"
-	"nanoclaw/internal/grant"
 	"nanoclaw/internal/hostproc"
 )
 
@@ -28,15 +27,17 @@ func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.Doc
 		in.ConfigError = err
 	}
 	h := d.proven(ctx, "")
-	if m, err := d.engine(ctx, ""); q.Probe && err == nil {
-		h = m.prober.again(ctx)
-	}
-	in.Probe = &doctor.Probe{Report: h.Report, Layers: h.Layers, Missing: h.Missing, Err: h.err}
-	if g, err := grant.Decide(d.probeRequest()); err == nil {
-		in.Grant = &g
-	} else if !isRefusal(err) {
+	g, err := d.probeGrant()
+	if err != nil && !isRefusal(err) {
 		return control.DoctorReport{}, err
 	}
+	if err == nil {
+		in.Grant = &g
+		if m, err := d.engine(ctx, ""); q.Probe && err == nil {
+			h = m.prober.again(ctx, g)
+		}
+	}
+	in.Probe = &doctor.Probe{Report: h.Report, Layers: h.Layers, Missing: h.Missing, Err: h.err}
 	var out control.DoctorReport
 	for _, c := range doctor.Examine(ctx, in).Checks {
 		out.Checks = append(out.Checks, control.Check{Name: c.Name, State: string(c.State), Detail: c.Detail, Fix: c.Fix})

@@ -6,8 +6,10 @@ import (
 	"strings"
 	"sync"
 
+	"nanoclaw/internal/attest"
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/control"
+	"nanoclaw/internal/grant"
 )
 
 // autoEngine in the configuration means the first engine that holds.
@@ -20,7 +22,6 @@ type mechanism struct {
 	// the probe, prepares it: nothing before needs it.
 	open   func() (boundary.Engine, error)
 	prober prober
-	told   sync.Once
 }
 
 // mechanisms are the engines that this version has for this system, in the order
@@ -30,7 +31,9 @@ func (d *Daemon) mechanisms() []*mechanism {
 	for _, name := range boundary.Engines() {
 		m := &mechanism{name: name}
 		m.open = sync.OnceValues(func() (boundary.Engine, error) { return d.openEngine(name) })
-		m.prober.try = func(ctx context.Context) (held, error) { return d.probe(ctx, m) }
+		m.prober.basis = func(g grant.Grant) (attest.Basis, error) { return d.basis(m, g) }
+		m.prober.recall, m.prober.keep = d.recall, d.keep
+		m.prober.try = func(ctx context.Context, g grant.Grant) (held, error) { return d.probe(ctx, m, g) }
 		out = append(out, m)
 	}
 	return out
@@ -64,22 +67,46 @@ func (d *Daemon) engine(ctx context.Context, name string) (*mechanism, error) {
 		return nil, &control.Error{Code: control.CodeUsage, Message: fmt.Sprintf("there is no engine %q on this system", name),
 			Hint: "there are: " + strings.Join(boundary.Engines(), ", ")}
 	}
+	g, err := d.probeGrant()
+	if err != nil {
+		return nil, err
+	}
 	for _, m := range d.engines {
-		if !boundary.Weaker(m.name) && m.prober.ask(ctx).Off == "" {
+		if !boundary.Weaker(m.name) && m.prober.ask(ctx, g).Off == "" {
 			return m, nil
 		}
 	}
 	return d.engines[0], nil
 }
 
-// proven is what the probe of an engine found, told to the world once. For ""
+// proven is what was found about an engine with a grant of main's shape. For ""
 // see engine.
 func (d *Daemon) proven(ctx context.Context, name string) held {
-	m, err := d.engine(ctx, name)
-	if err != nil {
-		return held{Off: err.Error(), err: err}
+	g, err := d.probeGrant()
+	if err == nil {
+		var m *mechanism
+		if m, err = d.engine(ctx, name); err == nil {
+			return d.attested(ctx, m, g)
+		}
 	}
-	h := m.prober.ask(ctx)
-	m.told.Do(func() { d.tellProbe(context.WithoutCancel(ctx), m.name, h) })
-	return h
+	return held{Off: err.Error(), err: err}
+}
+
+// attested is what was found about an engine with grants of g's shape, told to
+// the world once.
+func (d *Daemon) attested(ctx context.Context, m *mechanism, g grant.Grant) held {
+	f := m.prober.ask(ctx, g)
+	if d.outbox != nil { // else this is the first start, which speaks for itself
+		f.told.Do(func() { d.tellProbe(context.WithoutCancel(ctx), f) })
+	}
+	return f.held
+}
+
+// probeGrant is a grant of main's shape.
+func (d *Daemon) probeGrant() (grant.Grant, error) {
+	g, err := grant.Decide(d.probeRequest())
+	if err != nil {
+		err = fmt.Errorf("the probe has no grant: %w", err)
+	}
+	return g, err
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"nanoclaw/internal/attest"
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/chat"
@@ -17,15 +18,27 @@ import (
 	"nanoclaw/internal/wire"
 )
 
-// prober knows whether one engine of this machine holds (I1). It finds out
-// when first asked; the binary, the kernel and the shape of a grant do not
-// change while the daemon runs.
+// prober knows whether one engine of this machine holds (I1). It finds out when
+// first asked about a shape of grant, or reads what an earlier process found out
+// on the same basis (package attest).
 type prober struct {
-	try func(context.Context) (held, error)
+	basis  func(grant.Grant) (attest.Basis, error)
+	recall func(context.Context, attest.Basis) (held, bool)
+	keep   func(context.Context, attest.Basis, *held)
+	try    func(context.Context, grant.Grant) (held, error)
 
-	mu   sync.Mutex // held while trying: everybody waits for the one finding
-	done bool
-	held held
+	mu    sync.Mutex // held while trying: everybody waits for the one finding
+	found []*finding
+	// broken is a boundary that did not hold. It stays off until a restart,
+	// whatever is found later.
+	broken *finding
+}
+
+// finding is what was found for one basis.
+type finding struct {
+	held
+	basis attest.Basis
+	told  sync.Once
 }
 
 // held is what a probe found.
@@ -35,60 +48,150 @@ type held struct {
 	Layers, Missing []string
 	Report          wire.ProbeReport
 	Took            time.Duration
-	err             error // why there was no probe
+	// Attestation is the signed record's name, At when it was made, and Cached
+	// whether by an earlier process. Signed is the record itself.
+	Attestation, Signed string
+	At                  time.Time
+	Cached              bool
+	err                 error // why there was no probe
 }
 
-// ask gives the finding, trying first if nobody did.
-func (p *prober) ask(ctx context.Context) held {
+// ask gives the finding for a grant, trying first if nobody did.
+func (p *prober) ask(ctx context.Context, g grant.Grant) *finding {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.done {
-		p.held, p.done = p.once(ctx), true
+	if p.broken != nil {
+		return p.broken
 	}
-	return p.held
+	basis, err := p.basis(g)
+	if err != nil { // a program of the engine went away
+		return &finding{held: held{Off: err.Error(), err: err}}
+	}
+	for _, f := range p.found {
+		if f.basis.Equal(basis) {
+			return f
+		}
+	}
+	h, ok := p.recall(ctx, basis)
+	if !ok {
+		h = p.once(ctx, basis, g)
+	}
+	return p.add(basis, h)
 }
 
-// again tries once more and gives what it found. A boundary that once did not
-// hold stays off until a restart.
-func (p *prober) again(ctx context.Context) held {
+// again tries once more and gives what it found.
+func (p *prober) again(ctx context.Context, g grant.Grant) held {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := p.once(ctx)
-	if !p.done || p.held.Off == "" {
-		p.held, p.done = now, true
+	basis, err := p.basis(g)
+	if err != nil {
+		return held{Off: err.Error(), err: err}
 	}
-	return now
+	h := p.once(ctx, basis, g)
+	if p.broken == nil {
+		p.found = slices.DeleteFunc(p.found, func(f *finding) bool { return f.basis.Equal(basis) })
+		p.add(basis, h)
+	}
+	return h
+}
+
+// add keeps a finding. The caller holds mu.
+func (p *prober) add(basis attest.Basis, h held) *finding {
+	f := &finding{held: h, basis: basis}
+	p.found = append(p.found, f)
+	if h.Off != "" {
+		p.broken = f
+	}
+	return f
 }
 
 // once tries. A probe that could not be made is one that failed.
-func (p *prober) once(ctx context.Context) held {
+func (p *prober) once(ctx context.Context, basis attest.Basis, g grant.Grant) held {
 	// The one who asks may go away; the finding is for all.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	began := time.Now()
-	h, err := p.try(ctx)
+	h, err := p.try(ctx, g)
 	if err != nil {
 		h.Off, h.err = err.Error(), err
 	}
-	h.Took = time.Since(began)
+	h.Took, h.At = time.Since(began), began
+	if h.Off == "" {
+		p.keep(ctx, basis, &h)
+	}
 	return h
 }
 
-// probe tries to break out of a boundary made of the same grant as main's.
-func (d *Daemon) probe(ctx context.Context, m *mechanism) (held, error) {
+// basis is what a finding about an engine and a grant depends on.
+func (d *Daemon) basis(m *mechanism, g grant.Grant) (attest.Basis, error) {
+	b, err := d.attests()
+	if err != nil {
+		return b, err
+	}
+	b.Engine, b.Shape = m.name, attest.Shape(g, os.Geteuid() == 0, d.config.Boundary.LandlockFloor)
+	e, err := m.open()
+	if err != nil {
+		return b, err
+	}
+	if e, ok := e.(boundary.Dependent); ok {
+		for _, path := range e.Programs() {
+			id, err := attest.File(path)
+			if err != nil {
+				return b, fmt.Errorf("the engine %s has lost a program it needs: %w", m.name, err)
+			}
+			b.Tools = append(b.Tools, id)
+		}
+	}
+	return b, nil
+}
+
+// attestKey is where the record of an engine and a shape lies in the store.
+func attestKey(b attest.Basis) string { return "attest." + b.Engine + "." + b.Shape }
+
+// recall reads what an earlier process found out on the same basis. A record
+// that is missing, of another basis or not ours is no record.
+func (d *Daemon) recall(ctx context.Context, b attest.Basis) (held, bool) {
+	signed, err := d.store.Meta(ctx, attestKey(b))
+	if err != nil || signed == "" {
+		return held{}, false
+	}
+	r, id, err := attest.Open(d.key, signed, b)
+	if err != nil {
+		d.log.Info("the boundary is tried anew", "engine", b.Engine, "why", err)
+		return held{}, false
+	}
+	return held{
+		Report: wire.ProbeReport{Attempts: r.Attempts}, Layers: r.Layers, Missing: r.Missing,
+		Attestation: id, Signed: signed, At: r.At, Cached: true,
+	}, true
+}
+
+// keep signs what was found and stores it for later starts.
+func (d *Daemon) keep(ctx context.Context, b attest.Basis, h *held) {
+	signed, id, err := attest.Seal(d.key, attest.Record{
+		Basis: b, At: h.At, Attempts: h.Report.Attempts, Layers: h.Layers, Missing: h.Missing,
+	})
+	if err == nil {
+		err = d.store.SetMeta(ctx, attestKey(b), signed)
+	}
+	if err != nil {
+		d.log.Warn("the probe's finding cannot be kept; the next start tries again", "err", err)
+		return
+	}
+	h.Attestation, h.Signed = id, signed
+}
+
+// probe tries to break out of a boundary made of a grant.
+func (d *Daemon) probe(ctx context.Context, m *mechanism, g grant.Grant) (held, error) {
 	e, err := m.open()
 	if err != nil {
 		return held{}, err
 	}
-	g, err := grant.Decide(d.probeRequest())
-	if err != nil {
-		return held{}, fmt.Errorf("the probe has no grant: %w", err)
-	}
-	uid, err := d.uid(ctx, chat.Main)
+	uid, err := d.uid(ctx, g.Group)
 	if err != nil {
 		return held{}, err
 	}
-	if err := d.prepare(ctx, chat.Main); err != nil {
+	if err := d.prepare(ctx, g.Group); err != nil {
 		return held{}, err
 	}
 	canaries, dirs, remove, err := d.plant()
@@ -164,14 +267,16 @@ func (d *Daemon) probeRequest() grant.Request {
 	}
 }
 
-func (d *Daemon) tellProbe(ctx context.Context, engine string, h held) {
+// tellProbe tells the world what was found.
+func (d *Daemon) tellProbe(ctx context.Context, f *finding) {
 	d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.ProbeRan, Data: audit.ProbeData{
-		Engine: engine, Held: h.Off == "", Finding: h.Off, Attempts: h.Report.Attempts,
+		Engine: f.basis.Engine, Held: f.Off == "", Finding: f.Off, Attempts: f.Report.Attempts,
+		Attestation: f.Attestation, Cached: f.Cached, Signed: f.Signed,
 	}})
-	if h.Off == "" {
-		d.log.Info("the boundary holds", "engine", engine, "attempts", len(h.Report.Attempts), "took", h.Took)
+	if f.Off == "" {
+		d.log.Info("the boundary holds", "engine", f.basis.Engine, "attempts", len(f.Report.Attempts), "took", f.Took, "cached", f.Cached)
 		return
 	}
-	d.log.Error("host mode is off", "engine", engine, "why", h.Off)
-	d.tellOwner(ctx, "probe", "Host mode is off on this machine, so no agent runs natively.\n"+h.Off+"\nnanoclaw doctor says what is missing and how to mend it.")
+	d.log.Error("host mode is off", "engine", f.basis.Engine, "why", f.Off)
+	d.tellOwner(ctx, "probe", "Host mode is off on this machine, so no agent runs natively.\n"+f.Off+"\nnanoclaw doctor says what is missing and how to mend it.")
 }

@@ -106,7 +106,7 @@ func (r *Runner) open(ctx context.Context, engine string, s *session) error {
 func (s *session) started() audit.Entry {
 	return audit.Entry{
 		At: time.Now(), Kind: audit.SessionStarted, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id,
-		Data: audit.SessionStartedData{Engine: s.box.Engine(), Layers: s.box.Layers(), Missing: s.box.Missing(), InitPID: s.box.PID()},
+		Data: audit.SessionStartedData{Engine: s.box.Engine(), Layers: s.box.Layers(), Missing: s.box.Missing(), InitPID: s.box.PID(), Attestation: s.box.Attestation()},
 	}
 }
 
