@@ -99,7 +99,7 @@ func (l Limits) withDefaults() Limits {
 		DialTime:   or(l.DialTime, 15*time.Second),
 		IdleTime:   or(l.IdleTime, 5*time.Minute),
 		ModelIdle:  or(l.ModelIdle, 15*time.Minute),
-		ModelBody:  or(l.ModelBody, 64<<20),
+		ModelBody:  or(l.ModelBody, 32<<20),
 		Burst:      or(l.Burst, 256),
 		Interval:   or(l.Interval, 15*time.Millisecond),
 	}

@@ -1,7 +1,6 @@
 package egress
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -130,9 +129,8 @@ func (c *call) run() *refusal {
 			"or ANTHROPIC_API_KEY, and restarts nanoclaw"}
 	}
 	limit := c.m.g.limits.ModelBody
-	tooLarge := &refusal{status: 413, text: fmt.Sprintf("the request is larger than %d bytes", limit)}
 	if c.r.ContentLength > limit {
-		return tooLarge
+		return c.tooLarge()
 	}
 	c.event.Host, c.event.Port, c.event.Reason = u.base.Hostname(), u.port(), "the model of the configuration"
 	ctx, cancel := context.WithCancel(c.r.Context())
@@ -140,23 +138,50 @@ func (c *call) run() *refusal {
 	idle := newIdler(c.m.g.limits.ModelIdle, cancel)
 	defer idle.stop()
 	c.body = &requestBody{idle: idle, deadline: http.NewResponseController(c.w).SetReadDeadline, r: http.MaxBytesReader(c.w, c.r.Body, limit)}
-	in := bufio.NewReaderSize(c.body, 4<<10)
-	c.event.Model = peekModel(in)
+	body, no := c.read()
+	if no != nil {
+		return no
+	}
+	c.event.Model = peekModel(body)
 	c.event.Phase, c.event.Verdict = Open, Allowed
 	if !c.m.g.record(c.event) {
 		c.event.Verdict = Refused
 		return notRecorded()
 	}
-	resp, err := u.transport.RoundTrip(c.outgoing(ctx, u, in))
+	resp, err := u.transport.RoundTrip(c.outgoing(ctx, u, body))
 	if err != nil {
-		if c.body.tooLarge() {
-			return tooLarge
-		}
 		return c.unreachable(u, err)
 	}
 	defer resp.Body.Close()
 	idle.touch()
 	return c.reply(u, resp, idle)
+}
+
+func (c *call) tooLarge() *refusal {
+	return &refusal{status: 413, text: fmt.Sprintf("the request is larger than %d bytes", c.m.g.limits.ModelBody)}
+}
+
+// read takes the whole body and judges it, before any of it goes out.
+func (c *call) read() ([]byte, *refusal) {
+	body, err := io.ReadAll(c.body)
+	switch {
+	case c.body.tooLarge():
+		return nil, c.tooLarge()
+	case err != nil:
+		return nil, &refusal{status: 400, text: "the request did not arrive whole"}
+	case c.r.Method != http.MethodPost:
+		if len(body) > 0 {
+			return nil, &refusal{status: 400, text: "this request takes no body"}
+		}
+		return nil, nil
+	}
+	if e := c.r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return nil, &refusal{status: 415, text: "the request is encoded (" + clean(e) + ") and cannot be looked at: send it plain"}
+	}
+	if why := checkBody(body); why != "" {
+		return nil, &refusal{status: 403, text: why}
+	}
+	return body, nil
 }
 
 // isModelRoute is the whole list of what the credential is added to. The Files
@@ -190,9 +215,8 @@ var modelField = sync.OnceValue(func() *regexp.Regexp {
 
 // peekModel looks at the first 2 KB of the body. It is for the audit to read:
 // the agent wrote it and nothing depends on it.
-func peekModel(in *bufio.Reader) string {
-	head, _ := in.Peek(2 << 10)
-	if found := modelField().FindSubmatch(head); found != nil {
+func peekModel(body []byte) string {
+	if found := modelField().FindSubmatch(body[:min(len(body), 2<<10)]); found != nil {
 		return string(found[1])
 	}
 	return ""
@@ -202,13 +226,13 @@ func peekModel(in *bufio.Reader) string {
 // query keys and a list of harmless header fields come from the agent, the
 // credential from the host. So no credential of somebody else can ride along and
 // make the model's own service a way out.
-func (c *call) outgoing(ctx context.Context, u *Upstream, body io.Reader) *http.Request {
+func (c *call) outgoing(ctx context.Context, u *Upstream, body []byte) *http.Request {
 	to := *u.base
 	to.Path += c.r.URL.Path
 	to.RawQuery = keepQuery(c.r.URL.Query())
 	out := (&http.Request{Method: c.r.Method, URL: &to, Host: to.Host, Header: http.Header{},
-		ContentLength: c.r.ContentLength, Body: io.NopCloser(body)}).WithContext(ctx)
-	if c.r.ContentLength == 0 {
+		ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body))}).WithContext(ctx)
+	if len(body) == 0 {
 		out.Body = http.NoBody
 	}
 	for name, values := range c.r.Header {
@@ -236,7 +260,7 @@ func keepQuery(q url.Values) string {
 // forwarded names the header fields of a request that pass.
 func forwarded(name string) bool {
 	switch name {
-	case "Accept", "Accept-Encoding", "Accept-Language", "Content-Type", "Content-Encoding", "User-Agent", "X-App":
+	case "Accept", "Accept-Encoding", "Accept-Language", "Content-Type", "User-Agent", "X-App":
 		return true
 	}
 	return strings.HasPrefix(name, "Anthropic-") || strings.HasPrefix(name, "X-Stainless-") || strings.HasPrefix(name, "X-Claude-")

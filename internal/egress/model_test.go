@@ -173,7 +173,11 @@ func TestModelRoutes(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		fmt.Fprintf(c, "%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", line)
+		body := ""
+		if strings.HasPrefix(line, "POST") {
+			body = "{}"
+		}
+		fmt.Fprintf(c, "%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", line, len(body), body)
 		resp, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: strings.Fields(line)[0]})
 		if err != nil {
 			t.Fatalf("%s: %v", line, err)
@@ -401,7 +405,7 @@ func TestModelIdle(t *testing.T) {
 		near, far := net.Pipe()
 		go g.Serve(wire.Model, far)
 		start := time.Now()
-		io.WriteString(near, "POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+		io.WriteString(near, "POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
 		b, _ := io.ReadAll(near)
 		if took := time.Since(start); took != (14*4+15)*time.Minute || strings.Count(string(b), "ping") != 3 {
 			t.Errorf("ended after %v with %q", took, b)
