@@ -56,7 +56,7 @@ func TestAsOrdinaryUser(t *testing.T) {
 	if err := os.Chown(tmp, plainUID, plainUID); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), self, "-test.skip=^TestAsOrdinaryUser$", "-test.timeout=120s")
+	cmd := exec.CommandContext(t.Context(), self, "-test.skip=^TestAsOrdinaryUser$", "-test.timeout=10m")
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + tmp, "HOME=" + tmp}
 	for name, program := range inits {
