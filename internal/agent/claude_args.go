@@ -34,7 +34,7 @@ const ClaudeVersion = "2.1.330"
 func ClaudeEnv() []grant.Var {
 	proxy := fmt.Sprintf("http://127.0.0.1:%d", grant.ProxyPort)
 	vars := []grant.Var{
-		{Name: "CLAUDE_CONFIG_DIR", Value: grant.Home + "/.claude", Reason: "Claude Code keeps its sessions and settings in the group's own home"},
+		{Name: "CLAUDE_CONFIG_DIR", Value: grant.ClaudeConfig, Reason: "settings made by the host, which nothing inside can change"},
 		{Name: "ANTHROPIC_BASE_URL", Value: fmt.Sprintf("http://127.0.0.1:%d", grant.ModelPort), Reason: "the model is reached through the host, which adds the credential"},
 		{Name: "ANTHROPIC_API_KEY", Value: "placeholder", Reason: "Claude Code does not start without a key; this one opens nothing"},
 		{Name: "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", Value: "1", Reason: "no telemetry, no feature flags, no update checks"},

@@ -103,6 +103,9 @@ func (d *Daemon) prepare(ctx context.Context, g chat.Group) error {
 			return err
 		}
 	}
+	if err := d.prepareClaude(g, uid); err != nil {
+		return err
+	}
 	if uid == 0 {
 		return nil
 	}

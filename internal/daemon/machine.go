@@ -25,8 +25,11 @@ func machine(o Options, c *config.Config, hasModel bool) grant.Machine {
 		GlobalDir: filepath.Join(o.Paths.DataDir, "global"),
 		Claude:    installed.Find(installed.Places{Configured: c.Agent.Claude.Path, Data: o.Paths.DataDir, Home: home, Path: o.Getenv("PATH")}).Path,
 		ClaudeEnv: agent.ClaudeEnv(),
-		HasModel:  hasModel,
-		TimeZone:  zoneName(o.Getenv("TZ")),
+
+		ClaudeConfig: filepath.Join(o.Paths.DataDir, "agents", "claude-config"),
+		ClaudeState:  agent.ClaudeState(),
+		HasModel:     hasModel,
+		TimeZone:     zoneName(o.Getenv("TZ")),
 	}
 	for _, dir := range []string{o.Paths.ConfigDir, o.Paths.DataDir, o.Paths.RuntimeDir} {
 		m.Private = append(m.Private, dir)

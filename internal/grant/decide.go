@@ -181,6 +181,9 @@ var system = []Mount{
 // GroupDir is the host folder that holds a group's workspace and home.
 func (m Machine) GroupDir(g chat.Group) string { return filepath.Join(m.GroupsDir, string(g)) }
 
+// ClaudeStateDir is where a group's ClaudeState folders lie.
+func (m Machine) ClaudeStateDir(g chat.Group) string { return filepath.Join(m.GroupDir(g), "claude") }
+
 func (r Request) mounts(g config.Group, agent string) ([]Mount, error) {
 	var out []Mount
 	for _, m := range system {
@@ -193,7 +196,12 @@ func (r Request) mounts(g config.Group, agent string) ([]Mount, error) {
 		Mount{Target: Home, Source: filepath.Join(dir, "home"), Write: true, Exec: true, Reason: "the group's own home"},
 		Mount{Target: Global, Source: r.Machine.GlobalDir, Write: r.Group == chat.Main, Reason: "memory of all groups"})
 	if agent == Claude {
-		out = append(out, Mount{Target: ClaudeDir + "/claude", Source: r.Machine.Claude, Exec: true, File: true, Reason: "the agent program"})
+		out = append(out, Mount{Target: ClaudeDir + "/claude", Source: r.Machine.Claude, Exec: true, File: true, Reason: "the agent program"},
+			Mount{Target: ClaudeConfig, Source: r.Machine.ClaudeConfig, Reason: "the settings of Claude Code, and its memory's imports, made by the host"})
+		for _, name := range r.Machine.ClaudeState {
+			out = append(out, Mount{Target: ClaudeConfig + "/" + name, Source: filepath.Join(r.Machine.ClaudeStateDir(r.Group), name), Write: true,
+				Reason: "what Claude Code remembers of this group's conversations"})
+		}
 	}
 	for i, dir := range r.Config.Tools {
 		p, err := r.hostPath(dir, fmt.Sprintf("tools[%d]", i))

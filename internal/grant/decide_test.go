@@ -28,6 +28,7 @@ func request(change func(*Request)) Request {
 			},
 		},
 		Machine: Machine{
+			ClaudeConfig: "/var/lib/nanoclaw/agents/claude", ClaudeState: []string{"projects"},
 			OwnerHome: "/home/ann", Private: []string{"/home/ann/.config/nanoclaw", "/home/ann/.local/share/nanoclaw"},
 			GroupsDir: "/home/ann/.local/share/nanoclaw/groups", GlobalDir: "/home/ann/.local/share/nanoclaw/global",
 			Claude: "/usr/local/bin/claude", HasModel: true,
@@ -165,8 +166,8 @@ func TestWritable(t *testing.T) {
 		group chat.Group
 		want  []string
 	}{
-		{chat.Main, []string{Workspace, Home, Global}},
-		{"family", []string{Workspace, Home}},
+		{chat.Main, []string{Workspace, Home, Global, ClaudeConfig + "/projects"}},
+		{"family", []string{Workspace, Home, ClaudeConfig + "/projects"}},
 	}
 	for _, tt := range tests {
 		g, err := Decide(request(func(r *Request) { r.Group = tt.group }))

@@ -32,6 +32,11 @@ const (
 	Extra     = "/workspace/extra"  // extra mounts, by name
 	Home      = "/home/agent"       // the group's own home
 	ClaudeDir = "/opt/claude"       // holds the agent program "claude", read-only
+
+	// ClaudeConfig is Claude Code's own configuration folder, read-only but for the
+	// folders of Machine.ClaudeState. It lies in no folder that an agent can write,
+	// so that nothing inside can put another one in its place.
+	ClaudeConfig = ClaudeDir + "/config"
 )
 
 // Ports of the loopback endpoints inside.
@@ -126,6 +131,11 @@ type Machine struct {
 	GroupsDir, GlobalDir string
 	// Claude is the Claude Code program on this machine, "" if there is none.
 	Claude string
+	// ClaudeConfig is the host's folder with the configuration that every Claude
+	// Code gets, and ClaudeState names the folders in it that each group has for
+	// itself, where Claude Code keeps what it must remember.
+	ClaudeConfig string
+	ClaudeState  []string
 	// ClaudeEnv are the variables that Claude Code needs, from its adapter.
 	ClaudeEnv []Var
 	// HasModel says that an upstream and a credential are configured.
