@@ -113,6 +113,10 @@ type Limits struct {
 	ConcurrentRuns int `json:"concurrentRuns"`
 	// Memory is how much memory all of a session may use together.
 	Memory Size `json:"memory"`
+	// CPUs is how many processors a session may keep busy. 0 is all of them.
+	CPUs int `json:"cpus"`
+	// CPUTime is how much processor time a session may use in all. 0 is no limit.
+	CPUTime Duration `json:"cpuTime"`
 	// Processes is how many processes and threads a session may have.
 	Processes int `json:"processes"`
 	// OpenFiles is how many files one process may have open.
@@ -121,6 +125,8 @@ type Limits struct {
 	FileSize Size `json:"fileSize"`
 	// TmpSize is how much a session may keep in its private /tmp and /dev/shm.
 	TmpSize Size `json:"tmpSize"`
+	// Disk is how much a group may keep in its workspace and home together.
+	Disk Size `json:"disk"`
 	// Output is how much of an answer is kept; the rest is cut, and the answer says so.
 	Output Size `json:"output"`
 	// ContextMessages is how many messages that called nobody are kept as context.

@@ -174,6 +174,7 @@ var system = []Mount{
 	{Target: "/etc/alternatives"},
 	{Target: "/etc/ssl/certs"}, {Target: "/etc/ssl/openssl.cnf", File: true}, {Target: "/etc/pki/tls/certs"}, {Target: "/etc/pki/ca-trust/extracted"},
 	{Target: "/etc/ld.so.cache", File: true}, {Target: "/etc/ld.so.conf", File: true}, {Target: "/etc/ld.so.conf.d"},
+	{Target: "/etc/fonts"}, // browsers draw with them
 	{Target: "/etc/localtime", File: true}, {Target: "/etc/mime.types", File: true},
 	{Target: "/etc/services", File: true}, {Target: "/etc/protocols", File: true},
 }
@@ -301,8 +302,8 @@ func tools(g chat.Group) []Tool {
 func limits(l config.Limits) Limits {
 	return Limits{
 		RunTime: time.Duration(l.RunTime), IdleTime: time.Duration(l.IdleTime),
-		Memory: int64(l.Memory), Processes: l.Processes, OpenFiles: l.OpenFiles,
-		FileSize: int64(l.FileSize), TmpSize: int64(l.TmpSize), Output: int64(l.Output),
+		Memory: int64(l.Memory), CPUs: l.CPUs, CPUTime: time.Duration(l.CPUTime), Processes: l.Processes, OpenFiles: l.OpenFiles,
+		FileSize: int64(l.FileSize), TmpSize: int64(l.TmpSize), Disk: int64(l.Disk), Output: int64(l.Output),
 	}
 }
 

@@ -108,13 +108,18 @@ type Tool struct {
 
 // Limits bound the session. Sizes are bytes.
 type Limits struct {
-	RunTime   time.Duration `json:"run_time"`
-	IdleTime  time.Duration `json:"idle_time"`
-	Memory    int64         `json:"memory"` // of all processes together
+	RunTime  time.Duration `json:"run_time"`
+	IdleTime time.Duration `json:"idle_time"`
+	Memory   int64         `json:"memory"` // of all processes together
+	// CPUs is how many processors it may keep busy, 0 for all; CPUTime how much
+	// of them it may use in all, 0 for no limit.
+	CPUs      int           `json:"cpus"`
+	CPUTime   time.Duration `json:"cpu_time"`
 	Processes int           `json:"processes"`
 	OpenFiles int           `json:"open_files"`
 	FileSize  int64         `json:"file_size"`
 	TmpSize   int64         `json:"tmp_size"`
+	Disk      int64         `json:"disk"` // of the group's workspace and home together
 	Output    int64         `json:"output"`
 }
 

@@ -30,8 +30,8 @@ func (g Grant) Lines() []string {
 	}
 	l := g.Limits
 	return append(out,
-		fmt.Sprintf("limit run %s, idle %s, memory %d MB, %d processes, %d open files, file %d MB, tmp %d MB, output %d KB",
-			l.RunTime, l.IdleTime, l.Memory>>20, l.Processes, l.OpenFiles, l.FileSize>>20, l.TmpSize>>20, l.Output>>10))
+		fmt.Sprintf("limit run %s, idle %s, memory %d MB, %s, %d processes, %d open files, file %d MB, tmp %d MB, disk %d MB, output %d KB",
+			l.RunTime, l.IdleTime, l.Memory>>20, l.processors(), l.Processes, l.OpenFiles, l.FileSize>>20, l.TmpSize>>20, l.Disk>>20, l.Output>>10))
 }
 
 // String is Lines, one below the other.
@@ -50,6 +50,18 @@ func (e Endpoint) line() string {
 }
 
 func (t Tool) line() string { return fmt.Sprintf("tool %s  # %s", t.Name, t.Reason) }
+
+// processors are the limits on processors in words.
+func (l Limits) processors() string {
+	which := "all processors"
+	if l.CPUs > 0 {
+		which = fmt.Sprintf("%d processors", l.CPUs)
+	}
+	if l.CPUTime == 0 {
+		return which
+	}
+	return fmt.Sprintf("%s for %s", which, l.CPUTime)
+}
 
 // access is "rw", "rx" or "r".
 func (m Mount) access() string {
