@@ -4,11 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,9 +31,9 @@ type cgroupFS interface {
 type cgroups struct {
 	fs      cgroupFS
 	version int // 2, or 1, or 0: none
-	// memory and pids are folders; "" if the resource cannot be bounded so. In
-	// version 2 they are the same.
-	memory, pids string
+	// memory, pids and cpu are folders; "" if the resource cannot be bounded so.
+	// In version 2 they are the same.
+	memory, pids, cpu string
 	// why says, for people, why there are none.
 	why string
 }
@@ -57,19 +56,34 @@ func findCgroups(fs cgroupFS, pid int) cgroups {
 	base, err := c.unified(own, mounts, pid)
 	if err == nil {
 		c.memory, c.pids = base, base
+		if control, _ := fs.Read(base + "/cgroup.subtree_control"); words(control)["cpu"] {
+			c.cpu = base
+		}
 		c.sweep(base)
 		return c
 	}
 	c.version, c.why = 1, err.Error()
 	c.pids, _ = c.single("pids", own, mounts, pid)
+	c.cpu, _ = c.single("cpu", own, mounts, pid)
 	c.memory, err = c.single("memory", own, mounts, pid)
 	if err != nil {
 		c.why = err.Error()
 	}
-	if c.memory == "" && c.pids == "" {
+	if len(c.bases()) == 0 {
 		c.version = 0
 	}
 	return c
+}
+
+// bases are the folders beneath which sessions get cgroups, each once.
+func (c *cgroups) bases() []string {
+	var list []string
+	for _, base := range []string{c.memory, c.pids, c.cpu} {
+		if base != "" && !slices.Contains(list, base) {
+			list = append(list, base)
+		}
+	}
+	return list
 }
 
 // errNoUnified says that there is no cgroup of version 2 that could bound memory.
@@ -97,10 +111,19 @@ func (c *cgroups) unified(own map[string]string, mounts map[string]cgroupMount, 
 	if root := errors.Is(err, fs.ErrNotExist); !root && !inLeaf {
 		return base, c.moveIntoLeaf(base, pid)
 	}
-	if err := c.fs.Write(base+"/cgroup.subtree_control", "+memory +pids"); err != nil {
+	if err := c.control(base); err != nil {
 		return "", err
 	}
 	return base, c.try(base, pid)
+}
+
+// control lets base bound its children. Processors are bounded where they can
+// be: a kernel with real-time processes refuses.
+func (c *cgroups) control(base string) error {
+	if c.fs.Write(base+"/cgroup.subtree_control", "+cpu +memory +pids") == nil {
+		return nil
+	}
+	return c.fs.Write(base+"/cgroup.subtree_control", "+memory +pids")
 }
 
 // single gives the folder for sessions in one hierarchy of version 1; none and no
@@ -133,7 +156,7 @@ func (c *cgroups) moveIntoLeaf(base string, pid int) error {
 	}
 	err = c.fs.Write(leaf+"/cgroup.procs", strconv.Itoa(pid))
 	if err == nil {
-		err = c.fs.Write(base+"/cgroup.subtree_control", "+memory +pids")
+		err = c.control(base)
 	}
 	if err == nil {
 		err = c.try(base, pid)
@@ -183,36 +206,51 @@ type cgroup struct {
 	version int
 	memory  string // its folder; "" if memory is not bounded here
 	pids    string // the same for processes
+	cpu     string // the same for processors
+	cpus    int    // how many may be busy; 0: not bounded here
 	folders []string
 }
 
-// make makes a session's cgroup with its limits. 0 is no limit. processes count
-// threads, and those of the init.
-func (c *cgroups) make(pid int, session string, memory int64, processes int) (*cgroup, error) {
+// cgroupLimits are what a session's cgroup bounds. 0 is no limit.
+type cgroupLimits struct {
+	memory    int64
+	processes int // with threads, and those of the init
+	cpus      int
+}
+
+// make makes a session's cgroup with its limits.
+func (c *cgroups) make(pid int, session string, l cgroupLimits) (*cgroup, error) {
 	g := &cgroup{fs: c.fs, version: c.version}
 	name := "/" + cgroupPrefix + strconv.Itoa(pid) + "-" + session
-	var err error
-	if c.memory != "" && memory > 0 {
-		g.memory = c.memory + name
-		if err = g.mkdir(g.memory); err == nil {
-			err = g.boundMemory(memory)
+	for _, part := range []struct {
+		base   string
+		wanted bool
+		folder *string
+		bound  func() error
+	}{
+		{c.memory, l.memory > 0, &g.memory, func() error { return g.boundMemory(l.memory) }},
+		{c.pids, l.processes > 0, &g.pids, func() error { return g.fs.Write(g.pids+"/pids.max", strconv.Itoa(l.processes)) }},
+		// In version 1 each further hierarchy delays a start by some milliseconds.
+		{c.cpu, l.cpus > 0 || c.version == 2, &g.cpu, func() error { g.boundCPU(l.cpus); return nil }},
+	} {
+		if part.base == "" || !part.wanted {
+			continue
 		}
-	}
-	if c.pids != "" && processes > 0 && err == nil {
-		g.pids = c.pids + name
-		if err = g.mkdir(g.pids); err == nil {
-			err = c.fs.Write(g.pids+"/pids.max", strconv.Itoa(processes))
+		*part.folder = part.base + name
+		err := g.mkdir(*part.folder)
+		if err == nil {
+			err = part.bound()
 		}
-	}
-	if err != nil {
-		g.remove()
-		return nil, err
+		if err != nil {
+			g.remove()
+			return nil, err
+		}
 	}
 	return g, nil
 }
 
 func (g *cgroup) mkdir(dir string) error {
-	if len(g.folders) > 0 && g.folders[0] == dir {
+	if slices.Contains(g.folders, dir) {
 		return nil
 	}
 	err := g.fs.Mkdir(dir)
@@ -248,28 +286,8 @@ func (g *cgroup) enter(pid int) error {
 	return nil
 }
 
-// exceeded says whether the kernel killed a process because this cgroup, and not
-// the machine or a cgroup above, had no memory left.
-func (g *cgroup) exceeded() bool {
-	if g.version == 2 {
-		events, _ := g.fs.Read(g.memory + "/memory.events")
-		return counter(events, "oom_kill") > 0 && counter(events, "oom") > 0
-	}
-	control, _ := g.fs.Read(g.memory + "/memory.oom_control")
-	if counter(control, "oom_kill") == 0 {
-		return false
-	}
-	// Newer kernels count no failures in version 1 (memory.failcnt stays 0). That
-	// the limit was near says as much: memory is taken in small steps.
-	return 8*g.number("/memory.max_usage_in_bytes") >= 7*g.number("/memory.limit_in_bytes")
-}
-
-// number reads a file that holds one number; 0 if there is none.
-func (g *cgroup) number(name string) int64 {
-	text, _ := g.fs.Read(g.memory + name)
-	n, _ := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
-	return n
-}
+// lost says that no process is in the cgroup after all, so it bounds nothing.
+func (g *cgroup) lost() { g.memory, g.pids, g.cpu, g.cpus = "", "", "", 0 }
 
 // remove takes the folders away. All processes must be dead.
 func (g *cgroup) remove() error {
@@ -282,115 +300,10 @@ func (g *cgroup) remove() error {
 	return errors.Join(errs...)
 }
 
-// counter reads one line of a file of counters, "name number".
-func counter(text, name string) int64 {
-	for line := range strings.Lines(text) {
-		if f := strings.Fields(line); len(f) == 2 && f[0] == name {
-			n, _ := strconv.ParseInt(f[1], 10, 64)
-			return n
-		}
-	}
-	return 0
-}
-
 func words(text string) map[string]bool {
 	set := make(map[string]bool)
 	for _, w := range strings.Fields(text) {
 		set[w] = true
 	}
 	return set
-}
-
-// ownCgroups gives our cgroup in each hierarchy, by controller, "" for version 2
-// (cgroups(7)).
-func ownCgroups(fs cgroupFS) map[string]string {
-	own := make(map[string]string)
-	text, _ := fs.Read("/proc/self/cgroup")
-	for line := range strings.Lines(text) {
-		if f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3); len(f) == 3 {
-			for _, name := range strings.Split(f[1], ",") {
-				own[name] = f[2]
-			}
-		}
-	}
-	return own
-}
-
-// cgroupMount is where a hierarchy is mounted, and which part of it.
-type cgroupMount struct{ root, target string }
-
-// find gives the folder of a cgroup, "" if the mount does not show it.
-func (m cgroupMount) find(cgroup string) string {
-	rel, shown := strings.CutPrefix(cgroup, strings.TrimSuffix(m.root, "/"))
-	if m.target == "" || !shown || !strings.HasPrefix(cgroup, "/") || strings.HasPrefix(cgroup, "/..") || rel != "" && rel[0] != '/' {
-		return ""
-	}
-	return path.Join(m.target, rel)
-}
-
-// cgroupMounts gives the mounts by controller, "" for version 2
-// (proc_pid_mountinfo(5)).
-func cgroupMounts(fs cgroupFS) map[string]cgroupMount {
-	mounts := make(map[string]cgroupMount)
-	text, _ := fs.Read("/proc/self/mountinfo")
-	for line := range strings.Lines(text) {
-		left, right, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " - ")
-		l, r := strings.Fields(left), strings.Fields(right)
-		if len(l) < 5 || len(r) < 3 {
-			continue
-		}
-		m := cgroupMount{root: l[3], target: l[4]}
-		switch r[0] {
-		case "cgroup2":
-			mounts[""] = m
-		case "cgroup":
-			for _, option := range strings.Split(r[2], ",") {
-				mounts[option] = m
-			}
-		}
-	}
-	return mounts
-}
-
-// kernelCgroups is the kernel's own tree.
-type kernelCgroups struct{}
-
-func (kernelCgroups) Read(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	return string(b), err
-}
-
-func (kernelCgroups) Write(path, text string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	return errors.Join(err, f.Close())
-}
-
-func (kernelCgroups) Mkdir(path string) error { return os.Mkdir(path, 0o755) }
-
-func (kernelCgroups) Rmdir(path string) error { return syscall.Rmdir(path) }
-
-func (kernelCgroups) Names(path string) []string {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	names, _ := f.Readdirnames(-1)
-	return names
-}
-
-// Delegated reads what systemd leaves at folders it delegates (systemd.exec(5)
-// calls it Delegate=).
-func (kernelCgroups) Delegated(path string) bool {
-	value := make([]byte, 8)
-	for _, name := range []string{"user.delegate", "trusted.delegate"} {
-		if n, err := unix.Getxattr(path, name, value); err == nil && string(value[:n]) == "1" {
-			return true
-		}
-	}
-	return false
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +20,7 @@ type fakeCgroups struct {
 	root      string
 	delegated string
 	readOnly  bool
+	realTime  bool // a real-time process keeps processors from being bounded
 }
 
 const fakeMount = "/sys/fs/cgroup"
@@ -93,7 +95,9 @@ func (f *fakeCgroups) Write(path, text string) error {
 		if f.get(dir+"/cgroup.procs") != "" && f.get(dir+"/cgroup.type") != "" {
 			return unix.EBUSY
 		}
-		text = strings.ReplaceAll(text, "+", "")
+		if text = strings.ReplaceAll(text, "+", ""); f.realTime && words(text)["cpu"] {
+			return unix.EINVAL
+		}
 		for _, c := range strings.Fields(text) {
 			if !words(f.get(dir + "/cgroup.controllers"))[c] {
 				return unix.ENOENT
@@ -126,7 +130,13 @@ func (f *fakeCgroups) Mkdir(path string) error {
 	}
 	if words(controllers)["pids"] {
 		f.put(path+"/pids.max", "max")
+		f.put(path+"/pids.events", "max 0\n")
 	}
+	if words(controllers)["cpu"] {
+		f.put(path+"/cpu.max", "max 100000")
+		f.put(path+"/cpu.weight", "100")
+	}
+	f.put(path+"/cpu.stat", "usage_usec 0\nuser_usec 0\nsystem_usec 0\n") // without the controller too
 	return nil
 }
 
@@ -175,6 +185,7 @@ func TestFindUnifiedCgroups(t *testing.T) {
 			f.delegated = fakeDir
 		}, fakeDir, "", fakeDir + "/nanoclaw-daemon"},
 		{"a restart in the same cgroup", fakeOwn, func(f *fakeCgroups) { f.Mkdir(fakeDir + "/nanoclaw-daemon") }, fakeDir, "", fakeDir + "/nanoclaw-daemon"},
+		{"with real-time processes", fakeOwn, func(f *fakeCgroups) { f.realTime = true }, fakeDir, "", fakeDir + "/nanoclaw-daemon"},
 		{"the root of all", "/", func(*fakeCgroups) {}, fakeMount, "", fakeMount},
 		{"not delegated", fakeOwn, func(f *fakeCgroups) { f.put("/run/systemd/system/x", "") }, "", "Delegate=yes", fakeDir},
 		{"with other programs", fakeOwn, func(f *fakeCgroups) { f.put(fakeDir+"/cgroup.procs", "77\n78\n") }, "", "other programs share", fakeDir},
@@ -195,6 +206,9 @@ func TestFindUnifiedCgroups(t *testing.T) {
 			if !words(f.get(c.procs + "/cgroup.procs"))["77"] {
 				t.Errorf("we are not in %s", c.procs)
 			}
+			if wantCPU := map[bool]string{true: c.base}[!strings.Contains(c.name, "real-time")]; got.cpu != wantCPU {
+				t.Errorf("cpu %q, want %q", got.cpu, wantCPU)
+			}
 			if c.base == "" && slices.ContainsFunc(f.Names(fakeDir), func(n string) bool { return strings.HasPrefix(n, cgroupPrefix) }) {
 				t.Errorf("something is left: %v", f.Names(fakeDir))
 			}
@@ -206,7 +220,7 @@ func TestFindUnifiedCgroups(t *testing.T) {
 func TestUnifiedCgroup(t *testing.T) {
 	f := newFakeCgroups(t, fakeOwn)
 	c := findCgroups(f, 77)
-	g, err := c.make(77, "S1", 64<<20, 100)
+	g, err := c.make(77, "S1", cgroupLimits{memory: 64 << 20, processes: 100, cpus: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,8 +228,11 @@ func TestUnifiedCgroup(t *testing.T) {
 	if err := g.enter(1234); err != nil {
 		t.Fatal(err)
 	}
+	if !g.yield() {
+		t.Error("it keeps its full weight")
+	}
 	for name, want := range map[string]string{
-		"memory.max": "67108864", "memory.swap.max": "0", "memory.oom.group": "1", "pids.max": "100", "cgroup.procs": "1234",
+		"memory.max": "67108864", "memory.swap.max": "0", "memory.oom.group": "1", "pids.max": "100", "cpu.max": "200000 100000", "cpu.weight": "50", "cgroup.procs": "1234",
 	} {
 		if got := f.get(dir + "/" + name); got != want {
 			t.Errorf("%s holds %q, want %q", name, got, want)
@@ -234,6 +251,11 @@ func TestUnifiedCgroup(t *testing.T) {
 		if got := g.exceeded(); got != e.want {
 			t.Errorf("%s: exceeded %t", e.name, got)
 		}
+	}
+	f.put(dir+"/cpu.stat", "usage_usec 2500000\nuser_usec 2000000\n")
+	f.put(dir+"/pids.events", "max 3\n")
+	if used, refused := g.cpuTime(), g.forksRefused(); !g.counts() || used != 2500*time.Millisecond || refused != 3 || g.cpus != 2 {
+		t.Errorf("used %v, refused %d processes, bound to %d processors", used, refused, g.cpus)
 	}
 	if err := g.remove(); !errors.Is(err, unix.EBUSY) {
 		t.Errorf("removed with a process in it: %v", err)

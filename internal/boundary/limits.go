@@ -5,19 +5,60 @@ import (
 	"time"
 )
 
-// LimitError is the end of a session whose processes together used more than
-// its grant allows.
+// Resource is what a limit is about.
+type Resource int
+
+// The resources whose use ends a session.
+const (
+	// Memory of all processes together. Most is in bytes.
+	Memory Resource = iota
+	// CPUTime of all processes together. Most is in nanoseconds.
+	CPUTime
+	// Disk that the group's workspace and home hold. Most is in bytes.
+	Disk
+	// DiskReserve is what must stay free on the disk that holds them. Most is in
+	// bytes.
+	DiskReserve
+	// DiskDepth is how deep folders may be nested in them.
+	DiskDepth
+)
+
+// LimitError is the end of a session that used more than it may.
 type LimitError struct {
-	// Memory is the limit, in bytes.
-	Memory int64
+	Resource Resource
+	// Most is the limit, in the resource's unit.
+	Most int64
 }
 
 func (e *LimitError) Error() string {
-	return "stopped: the session used more than " + inWords(e.Memory) + " of memory"
+	switch e.Resource {
+	case CPUTime:
+		return "stopped: the session used more than " + time.Duration(e.Most).String() + " of processor time"
+	case Disk:
+		return "stopped: the group's workspace and home hold more than " + inWords(e.Most)
+	case DiskReserve:
+		return "stopped: the disk of the group's workspace has less than " + inWords(e.Most) + " left"
+	case DiskDepth:
+		return fmt.Sprintf("stopped: folders in the group's workspace or home are nested more than %d deep, where nobody can count what they hold", e.Most)
+	}
+	return "stopped: the session used more than " + inWords(e.Most) + " of memory"
 }
 
-// Hint says where the limit comes from.
-func (e *LimitError) Hint() string { return "limits.memory in the configuration sets it" }
+// Hint says to the owner what to do.
+func (e *LimitError) Hint() string {
+	const remove = "nanoclaw exec can still remove files"
+	switch e.Resource {
+	case CPUTime:
+		return "limits.cpuTime in the configuration sets it"
+	case Disk:
+		return "limits.disk in the configuration sets it; " + remove
+	case DiskReserve:
+		return "make room on that disk; " + remove
+	case DiskDepth:
+		return remove
+	}
+	return "limits.memory in the configuration sets it"
+}
 
 // inWords writes a size as people do: "4 GB", "64 MB".
 func inWords(bytes int64) string {
@@ -39,6 +80,10 @@ type bounds interface {
 	// over says whether the session used more than it may. It may be called at
 	// any time, even after free.
 	over() *LimitError
+	// reached says, in words, which limits refused something to the session
+	// without ending it. It may be called at any time, and gives what it last saw
+	// after free.
+	reached() []string
 	// free takes away what the bounds are made of, when all processes are dead.
 	free()
 }
@@ -76,3 +121,7 @@ func (s *Session) Exceeded() *LimitError {
 	limit, _ := s.Err().(*LimitError)
 	return limit
 }
+
+// Reached says, in words, which limits refused something inside without ending
+// the session, so that people and agents understand what failed there.
+func (s *Session) Reached() []string { return s.bounds.reached() }

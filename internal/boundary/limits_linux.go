@@ -8,34 +8,42 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"nanoclaw/internal/confine"
 	"nanoclaw/internal/grant"
 )
 
 // limits are the bounds of one session.
 type limits struct {
-	memory, processes int64
-	group             *cgroup // nil: none
-	why               string  // there is no cgroup for memory
-	log               *slog.Logger
-	entered           chan struct{} // closed when enter is done
-	watched           atomic.Int64  // the init whose descendants are watched; 0: none
-	ended             atomic.Bool
+	grant.Limits
+	group   *cgroup // nil: none
+	why     string  // there is no cgroup for memory
+	init    int     // set when entered is closed; 0: none
+	disk    *disk   // nil: not watched
+	log     *slog.Logger
+	entered chan struct{} // closed when enter is done
+	watched atomic.Int64  // the init whose descendants are watched; 0: none
+	clock   clock         // what the watched have used of processors
+	refused atomic.Int64  // processes, for the limit on them
+	ended   atomic.Bool
 }
 
 var _ bounds = (*limits)(nil)
+
+// niceness is how much less urgent sessions are than other programs, where the
+// kernel weighs processes and not cgroups: a third of their weight (sched(7)).
+const niceness = 5
 
 // bound prepares the bounds of a session that is about to start. It always
 // succeeds: what cannot be bounded one way is bounded the next best, and words
 // says so.
 func (n *Native) bound(spec Spec) *limits {
-	l := &limits{
-		memory: spec.Grant.Limits.Memory, processes: int64(spec.Grant.Limits.Processes),
-		log: spec.Log, why: n.cgroups.why, entered: make(chan struct{}),
-	}
+	l := &limits{Limits: spec.Grant.Limits, log: spec.Log, why: n.cgroups.why, entered: make(chan struct{})}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
+	l.disk = n.disks.watch(spec.Grant, l.log)
 	if n.cgroups.version == 0 {
 		return l
 	}
@@ -43,7 +51,7 @@ func (n *Native) bound(spec Spec) *limits {
 	if session == "" || strings.Contains(session, "/") {
 		session = newToken()
 	}
-	group, err := n.cgroups.make(os.Getpid(), session, l.memory, pidsMax(spec.Grant.Limits))
+	group, err := n.cgroups.make(os.Getpid(), session, cgroupLimits{memory: l.Memory, processes: pidsMax(l.Limits), cpus: l.CPUs})
 	if err != nil {
 		l.failed(err)
 		return l
@@ -77,14 +85,19 @@ func (l *limits) abandon() {
 func (l *limits) enter(init int) {
 	go func() {
 		defer close(l.entered)
+		l.init = init
 		if l.group != nil {
 			if err := l.group.enter(init); err != nil {
 				l.failed(err)
-				l.group.memory, l.group.pids = "", ""
+				l.group.lost()
 			}
 		}
-		if l.memory > 0 && !l.byKernel() && watchable() {
+		unheld := l.Memory > 0 && !l.byKernel() || l.CPUTime > 0 && !l.counted()
+		if unheld && watchable() {
 			l.watched.Store(int64(init))
+		}
+		if l.disk != nil {
+			l.disk.start(init)
 		}
 	}()
 }
@@ -92,23 +105,55 @@ func (l *limits) enter(init int) {
 // byKernel says whether the kernel holds the memory limit.
 func (l *limits) byKernel() bool { return l.group != nil && l.group.memory != "" }
 
+// counted says whether the kernel counts the session's processor time.
+func (l *limits) counted() bool { return l.group != nil && l.group.counts() }
+
 // words implements bounds.
 func (l *limits) words() (layers, missing []string) {
 	<-l.entered
-	memory := "memory " + inWords(l.memory)
-	switch {
-	case l.memory <= 0:
-	case l.byKernel():
-		layers = append(layers, fmt.Sprintf("%s: cgroup v%d", memory, l.group.version))
-	case l.watched.Load() != 0:
-		layers = append(layers, fmt.Sprintf("%s: watched every %d ms (%s)", memory, lookInterval.Milliseconds(), l.why))
-	default:
-		missing = append(missing, "a limit on memory: no cgroup, and this kernel does not list children of processes")
+	version, watched := 0, l.watched.Load() != 0
+	if l.group != nil {
+		version = l.group.version
 	}
+	add := func(bound bool, what, lack string, byKernel bool) {
+		switch {
+		case !bound:
+		case byKernel:
+			layers = append(layers, fmt.Sprintf("%s: cgroup v%d", what, version))
+		case watched:
+			layers = append(layers, fmt.Sprintf("%s: watched every %d ms (%s)", what, lookInterval.Milliseconds(), l.why))
+		default:
+			missing = append(missing, lack+": no cgroup, and this kernel does not list children of processes")
+		}
+	}
+	add(l.Memory > 0, "memory "+inWords(l.Memory), "a limit on memory", l.byKernel())
+	add(l.CPUTime > 0, "processor time "+l.CPUTime.String(), "a limit on processor time", l.counted())
+	if l.CPUs > 0 {
+		if l.group != nil && l.group.cpus > 0 {
+			layers = append(layers, fmt.Sprintf("%d processors: cgroup v%d", l.CPUs, version))
+		} else {
+			missing = append(missing, fmt.Sprintf("the limit of %d processors: no cgroup for them", l.CPUs))
+		}
+	}
+	layers = append(layers, l.yield()...)
 	if l.group != nil && l.group.pids != "" {
-		layers = append(layers, fmt.Sprintf("%d processes: cgroup v%d", l.processes, l.group.version))
+		layers = append(layers, fmt.Sprintf("%d processes: cgroup v%d", l.Processes, version))
 	}
-	return layers, missing
+	return l.disk.words(layers, missing)
+}
+
+// yield makes the session less urgent than other programs, now that it stands: a
+// start is waited for.
+func (l *limits) yield() []string {
+	if l.group != nil && l.group.yield() {
+		return []string{fmt.Sprintf("less urgent than other programs: cgroup v%d", l.group.version)}
+	}
+	// The init leads a process group of which it is all. So this reaches each of
+	// its threads, and what they start inherits it.
+	if l.init == 0 || unix.Setpriority(unix.PRIO_PGRP, l.init, niceness) != nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("less urgent than other programs: nice %d", niceness)}
 }
 
 // over implements bounds.
@@ -122,17 +167,46 @@ func (l *limits) over() *LimitError {
 		return nil
 	}
 	init := int(l.watched.Load())
-	if l.byKernel() && l.group.exceeded() || init != 0 && memoryOf(init, l.memory) > l.memory {
-		return &LimitError{Memory: l.memory}
+	if l.byKernel() && l.group.exceeded() || !l.byKernel() && init != 0 && l.Memory > 0 && memoryOf(init, l.Memory) > l.Memory {
+		return &LimitError{Memory, l.Memory}
 	}
-	return nil
+	if l.CPUTime > 0 && l.cpuTime(init) > l.CPUTime {
+		return &LimitError{CPUTime, int64(l.CPUTime)}
+	}
+	return l.disk.over()
+}
+
+// cpuTime is the processor time that the session has used.
+func (l *limits) cpuTime(watched int) time.Duration {
+	switch {
+	case l.counted():
+		return l.group.cpuTime()
+	case watched != 0:
+		return l.clock.read(watched)
+	}
+	return 0
+}
+
+// reached implements bounds.
+func (l *limits) reached() (words []string) {
+	if l.group != nil {
+		if n := l.group.forksRefused(); n > l.refused.Load() {
+			l.refused.Store(n)
+		}
+	}
+	if n := l.refused.Load(); n > 0 {
+		words = append(words, fmt.Sprintf("the limit of %d processes was reached, and more were refused (limits.processes)", l.Processes))
+	}
+	return append(words, l.disk.reached()...)
 }
 
 // free implements bounds. The kernel may take a moment to see that a cgroup of
 // dead processes is empty.
 func (l *limits) free() {
 	<-l.entered
+	l.reached() // while there is a cgroup to ask
 	l.ended.Store(true)
+	l.disk.stop()
 	if l.group == nil {
 		return
 	}

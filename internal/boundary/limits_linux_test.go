@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,7 +58,7 @@ func TestMemoryLimitEndsTheSession(t *testing.T) {
 			defer cancel()
 			_, err = p.Wait(ctx)
 			limit, ok := errors.AsType[*LimitError](err)
-			if !ok || limit.Memory != 64<<20 || !strings.Contains(err.Error(), "stopped: the session used more than 64 MB of memory") {
+			if !ok || *limit != (LimitError{Memory, 64 << 20}) || !strings.Contains(err.Error(), "stopped: the session used more than 64 MB of memory") {
 				t.Fatalf("the process ended with %v", err)
 			}
 			<-s.Done()
@@ -80,10 +79,7 @@ func TestMemoryLimitEndsTheSession(t *testing.T) {
 func ourCgroups(t testing.TB, n *Native) []string {
 	t.Helper()
 	var found []string
-	for _, base := range []string{n.cgroups.memory, n.cgroups.pids} {
-		if base == "" {
-			continue
-		}
+	for _, base := range n.cgroups.bases() {
 		dirs, err := filepath.Glob(fmt.Sprintf("%s/%s%d-*", base, cgroupPrefix, os.Getpid()))
 		if err != nil {
 			t.Fatal(err)
@@ -98,20 +94,14 @@ func ourCgroups(t testing.TB, n *Native) []string {
 func TestCgroupsLiveWithTheSession(t *testing.T) {
 	n := newNative(t, Options{})
 	spec, _ := fixture(t)
-	spec.Session = "01TEST"
+	spec.Session, spec.Grant.Limits.CPUs = "01TEST", 1
 	s, err := n.Start(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	want := 0
-	for _, base := range []string{n.cgroups.memory, n.cgroups.pids} {
-		if base != "" {
-			want++
-		}
-	}
 	dirs := ourCgroups(t, n)
-	if len(slices.Compact(slices.Clone(dirs))) != want {
+	if want := len(n.cgroups.bases()); len(dirs) != want {
 		t.Errorf("cgroups %v, want %d", dirs, want)
 	}
 	for _, dir := range dirs {
@@ -129,10 +119,7 @@ func TestCgroupsLiveWithTheSession(t *testing.T) {
 	if err := dead.Run(); err != nil {
 		t.Fatal(err)
 	}
-	for _, base := range []string{n.cgroups.memory, n.cgroups.pids} {
-		if base == "" {
-			continue
-		}
+	for _, base := range n.cgroups.bases() {
 		left := fmt.Sprintf("%s/%s%d-left", base, cgroupPrefix, dead.Process.Pid)
 		if err := os.Mkdir(left, 0o755); err != nil {
 			t.Fatal(err)

@@ -25,6 +25,7 @@ type Native struct {
 	path    string
 	caps    uint64 // our effective capabilities
 	cgroups cgroups
+	disks   *disks
 }
 
 // NewNative prepares a boundary. Nothing is started yet, and whether this
@@ -45,7 +46,7 @@ func NewNative(opts Options) (*Native, error) {
 	opts.Init = nil
 	return &Native{
 		opts: opts, cloner: newCloner(), program: program, path: path, caps: caps,
-		cgroups: findCgroups(kernelCgroups{}, os.Getpid()),
+		cgroups: findCgroups(kernelCgroups{}, os.Getpid()), disks: newDisks(),
 	}, nil
 }
 

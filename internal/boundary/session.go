@@ -61,9 +61,7 @@ func newSession(engine string, t tree, b bounds, mux *wire.Mux, spec Spec) *Sess
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	go s.watch()
-	if spec.Grant.Limits.Memory > 0 {
-		go s.police()
-	}
+	go s.police()
 	return s
 }
 

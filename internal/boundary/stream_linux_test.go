@@ -122,6 +122,7 @@ type unbounded struct{}
 
 func (unbounded) words() (layers, missing []string) { return nil, nil }
 func (unbounded) over() *LimitError                 { return nil }
+func (unbounded) reached() []string                 { return nil }
 func (unbounded) free()                             {}
 
 // liar gives a session that stands, and the init's end of its wire.

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 )
 
 // memoryOf sums the memory that the init and all its descendants have resident,
@@ -94,4 +96,48 @@ func proportional(pid int) int64 {
 		}
 	}
 	return 0
+}
+
+// clock adds up the processor time of a process tree that nobody counts for us.
+type clock struct {
+	mu    sync.Mutex
+	last  time.Duration // what the tree told
+	spent time.Duration
+}
+
+// read gives what init and all its descendants have used, dead ones included:
+// whoever waits for a child gets its time (proc_pid_stat(5)), and orphans fall to
+// the init. Of a child that nobody waits for, what it used since the last look is
+// lost; the sum never falls.
+func (c *clock) read(init int) time.Duration {
+	var now time.Duration
+	for _, pid := range descendants(init) {
+		now += used(pid)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.spent += max(0, now-c.last)
+	c.last = now
+	return c.spent
+}
+
+// tick is the unit of times in /proc: USER_HZ is 100 for every processor that
+// Go knows.
+const tick = time.Second / 100
+
+// used is the processor time of a process and its children that ended.
+func used(pid int) time.Duration {
+	b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	// The name is in parentheses and may hold anything.
+	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	const first, last = 14 - 3, 17 - 3 // utime to cstime; the state is field 3
+	if len(f) <= last {
+		return 0
+	}
+	var ticks int64
+	for _, word := range f[first : last+1] {
+		n, _ := strconv.ParseInt(string(word), 10, 64)
+		ticks += n
+	}
+	return time.Duration(ticks) * tick
 }

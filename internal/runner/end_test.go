@@ -38,7 +38,7 @@ func TestOutcome(t *testing.T) {
 		{"the session is gone", agent.Result{Failed: true, Error: "x", Class: agent.ClassSession}, nil, nil, Failed, "x", true},
 		{"the conversation is full", agent.Result{Failed: true, Error: "x", Class: agent.ClassTooLong}, nil, nil, Failed, "x", true},
 		{"no boundary", agent.Result{}, &boundary.StartError{Step: "root", Err: errors.New("no"), Hint: "do this"}, nil, Failed, "do this", false},
-		{"too much memory", agent.Result{}, &boundary.LimitError{Memory: 4 << 30}, nil, Failed, "stopped: the session used more than 4 GB of memory\nlimits.memory", false},
+		{"too much memory", agent.Result{}, &boundary.LimitError{Resource: boundary.Memory, Most: 4 << 30}, nil, Failed, "stopped: the session used more than 4 GB of memory\nlimits.memory", false},
 		{"anything else", agent.Result{}, errors.New("disk full"), nil, Failed, "disk full", false},
 	}
 	for _, tt := range tests {
