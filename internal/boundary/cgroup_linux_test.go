@@ -131,6 +131,7 @@ func (f *fakeCgroups) Mkdir(path string) error {
 	if words(controllers)["pids"] {
 		f.put(path+"/pids.max", "max")
 		f.put(path+"/pids.events", "max 0\n")
+		f.put(path+"/pids.current", "0\n")
 	}
 	if words(controllers)["cpu"] {
 		f.put(path+"/cpu.max", "max 100000")
@@ -253,9 +254,24 @@ func TestUnifiedCgroup(t *testing.T) {
 		}
 	}
 	f.put(dir+"/cpu.stat", "usage_usec 2500000\nuser_usec 2000000\n")
-	f.put(dir+"/pids.events", "max 3\n")
-	if used, refused := g.cpuTime(), g.forksRefused(); !g.counts() || used != 2500*time.Millisecond || refused != 3 || g.cpus != 2 {
-		t.Errorf("used %v, refused %d processes, bound to %d processors", used, refused, g.cpus)
+	if used := g.cpuTime(); !g.counts() || used != 2500*time.Millisecond || g.cpus != 2 {
+		t.Errorf("used %v, bound to %d processors", used, g.cpus)
+	}
+	for _, e := range []struct {
+		name, file, text string
+		want             bool
+	}{
+		{"few processes", "pids.current", "10\n", false},
+		{"as many as may be", "pids.current", "36\n", true},
+		{"fewer again", "pids.current", "10\n", false},
+		{"as many as may be, once", "pids.peak", "36\n", true},
+		{"fewer at all times", "pids.peak", "35\n", false},
+		{"one was refused", "pids.events", "max 1\n", true},
+	} {
+		f.put(dir+"/"+e.file, e.text)
+		if got := g.crowded(36); got != e.want {
+			t.Errorf("%s: crowded %t", e.name, got)
+		}
 	}
 	if err := g.remove(); !errors.Is(err, unix.EBUSY) {
 		t.Errorf("removed with a process in it: %v", err)

@@ -41,13 +41,15 @@ func (g *cgroup) cpuTime() time.Duration {
 	return time.Duration(counter(stat, "usage_usec")) * time.Microsecond
 }
 
-// forksRefused is how often the kernel refused a process for the limit.
-func (g *cgroup) forksRefused() int64 {
-	if g.pids == "" {
-		return 0
+// crowded says whether there were as many processes as limit at a time, or the
+// kernel refused one for the cgroup's own limit. Kernels before 6.1 tell only how
+// many there are now.
+func (g *cgroup) crowded(limit int64) bool {
+	if g.pids == "" || limit <= 0 {
+		return false
 	}
 	events, _ := g.fs.Read(g.pids + "/pids.events")
-	return counter(events, "max")
+	return counter(events, "max") > 0 || max(g.number(g.pids+"/pids.peak"), g.number(g.pids+"/pids.current")) >= limit
 }
 
 // exceeded says whether the kernel killed a process because this cgroup, and not

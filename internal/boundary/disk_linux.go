@@ -44,10 +44,11 @@ type disks struct {
 	// free is what a file system has left for ordinary users, in bytes.
 	free    func(*os.File) (int64, error)
 	reserve int64
+	every   time.Duration // between walks for which there is no reason
 }
 
 func newDisks() *disks {
-	return &disks{turn: make(chan struct{}, 1), reserve: diskReserve, free: func(dir *os.File) (int64, error) {
+	return &disks{turn: make(chan struct{}, 1), reserve: diskReserve, every: walkInterval, free: func(dir *os.File) (int64, error) {
 		var st unix.Statfs_t
 		err := unix.Fstatfs(int(dir.Fd()), &st)
 		return int64(st.Bavail) * st.Bsize, err
@@ -218,7 +219,7 @@ func (d *disk) look() error {
 	urgent := d.used+max(0, d.atEnd-free) > d.allowed
 	if d.allowed == 0 {
 		urgent = grown > d.limit
-	} else if !urgent && time.Since(d.walked) < max(walkInterval, walkShare*d.cost) {
+	} else if !urgent && time.Since(d.walked) < max(d.every, walkShare*d.cost) {
 		return nil
 	}
 	return d.walk(urgent)

@@ -25,7 +25,7 @@ type limits struct {
 	entered chan struct{} // closed when enter is done
 	watched atomic.Int64  // the init whose descendants are watched; 0: none
 	clock   clock         // what the watched have used of processors
-	refused atomic.Int64  // processes, for the limit on them
+	crowded atomic.Bool   // there were as many processes as may be
 	ended   atomic.Bool
 }
 
@@ -173,6 +173,9 @@ func (l *limits) over() *LimitError {
 	if l.CPUTime > 0 && l.cpuTime(init) > l.CPUTime {
 		return &LimitError{CPUTime, int64(l.CPUTime)}
 	}
+	if !l.crowded.Load() {
+		l.reached() // kernels that keep no peak must be asked now and then
+	}
 	return l.disk.over()
 }
 
@@ -189,13 +192,11 @@ func (l *limits) cpuTime(watched int) time.Duration {
 
 // reached implements bounds.
 func (l *limits) reached() (words []string) {
-	if l.group != nil {
-		if n := l.group.forksRefused(); n > l.refused.Load() {
-			l.refused.Store(n)
-		}
+	if l.group != nil && l.group.crowded(int64(l.Processes)) {
+		l.crowded.Store(true)
 	}
-	if n := l.refused.Load(); n > 0 {
-		words = append(words, fmt.Sprintf("the limit of %d processes was reached, and more were refused (limits.processes)", l.Processes))
+	if l.crowded.Load() {
+		words = append(words, fmt.Sprintf("it had %d processes, and more were refused (limits.processes)", l.Processes))
 	}
 	return append(words, l.disk.reached()...)
 }
