@@ -26,7 +26,7 @@ func TestDiskLimitEndsTheSession(t *testing.T) {
 		"files": `head -c 20000000 /dev/zero > a; head -c 20000000 /dev/zero > ~/b; sleep 1000`,
 		// A file that has no name any more cannot be found by looking for names.
 		"removed, and held open": `exec 3>a 4>b; rm a b; head -c 20000000 /dev/zero >&3; head -c 20000000 /dev/zero >&4; sleep 1000`,
-		"many":   `mkdir d; cd d; i=0; while [ $i -lt 9000 ]; do : > $i; i=$((i+1)); done; sleep 1000`,
+		"many":                   `mkdir d; cd d; i=0; while [ $i -lt 9000 ]; do : > $i; i=$((i+1)); done; sleep 1000`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -378,7 +378,7 @@ func TestRefusedProcessesAreTold(t *testing.T) {
 		t.Errorf("at the start: %q", got)
 	}
 	b := &box{Session: s, t: t, env: []string{"PATH=/usr/bin:/bin"}}
-	b.sh("i=0; while [ $i -lt 40 ]; do (sleep 1000 &) 2>/dev/null; i=$((i+1)); done")
+	b.sh("i=0; while [ $i -lt 40 ]; do (sleep 1000 >/dev/null 2>&1 &) 2>/dev/null; i=$((i+1)); done")
 	for deadline := time.Now().Add(20 * time.Second); len(s.Reached()) == 0 && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
