@@ -48,7 +48,8 @@ func TestAsOrdinaryUser(t *testing.T) {
 	dir := openDir(t)
 	self := filepath.Join(dir, "boundary.test")
 	copyFile(t, "/proc/self/exe", self)
-	inits := map[string][]byte{boundarytest.EnvInit: boundarytest.Init(t), boundarytest.EnvLayers: boundarytest.Layers(t)}
+	goroot := boundarytest.GoRoot(t)
+	inits := map[string][]byte{boundarytest.EnvInit: boundarytest.Init(t), boundarytest.EnvLayers: boundarytest.Layers(t), boundarytest.EnvGoCache: boundarytest.GoCache(t)}
 	tmp := filepath.Join(dir, "tmp")
 	if err := os.Mkdir(tmp, 0o700); err != nil {
 		t.Fatal(err)
@@ -58,7 +59,7 @@ func TestAsOrdinaryUser(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), self, "-test.skip=^TestAsOrdinaryUser$", "-test.timeout=10m")
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + tmp, "HOME=" + tmp}
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + tmp, "HOME=" + tmp, boundarytest.EnvGoRoot + "=" + goroot}
 	for name, program := range inits {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, program, 0o644); err != nil {

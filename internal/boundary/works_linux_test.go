@@ -1,8 +1,6 @@
 package boundary
 
 import (
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,8 +17,9 @@ type work struct {
 	files map[string]string
 	// script is run by a shell in the workspace. It prints want, and ends with 0.
 	script, want string
-	// terminal gives it one.
-	terminal bool
+	// terminal gives it one, cache what Go compiled before, env more variables.
+	terminal, cache bool
+	env             []string
 }
 
 // works is what must go on working inside, whatever is closed. Who tightens a
@@ -35,7 +34,7 @@ var works = []work{
 	{name: "C", files: map[string]string{"hello.c": "#include <stdio.h>\nint main(void) { puts(\"hello from C\"); return 0; }\n"},
 		script: "gcc -O1 -o hello hello.c && ./hello", want: "hello from C"},
 	{name: "Go", files: map[string]string{"go.mod": "module hello\n", "main.go": "package main\n\nfunc main() { println(\"hello from Go\") }\n"},
-		script: "GOFLAGS=-buildvcs=false GOTELEMETRY=off CGO_ENABLED=0 go build -o hello . && ./hello 2>&1 && ls -d ~/.cache/go-build", want: "hello from Go\n" + grant.Home + "/.cache/go-build"},
+		script: "go build -v -o hello . && ./hello 2>&1 && ls -d ~/.cache/go-build", want: "hello from Go\n" + grant.Home + "/.cache/go-build", env: boundarytest.GoEnv, cache: true},
 	{name: "Node, a server and its client", files: map[string]string{"server.js": `
 		const http = require('http'), {spawnSync} = require('child_process')
 		const s = http.createServer((q, a) => a.end('served ' + q.url)).listen(0, '127.0.0.1', async () => {
@@ -78,7 +77,7 @@ while True:
 print(out.decode().replace("\r", "").split("\n")[0].startswith("/dev/pts/"), os.waitpid(pid, 0)[1])
 `}, script: "python3 terminal.py; script -qec 'echo in a script' /dev/null </dev/null | tr -d '\\r'", want: "True 0\nin a script"},
 	{name: "job control", terminal: true, script: "bash --norc -ic 'sleep 100 & kill %1; wait %1; echo ended with $?' 2>/dev/null", want: "ended with 143"},
-	{name: "ps", script: "ps -eo comm= | sort | uniq | tr '\\n' ' '; pgrep -c nanoclaw-init", want: "nanoclaw-init ps sh sort tr uniq 1"},
+	{name: "ps", script: "ps -eo pid=,comm= | grep -c '^ *1 '; ps -eo comm= | grep -x ps; pgrep -x sh >/dev/null && echo found", want: "1\nps\nfound"},
 	{name: "strace", script: "strace -f -o log sh -c 'echo traced'; grep -c -m1 '\"traced' log", want: "traced\n1"},
 	{name: "gdb", files: map[string]string{"d.c": "int f(int x) { return x + 1; }\nint main(void) { return f(41); }\n"},
 		script: "gcc -g -o d d.c && gdb -nx -batch -ex 'break f' -ex run -ex 'print x' -ex finish ./d 2>&1 | grep -E '^\\$1|Value returned'", want: "$1 = 41\nValue returned is $2 = 42"},
@@ -90,42 +89,58 @@ print(out.decode().replace("\r", "").split("\n")[0].startswith("/dev/pts/"), os.
 		kill $server`, want: "made by script<\nPNG"},
 }
 
+// worksOn are the engines that all of works is tried on.
+func worksOn(t *testing.T) []Engine { return []Engine{newNative(t, Options{})} }
+
 // TestWorks does all of works through the real boundary, with the rights of a
 // group that was given nothing, but for Go's folder among its tools.
 func TestWorks(t *testing.T) {
 	goroot := boundarytest.GoRoot(t)
-	for _, w := range works {
-		t.Run(w.name, func(t *testing.T) {
-			b := start(t, func(s *Spec) {
-				for _, m := range []string{"/etc/alternatives", "/etc/ssl/certs", "/etc/chromium.d", "/etc/fonts", goroot} {
-					s.Grant.Mounts = append(s.Grant.Mounts, grant.Mount{Target: m, Source: m, Exec: true, Foreign: true, Optional: true})
-				}
-				s.Grant.Limits = grant.Limits{Memory: 4 << 30, Processes: 1024, OpenFiles: 4096, FileSize: 1 << 30, TmpSize: 1 << 30}
-			})
-			b.env = []string{"HOME=" + grant.Home, "PATH=" + filepath.Join(goroot, "bin") + ":/usr/bin:/bin", "LANG=C.UTF-8", "TERM=dumb", "TMPDIR=/tmp"}
-			for name, text := range w.files {
-				b.put(name, text)
-			}
-			e := wire.Exec{Argv: []string{"/bin/sh", "-c", w.script}}
-			if w.terminal {
-				e.Stdio, e.Rows, e.Cols = wire.PTY, 24, 80
-			}
-			r := b.finish(b.start(e), "")
-			got := strings.TrimSpace(strings.ReplaceAll(r.out, "\r", ""))
-			if got != w.want || r.Code != 0 {
-				t.Errorf("got %q, code %d, want %q\n%s", got, r.Code, w.want, r.err)
-			}
-		})
+	for _, e := range worksOn(t) {
+		for _, w := range works {
+			t.Run(e.Name()+"/"+w.name, func(t *testing.T) { w.try(t, e, goroot) })
+		}
 	}
 }
 
-// put writes a file of the workspace, from inside.
-func (b *box) put(name, text string) {
+func (w work) try(t *testing.T, e Engine, goroot string) {
+	spec, _ := fixture(t)
+	for _, m := range []string{"/etc/alternatives", "/etc/ssl/certs", "/etc/fonts", goroot} {
+		spec.Grant.Mounts = append(spec.Grant.Mounts, grant.Mount{Target: m, Source: m, Exec: true, Foreign: true, Optional: true})
+	}
+	spec.Grant.Limits = grant.Limits{Memory: 4 << 30, Processes: 1024, OpenFiles: 4096, FileSize: 1 << 30, TmpSize: 1 << 30, Disk: 8 << 30}
+	s, err := e.Start(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	b := &box{Session: s, t: t, env: []string{
+		"HOME=" + grant.Home, "PATH=" + filepath.Join(goroot, "bin") + ":/usr/bin:/bin", "LANG=C.UTF-8", "TERM=dumb", "TMPDIR=/tmp",
+	}}
+	for name, text := range w.files {
+		if r := b.run(text, "/bin/sh", "-c", `cat > "$0"`, name); r.Code != 0 {
+			t.Fatalf("writing %s: %s", name, r.err)
+		}
+	}
+	if w.cache {
+		b.unpack(boundarytest.GoCache(t), grant.Home+"/.cache/go-build")
+	}
+	b.env = append(b.env, w.env...)
+	x := wire.Exec{Argv: []string{"/bin/sh", "-c", w.script}}
+	if w.terminal {
+		x.Stdio, x.Rows, x.Cols = wire.PTY, 24, 80
+	}
+	r := b.finish(b.start(x), "")
+	got := strings.TrimSpace(strings.ReplaceAll(r.out, "\r", ""))
+	if got != w.want || r.Code != 0 {
+		t.Errorf("got %q, code %d, want %q\n%s", got, r.Code, w.want, r.err)
+	}
+}
+
+// unpack puts an archive into a folder, from inside.
+func (b *box) unpack(archive []byte, dir string) {
 	b.t.Helper()
-	if r := b.run(text, "/bin/sh", "-c", `cat > "$0"`, name); r.Code != 0 {
-		b.t.Fatalf("writing %s: %s", name, r.err)
+	if r := b.run(string(archive), "/bin/sh", "-c", `mkdir -p "$0" && tar -x -C "$0"`, dir); r.Code != 0 {
+		b.t.Fatalf("unpacking into %s: %s", dir, r.err)
 	}
 }
-
-var _ = os.Getenv
-var _ = exec.Command

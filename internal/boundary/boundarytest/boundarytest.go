@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 )
@@ -72,20 +71,4 @@ func Build(tags ...string) ([]byte, error) {
 		return nil, err
 	}
 	return os.ReadFile(out)
-}
-
-// EnvGoRoot is like EnvInit, for the folder of Go itself.
-const EnvGoRoot = "NANOCLAW_TEST_GOROOT"
-
-// GoRoot is the folder of the Go that runs the tests.
-func GoRoot(tb testing.TB) string {
-	tb.Helper()
-	if dir := os.Getenv(EnvGoRoot); dir != "" {
-		return dir
-	}
-	out, err := exec.Command("go", "env", "GOROOT").Output()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return strings.TrimSpace(string(out))
 }
