@@ -59,6 +59,10 @@ func FormatPrompt(lines []Line, zone *time.Location) string {
 	return b.String()
 }
 
+// FormatNote writes what the host itself has to say, to stand before the
+// messages. No person can write such an element: see FormatPrompt.
+func FormatNote(text string) string { return "<host>" + escape(text) + "</host>\n" }
+
 func writeLine(b *strings.Builder, l Line, zone *time.Location) {
 	b.WriteString("<message")
 	attribute(b, "sender", l.Sender)

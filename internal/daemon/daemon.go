@@ -215,7 +215,7 @@ func (d *Daemon) runnerOptions() runner.Options {
 		Agents:  map[string]agent.Adapter{grant.Claude: agent.Claude{}, grant.Shell: agent.Shell{}},
 		Model:   d.modelOf,
 		Gateway: d.gateway, Tools: d.hostTools, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
-		Progress: d.progress, Replied: d.replied, Zone: zone(d.machine.TimeZone), Log: d.log,
+		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Zone: zone(d.machine.TimeZone), Log: d.log,
 	}
 }
 

@@ -33,6 +33,12 @@ func (d *Daemon) gateway(g grant.Grant, c runner.Caller) runner.Gateway {
 	return egress.New(o)
 }
 
+// sessionEnded tells the owner why a session ended that no run was waiting for.
+func (d *Daemon) sessionEnded(_ chat.Group, s chat.SessionID, text string) {
+	d.tellOwner(context.Background(), "session:"+string(s), text)
+	d.outbox.Wake()
+}
+
 // hostTools makes what a session may ask of the host.
 func (d *Daemon) hostTools(g grant.Grant, c runner.Caller) runner.HostTools {
 	return hosttools.New(hosttools.Identity{Group: c.Group, Session: c.Session, Run: c.Run}, g.Tools, &toolHost{d: d})

@@ -49,6 +49,7 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 		s.serve("")
 		r.keep(s)
 	case s != nil:
+		s.ended = ending(cause, s.grant)
 		r.closeSession(s)
 	}
 	if stopping {
@@ -68,6 +69,17 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 	}
 	log.Info("a run ended", "state", o.State, "err", o.Error, "ms", data.Ms)
 	r.finish(ctx, job, o, entry, log)
+}
+
+// ending is why a run's session ends with it, for the group's next agent.
+func ending(cause error, g grant.Grant) string {
+	switch {
+	case errors.Is(cause, errTooLong):
+		return fmt.Sprintf("a run took longer than %v (limits.runTime)", g.Limits.RunTime)
+	case errors.Is(cause, errStopped):
+		return "the owner stopped it"
+	}
+	return ""
 }
 
 // finish stores an end even if the run's own context is over: what happened

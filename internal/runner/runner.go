@@ -66,6 +66,9 @@ type Options struct {
 	LandlockFloor int
 	// Progress is told what an agent is doing. It must not block.
 	Progress func(chat.Progress)
+	// Ended is told, in words for the owner, why a session ended that no run was
+	// waiting for.
+	Ended func(g chat.Group, s chat.SessionID, text string)
 	// Replied is called when a run left messages in the outbox.
 	Replied func()
 	Zone    *time.Location
@@ -184,7 +187,11 @@ func (r *Runner) converse(ctx context.Context, job queue.Job, s *session, l *liv
 	if err := r.ready(ctx, s, l); err != nil {
 		return agent.Result{}, err
 	}
-	res, err := s.conv.Turn(ctx, r.prompt(job, s.grant.Agent), func(e agent.Event) {
+	prompt := r.prompt(job, s.grant.Agent)
+	if s.news != "" && s.grant.Agent != grant.Shell {
+		prompt.Text = agent.FormatNote(lastEnd(s.news)) + prompt.Text
+	}
+	res, err := s.conv.Turn(ctx, prompt, func(e agent.Event) {
 		switch e.Kind {
 		case agent.TextEvent:
 			progress(chat.Text, e.Text)
@@ -194,6 +201,9 @@ func (r *Runner) converse(ctx context.Context, job queue.Job, s *session, l *liv
 			progress(chat.Waiting, e.Text)
 		}
 	})
+	if err == nil && !res.Failed {
+		r.told(s)
+	}
 	return res, err
 }
 

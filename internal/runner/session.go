@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +30,11 @@ type session struct {
 	conv  agent.Conversation
 	run   atomic.Pointer[chat.RunID]
 	idle  *time.Timer
+	// ended is why we end it, for the record and for the next agent; "" if there
+	// is nothing to say. What the boundary says of limits comes before it.
+	ended   string
+	watched sync.Once
+	news    string // why the session before it ended, until the agent was told
 }
 
 func newSession(g grant.Grant) *session { return &session{id: chat.NewSessionID(), grant: g} }
@@ -78,6 +85,20 @@ func (s *session) exceeded() *boundary.LimitError {
 		return nil
 	}
 	return s.box.Exceeded()
+}
+
+// why says why a session ends, for the record and for the group's next agent.
+func (s *session) why() string {
+	var words []string
+	if limit := s.exceeded(); limit != nil {
+		words = append(words, limit.Error())
+	} else if s.ended != "" {
+		words = append(words, s.ended)
+	}
+	if s.box != nil {
+		words = append(words, s.box.Reached()...)
+	}
+	return strings.Join(words, "; ")
 }
 
 // open starts the boundary of a session. The caller records started before it
@@ -150,7 +171,23 @@ func (r *Runner) openAgent(ctx context.Context, s *session) (agent.Conversation,
 		o.Resume = ""
 		conv, err = adapter.Open(ctx, box{s.box}, o)
 	}
+	s.news = state.Ended
 	return conv, err
+}
+
+// told notes that the agent knows why the session before it ended.
+func (r *Runner) told(s *session) {
+	if s.news != "" {
+		s.news = ""
+		r.remember(s, "")
+	}
+}
+
+// remember keeps why a session ended for the group's next agent.
+func (r *Runner) remember(s *session, why string) {
+	if err := r.Store.Ended(context.Background(), s.grant.Group, why); err != nil {
+		r.Log.Error("why a session ended could not be remembered", "session", s.id, "err", err)
+	}
 }
 
 // toolUsed writes down a tool call of the agent before it happens. What cannot
@@ -178,13 +215,13 @@ func input(c agent.ToolCall) any {
 
 // closeSession ends a session and writes it down.
 func (r *Runner) closeSession(s *session) {
-	var data audit.SessionEndedData
-	if limit := s.exceeded(); limit != nil {
-		data.Reason = limit.Error()
-	}
+	data := audit.SessionEndedData{Reason: s.why()}
 	s.close()
 	if s.box == nil {
 		return
+	}
+	if data.Reason != "" && s.grant.Agent != grant.Shell { // a shell reads no words of ours
+		r.remember(s, data.Reason)
 	}
 	err := r.Store.Record(context.Background(), audit.Entry{
 		At: time.Now(), Kind: audit.SessionEnded, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id, Data: data,
@@ -203,10 +240,28 @@ func (r *Runner) keep(s *session) {
 	}
 	s.idle = time.AfterFunc(s.grant.Limits.IdleTime, func() {
 		if r.sessions.remove(s) {
+			s.ended = fmt.Sprintf("nobody wrote for %v (limits.idleTime)", s.grant.Limits.IdleTime)
 			r.closeSession(s)
 		}
 	})
 	r.sessions.put(s, r.closeSession)
+	s.watched.Do(func() {
+		go func() {
+			<-s.box.Done()
+			if r.sessions.remove(s) {
+				r.closeIdle(s)
+			}
+		}()
+	})
+}
+
+// closeIdle ends a session that no run is waiting for. If it was a limit that
+// ended it, nobody else tells the owner.
+func (r *Runner) closeIdle(s *session) {
+	if limit := s.exceeded(); limit != nil {
+		r.Ended(s.grant.Group, s.id, fmt.Sprintf("Between two runs, the session of group %s was %s\n%s", s.grant.Group, limit.Error(), limit.Hint()))
+	}
+	r.closeSession(s)
 }
 
 // warm gives the warm session of a group if it lives and its grant is equal to
@@ -217,7 +272,7 @@ func (r *Runner) warm(group chat.Group, g grant.Grant) *session {
 		return nil
 	}
 	if !s.alive() || !reflect.DeepEqual(s.grant, g) {
-		r.closeSession(s)
+		r.closeIdle(s)
 		return nil
 	}
 	return s

@@ -44,6 +44,9 @@ type Store interface {
 	HostRuns(ctx context.Context, g chat.Group, since time.Time) (n int, oldest time.Time, err error)
 	// GroupState is what is remembered of a group between runs.
 	GroupState(ctx context.Context, g chat.Group) (GroupState, error)
+	// Ended remembers why a group's last session ended, for its agent; "" forgets
+	// it, since the agent was told.
+	Ended(ctx context.Context, g chat.Group, why string) error
 	// UID gives the group's own uid from the recorded range, choosing the next
 	// free one the first time.
 	UID(ctx context.Context, g chat.Group, first, count int) (int, error)
@@ -78,4 +81,6 @@ type GroupState struct {
 	AgentSession string
 	// RanClaude is true once the group ran claude: it never falls back.
 	RanClaude bool
+	// Ended says why the last session ended, if the agent was not told yet.
+	Ended string
 }

@@ -163,11 +163,21 @@ const hostRunsQuery = `SELECT count(*), min(started) FROM runs WHERE mode = 'hos
 func (r *Reader) GroupState(ctx context.Context, g chat.Group) (runner.GroupState, error) {
 	var st runner.GroupState
 	err := r.db.QueryRowContext(ctx, `SELECT agent_session, ran_claude FROM groups WHERE grp = ?`, g).Scan(&st.AgentSession, &st.RanClaude)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	if err == nil || errors.Is(err, sql.ErrNoRows) {
+		st.Ended, err = r.Meta(ctx, endedKey(g))
+	}
+	if err != nil {
 		return st, fmt.Errorf("read what is remembered of %s: %w", g, explain(r.path, err))
 	}
 	return st, nil
 }
+
+// Ended is runner.Store's.
+func (s *Store) Ended(ctx context.Context, g chat.Group, why string) error {
+	return s.SetMeta(ctx, endedKey(g), why)
+}
+
+func endedKey(g chat.Group) string { return "ended:" + string(g) }
 
 // UID is runner.Store's. A uid stays with its group for ever, also when the
 // group is deleted: files it left behind must not come to belong to another.
