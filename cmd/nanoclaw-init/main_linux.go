@@ -27,6 +27,9 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == probeArg {
 		os.Exit(probeMain())
 	}
+	if len(os.Args) > 1 && os.Args[1] == sweepArg {
+		os.Exit(sweepMain(os.Args[2:]))
+	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "nanoclaw-init:", err)
 		os.Exit(1)

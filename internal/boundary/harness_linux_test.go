@@ -31,6 +31,10 @@ func TestMain(m *testing.M) {
 	case "holder":
 		hold()
 		return
+	case "warden":
+		os.Exit(playWarden())
+	case "victim":
+		os.Exit(playVictim())
 	case "asker":
 		os.Exit(playAsker())
 	case "from a file":

@@ -47,6 +47,9 @@ func (n *Native) bound(spec Spec) *limits {
 	if n.cgroups.version == 0 {
 		return l
 	}
+	if err := n.sweeper.start(n.program, &n.cgroups); err != nil {
+		l.log.Warn("if we are killed, empty cgroups stay until the next start", "err", err)
+	}
 	session := string(spec.Session)
 	if session == "" || strings.Contains(session, "/") {
 		session = newToken()

@@ -26,6 +26,7 @@ type Native struct {
 	caps    uint64 // our effective capabilities
 	cgroups cgroups
 	disks   *disks
+	sweeper sweeper
 }
 
 // NewNative prepares a boundary. Nothing is started yet, and whether this
