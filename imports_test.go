@@ -23,14 +23,15 @@ var ladder = []rung{
 	{"wire", "", "all that the two sides of the boundary share; the untrusted side links it"},
 	{"config", "chat", "the owner's file and nothing of what is made of it"},
 
+	{"sbpl", "", "the language of Seatbelt, whoever writes in it"},
 	{"confine", "wire", "runs inside the boundary; whatever it linked would be inside too"},
 	{"grant", "chat config", "pure: a decision made of values"},
 	{"audit", "chat", "must be able to record anything, so it depends on no stage"},
 
 	{"attest", "grant wire", "a finding and what it depends on, whoever tried and wherever it is kept"},
-
+	{"seatbelt", "grant sbpl wire", "a grant in the words of macOS; it starts nothing"},
 	{"egress", "chat config grant wire", "hosts and credentials, whoever started the session"},
-	{"boundary", "chat confine grant wire", "enforces a grant and knows nothing of messages"},
+	{"boundary", "chat confine grant seatbelt wire", "enforces a grant and knows nothing of messages"},
 	{"queue", "chat", "what runs next, not how"},
 	{"channel", "chat", "a seam to networks; what becomes of a message is not its matter"},
 	{"channel/console", "channel chat", "an adapter; it knows its own network alone"},
