@@ -3,19 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"nanoclaw/internal/wire"
 )
 
 // keyCanary is the description of a key that the host may have planted in its
@@ -58,42 +54,6 @@ func (p *prober) files() {
 	if p.landlock {
 		p.try("read what only Landlock closes", func() (string, error) { return readSome("/.landlock-canary") })
 	}
-}
-
-func readCanary(path string, c wire.Canary) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	got, err := io.ReadAll(io.LimitReader(f, 1<<20))
-	if err != nil {
-		return "", err
-	}
-	if !strings.Contains(string(got), c.Data) {
-		return "", errRefused("a file of this name is there, and not the canary")
-	}
-	return "the canary's content", nil
-}
-
-func create(dir string) (string, error) {
-	path := filepath.Join(dir, "nanoclaw-probe-"+strconv.Itoa(os.Getpid()))
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return "", err
-	}
-	f.Close()
-	os.Remove(path)
-	return "made " + path, nil
-}
-
-func readSome(path string) (string, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	return "opened", nil
 }
 
 // network tries to reach anything that is not our own loopback.
@@ -273,15 +233,4 @@ func capability() (string, error) {
 		}
 	}
 	return "", errRefused("none in any set")
-}
-
-// openFDs lists the descriptors beyond the standard three.
-func openFDs() []int {
-	var open []int
-	for fd := 3; fd < 1024; fd++ {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != syscall.EBADF {
-			open = append(open, fd)
-		}
-	}
-	return open
 }

@@ -14,12 +14,6 @@ import (
 	"nanoclaw/internal/wire"
 )
 
-// listener is an endpoint that stands before the agent runs.
-type listener struct {
-	net.Listener
-	kind wire.Kind
-}
-
 // builder collects what the steps of confineSelf make.
 type builder struct {
 	spec      *wire.Spec

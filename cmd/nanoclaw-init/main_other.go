@@ -1,4 +1,4 @@
-//go:build !linux
+//go:build !linux && !darwin
 
 package main
 
@@ -8,6 +8,6 @@ import (
 )
 
 func main() {
-	fmt.Fprintln(os.Stderr, "nanoclaw-init runs on Linux only")
+	fmt.Fprintln(os.Stderr, "nanoclaw-init runs on Linux and macOS only")
 	os.Exit(2)
 }

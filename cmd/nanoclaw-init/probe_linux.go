@@ -1,64 +1,10 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"strings"
-
-	"nanoclaw/internal/wire"
 )
-
-// The probe is this same program, started by the init as an ordinary process
-// of the agent. It tries what an agent would try to get out, and reports. It
-// has no rights that an agent has not, and whatever it manages, an agent could.
-//
-// Its attempts would do harm anywhere else: they mount, kill and write. So it
-// works only in namespaces that differ from those of the host, which the host
-// names in outsideVar.
-
-// Variables of the probe's environment.
-const (
-	// outsideVar lists the host's own namespaces as KIND=LINK, separated by
-	// spaces, as /proc/self/ns shows them there.
-	outsideVar = "NANOCLAW_PROBE_OUTSIDE"
-	// landlockVar says that Landlock is in force and must be felt.
-	landlockVar = "NANOCLAW_PROBE_LANDLOCK"
-)
-
-// prober collects attempts.
-type prober struct {
-	task     wire.Probe
-	report   wire.ProbeReport
-	landlock bool
-	fds      []int // open at the start, beyond the standard three
-}
-
-// probeMain runs the probe and gives its exit code.
-func probeMain() int {
-	p := &prober{fds: openFDs(), landlock: os.Getenv(landlockVar) != ""}
-	if err := inside(os.Getenv(outsideVar)); err != nil {
-		fmt.Fprintln(os.Stderr, "the probe refuses to run:", err)
-		return 2
-	}
-	task, err := io.ReadAll(os.Stdin)
-	if err == nil {
-		err = json.Unmarshal(task, &p.task)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "the probe's task:", err)
-		return 2
-	}
-	p.files()
-	p.network()
-	p.processes()
-	p.kernel()
-	if err := json.NewEncoder(os.Stdout).Encode(p.report); err != nil {
-		return 1
-	}
-	return 0
-}
 
 // inside fails unless this process is in user, mount and PID namespaces that
 // are not the host's.
@@ -83,21 +29,3 @@ func inside(outside string) error {
 	}
 	return nil
 }
-
-// try records one attempt. do gives what it got hold of, or the refusal.
-func (p *prober) try(name string, do func() (got string, err error)) {
-	got, err := do()
-	a := wire.Attempt{Name: name, Broke: err == nil, Detail: got}
-	if err != nil {
-		a.Detail = err.Error()
-	}
-	if len(a.Detail) > 200 {
-		a.Detail = a.Detail[:200]
-	}
-	p.report.Attempts = append(p.report.Attempts, a)
-}
-
-// errRefused is the refusal of what gives no error by itself.
-type errRefused string
-
-func (e errRefused) Error() string { return string(e) }

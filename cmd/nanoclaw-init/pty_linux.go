@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"io"
 	"os"
 	"strconv"
 
@@ -11,73 +9,29 @@ import (
 	"nanoclaw/internal/wire"
 )
 
-// pty is the init's end of a terminal made in the boundary's own devpts, so
-// that nothing inside ever holds a terminal of the host.
-type pty struct{ master *os.File }
+// terminals makes terminals, in the boundary's own devpts.
+type terminals struct{}
 
-// terminal makes a terminal.
-func (d *stdio) terminal(e *wire.Exec) error {
-	master, err := unix.Open("/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+func newTerminals(*wire.Spec) *terminals { return &terminals{} }
+
+// open makes one and gives its two ends.
+func (*terminals) open() (master, slave *os.File, err error) {
+	m, err := unix.Open("/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	d.pty = &pty{os.NewFile(uintptr(master), "terminal")}
-	d.in, d.out = ptyInput{d.pty}, ptyOutput{d.pty}
-	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
-		return err
+	master = os.NewFile(uintptr(m), "terminal")
+	err = unix.IoctlSetPointerInt(m, unix.TIOCSPTLCK, 0)
+	n, s := 0, -1
+	if err == nil {
+		n, err = unix.IoctlGetInt(m, unix.TIOCGPTN)
 	}
-	n, err := unix.IoctlGetInt(master, unix.TIOCGPTN)
+	if err == nil {
+		s, err = unix.Open("/dev/pts/"+strconv.Itoa(n), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	}
 	if err != nil {
-		return err
+		master.Close()
+		return nil, nil, err
 	}
-	slave, err := unix.Open("/dev/pts/"+strconv.Itoa(n), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	d.child[0] = os.NewFile(uintptr(slave), "agent terminal")
-	for i := 1; i < 3; i++ {
-		if d.child[i], err = dup(slave); err != nil {
-			return err
-		}
-	}
-	d.pty.resize(e.Rows, e.Cols)
-	return nil
+	return master, os.NewFile(uintptr(s), "agent terminal"), nil
 }
-
-func (p *pty) resize(rows, cols uint16) {
-	if rows == 0 || cols == 0 {
-		return
-	}
-	conn, err := p.master.SyscallConn()
-	if err != nil {
-		return
-	}
-	conn.Control(func(fd uintptr) {
-		unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
-	})
-}
-
-// ptyInput is the terminal as the host's keyboard. Its end is the character
-// that ends the input of a program reading lines (termios(3), VEOF).
-type ptyInput struct{ p *pty }
-
-func (i ptyInput) Write(b []byte) (int, error) { return i.p.master.Write(b) }
-
-func (i ptyInput) Close() error {
-	_, err := i.p.master.Write([]byte{4})
-	return err
-}
-
-// ptyOutput is the terminal as the host's screen. The kernel reports EIO when
-// the last process has closed it, which is the end.
-type ptyOutput struct{ p *pty }
-
-func (o ptyOutput) Read(b []byte) (int, error) {
-	n, err := o.p.master.Read(b)
-	if errors.Is(err, unix.EIO) {
-		err = io.EOF
-	}
-	return n, err
-}
-
-func (o ptyOutput) Close() error { return o.p.master.Close() }

@@ -41,8 +41,9 @@ func (w *writer) rule(verb, ops string, filters ...string) {
 	w.WriteString(")\n")
 }
 
-// where writes a rule about an operation that older systems do not know, and on
-// which they would refuse the whole profile.
+// where writes a rule about an operation that some systems do not know, for which
+// they would refuse the whole profile. Nothing may rest on such a rule alone: what
+// it denies is not allowed by another either, or is no operation there.
 func (w *writer) where(verb, op string, filters ...string) {
 	w.forms++
 	w.WriteString("(if (defined? '" + op + ") (" + verb + " " + op)
@@ -84,9 +85,7 @@ func (w *writer) head(g grant.Grant) {
 	w.note("nanoclaw: group %s. Of several rules the last that matches decides.", g.Group)
 	w.rule("deny", "default")
 	w.note("What the default leaves open. The first tells the environment of other processes.")
-	for _, op := range []string{"process-info*", "nvram*", "iokit-get-properties", "file-map-executable"} {
-		w.where("deny", op)
-	}
+	w.rule("deny", "process-info* nvram* iokit-get-properties file-map-executable")
 }
 
 // processes lets the session's processes live, and deal with each other alone.
@@ -94,7 +93,7 @@ func (w *writer) processes() {
 	w.note("Processes: each other and no others. No task ports, so nobody reads the init's memory.")
 	w.rule("allow", "process-fork")
 	w.rule("allow", "signal", "(target same-sandbox)")
-	w.where("allow", "process-info*", "(target same-sandbox)")
+	w.rule("allow", "process-info*", "(target same-sandbox)")
 	w.rule("allow", "sysctl-read", append(w.each("sysctl-name", sysctls), w.each("sysctl-name-prefix", sysctlPrefixes)...)...)
 	w.note("Arguments and environment of processes, by whatever name.")
 	w.rule("deny", "sysctl-read", w.of("sysctl-name-prefix", "kern.procargs"))
@@ -114,7 +113,7 @@ func (w *writer) system() {
 	files := w.each("literal", runtimeFiles)
 	w.rule("allow", "file-read*", append(folders, files...)...)
 	w.where("allow", "file-test-existence", append(folders, files...)...)
-	w.where("allow", "file-map-executable", w.each("subpath", libraries)...)
+	w.rule("allow", "file-map-executable", w.each("subpath", libraries)...)
 }
 
 // files opens the areas, outer ones first.
@@ -142,10 +141,10 @@ func (w *writer) files(all []area) {
 		switch {
 		case a.exec:
 			w.rule("allow", "process-exec*", f)
-			w.where("allow", "file-map-executable", f)
+			w.rule("allow", "file-map-executable", f)
 		case within(func(o area) bool { return o.exec }):
 			w.rule("deny", "process-exec*", f)
-			w.where("deny", "file-map-executable", f)
+			w.rule("deny", "file-map-executable", f)
 		}
 		switch {
 		case a.write:
@@ -196,7 +195,8 @@ func quoted(s string) string { return `"` + s + `"` }
 func (w *writer) never(all []area, p Params) {
 	w.note("Nowhere: programs that run as their owner, devices, mounts, and second names of files:")
 	w.note("through one in a folder that is open, a file that is not could be read.")
-	for _, op := range []string{"file-write-setugid", "file-mknod", "file-link", "file-clone", "file-chroot", "file-mount", "file-mount-update", "file-unmount", "file-write-mount", "file-write-unmount"} {
+	w.rule("deny", "file-write-setugid")
+	for _, op := range []string{"file-mknod", "file-link", "file-clone", "file-chroot", "file-mount", "file-mount-update", "file-unmount", "file-write-mount", "file-write-unmount"} {
 		w.where("deny", op)
 	}
 	var fixed []string

@@ -72,6 +72,7 @@ type Spec struct {
 	TmpBytes int64 `json:"tmp_bytes"`
 
 	Endpoints []Endpoint `json:"endpoints,omitempty"`
+	Terminal  *Terminal  `json:"terminal,omitempty"`
 	Rlimits   []Rlimit   `json:"rlimits,omitempty"`
 	// LandlockFloor is the lowest Landlock ABI the owner accepts; 0 accepts a
 	// kernel without Landlock, and then Ready says so.
@@ -116,6 +117,16 @@ type File struct {
 type Endpoint struct {
 	Port int  `json:"port"`
 	Kind Kind `json:"kind"`
+	// FD is the inherited descriptor of a listener that the host made, where the
+	// inside may not make one. 0 is none.
+	FD int `json:"fd,omitempty"`
+}
+
+// Terminal is a terminal that the host made, for the first process that asks for
+// one, where the inside may not make any: its two ends as inherited descriptors.
+type Terminal struct {
+	Master int `json:"master"`
+	Slave  int `json:"slave"`
 }
 
 // Rlimit is a setrlimit(2) limit, soft and hard alike.

@@ -1,3 +1,5 @@
+//go:build linux || darwin
+
 package main
 
 import (
@@ -9,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"nanoclaw/internal/confine"
 	"nanoclaw/internal/wire"
 )
 
@@ -22,11 +23,12 @@ const maxProcesses = 64
 // All methods that begin with "on" run on the main thread, which alone touches
 // the maps: it takes closures from work.
 type server struct {
-	mux     *wire.Mux
-	control *wire.Stream
-	spec    *wire.Spec
-	work    chan func()
-	out     chan wire.Message
+	mux       *wire.Mux
+	control   *wire.Stream
+	spec      *wire.Spec
+	terminals *terminals
+	work      chan func()
+	out       chan wire.Message
 
 	byID  map[uint32]*process
 	byPID map[int]*process
@@ -34,7 +36,7 @@ type server struct {
 
 func newServer(mux *wire.Mux, control *wire.Stream, spec *wire.Spec) *server {
 	s := &server{
-		mux: mux, control: control, spec: spec,
+		mux: mux, control: control, spec: spec, terminals: newTerminals(spec),
 		work:  make(chan func()),
 		out:   make(chan wire.Message, 2*maxProcesses),
 		byID:  make(map[uint32]*process),
@@ -58,7 +60,7 @@ func (s *server) write() {
 // end ends the session: the init exits, and everything inside with it.
 func (s *server) end(err error) {
 	fmt.Fprintln(os.Stderr, "nanoclaw-init:", err)
-	os.Exit(1)
+	exit(1)
 }
 
 // serve never returns: the program exits when the wire does.
@@ -78,7 +80,7 @@ func (s *server) serve(listeners []listener) {
 // not ignored, since what is ignored stays ignored in children.
 func (s *server) catchSignals() {
 	rest := make(chan os.Signal, 1)
-	for sig := syscall.Signal(1); sig <= 64; sig++ {
+	for sig := syscall.Signal(1); sig <= lastSignal; sig++ {
 		switch sig {
 		case unix.SIGCHLD, unix.SIGURG: // ours below; the runtime's own
 		default:
@@ -121,7 +123,7 @@ func exited(id uint32, status unix.WaitStatus, usage *unix.Rusage) *wire.Exited 
 		ID: id, Code: status.ExitStatus(),
 		User:   time.Duration(usage.Utime.Nano()),
 		System: time.Duration(usage.Stime.Nano()),
-		MaxRSS: usage.Maxrss << 10, // the kernel counts KiB
+		MaxRSS: usage.Maxrss * rssUnit,
 	}
 	if status.Signaled() {
 		e.Code, e.Signal = -1, int(status.Signal())
@@ -172,7 +174,7 @@ func (s *server) onStart(p *process, attr *syscall.ProcAttr) bool {
 		started.Err = fmt.Sprintf("more than %d processes, or two of one number", maxProcesses)
 		return false
 	}
-	pid, err := confine.Limited(s.spec.Rlimits, func() (int, error) {
+	pid, err := limited(s.spec.Rlimits, func() (int, error) {
 		return syscall.ForkExec(p.path, p.argv, attr)
 	})
 	if err != nil && pid > 0 {

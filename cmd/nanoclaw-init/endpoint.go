@@ -1,3 +1,5 @@
+//go:build linux || darwin
+
 package main
 
 import (
@@ -9,6 +11,12 @@ import (
 
 	"nanoclaw/internal/wire"
 )
+
+// listener is an endpoint that stands before the agent runs.
+type listener struct {
+	net.Listener
+	kind wire.Kind
+}
 
 // maxConnections bounds the connections of one endpoint that are carried at a
 // time. Others wait in the kernel's queue.

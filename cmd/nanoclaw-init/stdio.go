@@ -1,3 +1,5 @@
+//go:build linux || darwin
+
 package main
 
 import (
@@ -15,19 +17,20 @@ import (
 // stdio is what a process has as its standard input, output and error, and the
 // streams that carry them.
 type stdio struct {
-	child  [3]*os.File // the process's ends
-	in     io.WriteCloser
-	out    io.ReadCloser
-	err    io.ReadCloser // nil with a terminal
-	pty    *pty
-	stream *wire.Stream
-	errors *wire.Stream // nil with a terminal
-	input  io.Reader    // what the process reads: stream, or a probe's task
+	terminals *terminals
+	child     [3]*os.File // the process's ends
+	in        io.WriteCloser
+	out       io.ReadCloser
+	err       io.ReadCloser // nil with a terminal
+	pty       *pty
+	stream    *wire.Stream
+	errors    *wire.Stream // nil with a terminal
+	input     io.Reader    // what the process reads: stream, or a probe's task
 }
 
 // stdio makes the ends and opens the streams.
 func (s *server) stdio(e *wire.Exec) (*stdio, error) {
-	d := &stdio{}
+	d := &stdio{terminals: s.terminals}
 	make, ok := map[wire.StdioMode]func(*wire.Exec) error{
 		wire.Pipes: d.pipes, wire.Socketpair: d.socketpair, wire.PTY: d.terminal,
 	}[e.Stdio]
@@ -110,8 +113,10 @@ func (d *stdio) stderr() error {
 // socketpair makes one socket for standard input and output. Unlike a pipe it
 // cannot be opened through /proc/<pid>/fd, so a child of the process cannot
 // write lines in its parent's name.
+//
+// On macOS there is no such path, and the same way keeps what is inside the same.
 func (d *stdio) socketpair(*wire.Exec) error {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fds, err := streamPair()
 	if err != nil {
 		return err
 	}

@@ -1,3 +1,5 @@
+//go:build linux || darwin
+
 package main
 
 import (
@@ -9,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"nanoclaw/internal/confine"
 	"nanoclaw/internal/wire"
 )
 
@@ -63,10 +64,7 @@ const defaultPath = "/usr/local/bin:/usr/bin:/bin"
 // gives false.
 func resolve(p *process, e *wire.Exec, started *wire.Started) bool {
 	if e.Probe != nil {
-		p.path, p.argv = "/proc/self/exe", []string{"nanoclaw-init", probeArg}
-		if unix.Access(confine.InitPath, unix.X_OK) == nil {
-			p.path = confine.InitPath
-		}
+		p.path, p.argv = ownProgram(), []string{"nanoclaw-init", probeArg}
 		return true
 	}
 	if len(e.Argv) == 0 || e.Argv[0] == "" {
