@@ -61,6 +61,9 @@ type Spec struct {
 	// Attestation names the record of the probe that this session rests on. It is
 	// carried and not looked at.
 	Attestation string
+	// Terminal says that the session's first process will ask for a terminal. Only
+	// engines that cannot make one later look at it.
+	Terminal bool
 	// Serve answers one stream of kind wire.Proxy, wire.Model or wire.Tools. It
 	// runs in a goroutine of its own, the connection is closed after it, and a
 	// panic in it ends the session. nil refuses all.
@@ -84,6 +87,11 @@ type Options struct {
 	// refuses to run programs from memory (vm.memfd_noexec = 2); without Dir such
 	// a kernel is refused.
 	Dir string
+
+	// Protected are names, at any depth, that stay as they are in writable folders
+	// of the owner, for engines that can hold that by themselves: see
+	// seatbelt.Params.
+	Protected []string
 
 	// skip leaves out layers, by name. Only tests of this package can set it,
 	// and only an init built for these tests obeys.

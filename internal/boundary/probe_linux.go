@@ -1,12 +1,9 @@
 package boundary
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,9 +11,6 @@ import (
 
 	"nanoclaw/internal/wire"
 )
-
-// maxReport bounds a probe's report, in bytes.
-const maxReport = 1 << 20
 
 // Probe starts a session of an engine as spec asks for, lets the init's break-out attempts
 // run in it as an ordinary process of the agent, and ends it. It plants and
@@ -59,41 +53,6 @@ func has(layers []string, word string) bool {
 		}
 	}
 	return false
-}
-
-// report reads what the probe says. It comes from inside: bounded, and made
-// plain.
-func (p *Process) report(ctx context.Context) (wire.ProbeReport, error) {
-	var report wire.ProbeReport
-	go func() { p.Stdin.Close() }()
-	words := make(chan []byte, 1)
-	go func() {
-		b, _ := io.ReadAll(io.LimitReader(p.Stderr, 4<<10))
-		words <- b
-		io.Copy(io.Discard, p.Stderr)
-	}()
-	out, err := io.ReadAll(io.LimitReader(p.Stdout, maxReport+1))
-	if err != nil {
-		return report, err
-	}
-	if len(out) > maxReport {
-		return report, errors.New("it is too long")
-	}
-	end, err := p.Wait(ctx)
-	if err != nil {
-		return report, err
-	}
-	if end.Code != 0 {
-		return report, fmt.Errorf("it ended with code %d, signal %d: %s", end.Code, end.Signal, plain(string(<-words)))
-	}
-	if err := json.NewDecoder(bytes.NewReader(out)).Decode(&report); err != nil {
-		return report, err
-	}
-	for i := range report.Attempts {
-		a := &report.Attempts[i]
-		a.Name, a.Detail = plain(a.Name), plain(a.Detail)
-	}
-	return report, nil
 }
 
 // outside names our own namespaces for the probe, which works in no others but
@@ -155,3 +114,6 @@ func confined(status string) error {
 	}
 	return nil
 }
+
+// required are the attempts that every report has to hold.
+func required() []string { return mustTry[:] }

@@ -46,6 +46,9 @@ func (s *Session) Exec(ctx context.Context, e wire.Exec) (*Process, error) {
 	if e.Stdio == "" {
 		e.Stdio = wire.Pipes
 	}
+	if s.local != nil {
+		e = s.local.Exec(e)
+	}
 	p := s.expect(&e)
 	if err := s.send(wire.Message{Exec: &e}); err != nil {
 		return nil, fmt.Errorf("start a process inside: %w", err)

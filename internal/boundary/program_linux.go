@@ -27,23 +27,6 @@ func prepare(opts Options) (program *os.File, path string, err error) {
 	return program, path, err
 }
 
-// replace writes a program beside path and renames it, so that one that runs
-// stays what it is.
-func replace(path string, program io.ReadSeeker) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".nanoclaw-init-")
-	if err != nil {
-		return err
-	}
-	err = errors.Join(copyProgram(f, program), f.Chmod(0o755), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
-}
-
 // sealed puts a program into memory that nobody can change any more, and gives
 // a descriptor to run it from.
 func sealed(program io.ReadSeeker) (*os.File, error) {
@@ -65,15 +48,6 @@ func sealed(program io.ReadSeeker) (*os.File, error) {
 		return nil, fmt.Errorf("seal the init: %w", err)
 	}
 	return os.Open("/proc/self/fd/" + strconv.Itoa(fd))
-}
-
-// copyProgram writes all of a program.
-func copyProgram(to io.Writer, program io.ReadSeeker) error {
-	if _, err := program.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	_, err := io.Copy(to, program)
-	return err
 }
 
 func memfd() (int, error) {

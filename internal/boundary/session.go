@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"nanoclaw/internal/grant"
+	"nanoclaw/internal/seatbelt"
 	"nanoclaw/internal/wire"
 )
 
@@ -43,6 +44,9 @@ type Session struct {
 	done    chan struct{}
 
 	sendMu sync.Mutex // one message at a time on control
+
+	// local is where the session has what the grant names, if elsewhere.
+	local *seatbelt.Local
 
 	mu    sync.Mutex
 	err   error
@@ -137,6 +141,15 @@ func (s *Session) Engine() string { return s.engine }
 
 // Attestation names the record of the probe that the session rests on, "" if none.
 func (s *Session) Attestation() string { return s.attest }
+
+// Seen is a grant as this session's agent meets it: itself, but on macOS, where
+// paths are the machine's own.
+func (s *Session) Seen(g grant.Grant) grant.Grant {
+	if s.local == nil {
+		return g
+	}
+	return s.local.Seen()
+}
 
 // Layers are the layers of the boundary in force, in words.
 func (s *Session) Layers() []string { return s.ready.Layers }

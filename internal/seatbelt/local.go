@@ -34,7 +34,7 @@ func (l *Local) Path(inside string) string {
 	}
 	for _, m := range l.grant.Mounts {
 		if beneath(inside, m.Target) && len(m.Target) > len(target) {
-			target, source = m.Target, Real(m.Source)
+			target, source = m.Target, l.source(m)
 		}
 	}
 	if target == "" {
@@ -43,12 +43,20 @@ func (l *Local) Path(inside string) string {
 	return path.Join(source, strings.TrimPrefix(inside, target))
 }
 
+// source is where the agent has a mount.
+func (l *Local) source(m grant.Mount) string {
+	if view := l.params.Views[m.Target]; view != "" {
+		return view
+	}
+	return Real(m.Source)
+}
+
 // Seen is the grant as the agent meets it. It holds no secret.
 func (l *Local) Seen() grant.Grant {
 	g := l.grant
 	g.Mounts = slices.Clone(g.Mounts)
-	for i := range g.Mounts {
-		g.Mounts[i].Source = Real(g.Mounts[i].Source)
+	for i, m := range g.Mounts {
+		g.Mounts[i].Source = l.source(m)
 		g.Mounts[i].Target = g.Mounts[i].Source
 	}
 	g.Env = slices.Clone(g.Env)

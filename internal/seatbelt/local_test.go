@@ -18,16 +18,18 @@ func TestLocal(t *testing.T) {
 	g := family()
 	l := seatbelt.Localize(g, params(), "S3CRET")
 	for inside, want := range map[string]string{
-		grant.Workspace:             ws,
-		grant.Workspace + "/a/b":    ws + "/a/b",
-		grant.Workspace + "x":       grant.Workspace + "x",
-		grant.Extra + "/vendor/x":   rw + "/vendor/pinned/x",
-		grant.ClaudeDir + "/claude": "/Users/owner/nanoclaw/claude",
-		"/tmp/x":                    "/private/var/folders/zz/T/nanoclaw-s1/x",
-		"/tmpx":                     "/tmpx",
-		"/etc/ssl/certs":            "/private/etc/ssl/certs",
-		"/usr/bin/env":              "/usr/bin/env",
-		"/elsewhere":                "/elsewhere",
+		grant.Workspace:                    ws,
+		grant.Workspace + "/a/b":           ws + "/a/b",
+		grant.Workspace + "x":              grant.Workspace + "x",
+		grant.Extra + "/vendor/x":          rw + "/vendor/pinned/x",
+		grant.ClaudeDir + "/claude":        "/Users/owner/nanoclaw/claude",
+		grant.ClaudeConfig + "/projects/x": "/Users/owner/nanoclaw/groups/family/claude/projects/x",
+		grant.ClaudeConfig + "/settings":   "/private/var/folders/zz/T/nanoclaw-view/settings",
+		"/tmp/x":                           "/private/var/folders/zz/T/nanoclaw-s1/x",
+		"/tmpx":                            "/tmpx",
+		"/etc/ssl/certs":                   "/private/etc/ssl/certs",
+		"/usr/bin/env":                     "/usr/bin/env",
+		"/elsewhere":                       "/elsewhere",
 	} {
 		if got := l.Path(inside); got != want {
 			t.Errorf("%s: %s, want %s", inside, got, want)
@@ -45,7 +47,7 @@ func TestLocal(t *testing.T) {
 		Env: []string{
 			"HOME=" + home, "PATH=/opt/tools:/usr/bin:" + ws + "/bin", "TMPDIR=/private/var/folders/zz/T/nanoclaw-s1",
 			"HTTPS_PROXY=http://nanoclaw:S3CRET@127.0.0.1:50001", "ANTHROPIC_BASE_URL=http://127.0.0.1:50003", "ANTHROPIC_API_KEY=S3CRET",
-			"CLAUDE_CONFIG_DIR=" + home + "/.claude", "LANG=C.UTF-8", seatbelt.SecretVar + "=S3CRET",
+			"CLAUDE_CONFIG_DIR=/private/var/folders/zz/T/nanoclaw-view", "LANG=C.UTF-8", seatbelt.SecretVar + "=S3CRET",
 		},
 	}
 	if d := cmp.Diff(want, got); d != "" {

@@ -41,6 +41,8 @@ type Params struct {
 	Init string
 	// Tmp is the session's own temporary folder, in place of /tmp.
 	Tmp string
+	// Views are the folders that were made of Views, by their targets.
+	Views map[string]string
 	// Ports are the endpoints' ports on loopback, by the endpoints' names.
 	Ports map[string]int
 	// Terminal is the terminal that was made for the session, such as
@@ -87,6 +89,13 @@ func areas(g grant.Grant, p Params) ([]area, error) {
 	}
 	for _, m := range g.Mounts {
 		all = append(all, area{path: Real(m.Source), write: m.Write, exec: m.Exec, file: m.File, foreign: m.Foreign, system: m.Optional, reason: m.Reason})
+	}
+	views, err := Views(g)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range views {
+		all = append(all, area{path: p.Views[v.Target], system: true, reason: "stands for " + v.Target + ", with links to what is in it"})
 	}
 	var out []area
 	for _, a := range all {

@@ -33,6 +33,8 @@ func family() grant.Grant {
 			{Target: grant.Home, Source: "/Users/owner/nanoclaw/groups/family/home", Write: true, Exec: true, Reason: "the group's own home"},
 			{Target: grant.Global, Source: "/Users/owner/nanoclaw/global", Reason: "memory of all groups"},
 			{Target: grant.ClaudeDir + "/claude", Source: "/Users/owner/nanoclaw/claude", Exec: true, File: true, Reason: "the agent program"},
+			{Target: grant.ClaudeConfig, Source: "/Users/owner/nanoclaw/agents/claude", Reason: "settings"},
+			{Target: grant.ClaudeConfig + "/projects", Source: "/Users/owner/nanoclaw/groups/family/claude/projects", Write: true, Reason: "conversations"},
 			{Target: grant.Extra + "/site", Source: rw, Write: true, Exec: true, Foreign: true, Reason: "groups.family.mounts"},
 			{Target: grant.Extra + "/notes", Source: ro, Exec: true, Foreign: true, Reason: "groups.family.mounts"},
 			{Target: grant.Extra + "/vendor", Source: rw + "/vendor/pinned", Foreign: true, Reason: "groups.family.mounts\n(allow default)"},
@@ -40,7 +42,7 @@ func family() grant.Grant {
 		Env: []grant.Var{
 			{Name: "HOME", Value: grant.Home}, {Name: "PATH", Value: "/opt/tools:/usr/bin:" + grant.Workspace + "/bin"}, {Name: "TMPDIR", Value: "/tmp"},
 			{Name: "HTTPS_PROXY", Value: "http://127.0.0.1:3128"}, {Name: "ANTHROPIC_BASE_URL", Value: "http://127.0.0.1:8480"},
-			{Name: "ANTHROPIC_API_KEY", Value: "placeholder"}, {Name: "CLAUDE_CONFIG_DIR", Value: grant.Home + "/.claude"}, {Name: "LANG", Value: "C.UTF-8"},
+			{Name: "ANTHROPIC_API_KEY", Value: "placeholder"}, {Name: "CLAUDE_CONFIG_DIR", Value: grant.ClaudeConfig}, {Name: "LANG", Value: "C.UTF-8"},
 		},
 		Endpoints: []grant.Endpoint{
 			{Name: "proxy", Port: grant.ProxyPort, Reason: "the egress proxy"}, {Name: "tools", Port: grant.ToolsPort, Reason: "host tools"},
@@ -52,6 +54,7 @@ func family() grant.Grant {
 func params() seatbelt.Params {
 	return seatbelt.Params{
 		Init: "/Users/owner/nanoclaw/nanoclaw-init", Tmp: "/private/var/folders/zz/T/nanoclaw-s1",
+		Views:     map[string]string{grant.ClaudeConfig: "/private/var/folders/zz/T/nanoclaw-view"},
 		Ports:     map[string]int{"proxy": 50001, "tools": 50002, "model": 50003},
 		Terminal:  "/dev/ttys012",
 		Protected: []string{".git/hooks", ".git/config", ".git/modules/*/hooks", ".claude", ".envrc", "*.code-workspace", ".vscode/tasks.json"},
@@ -119,6 +122,10 @@ func TestPaths(t *testing.T) {
 		{"/private/etc/passwd", ""},
 		{"/private/etc/master.passwd", ""},
 		{"/Users/owner/nanoclaw/global/CLAUDE.md", "read list"},
+		{"/private/var/folders/zz/T/nanoclaw-view/projects", "read list"},
+		{"/Users/owner/nanoclaw/agents/claude/settings.json", "read list"},
+		{"/Users/owner/nanoclaw/groups/family/claude/projects/x", "read write list create remove rename"},
+		{"/Users/owner/nanoclaw/groups/family/claude/other", ""},
 		{"/Users/owner/nanoclaw/claude", "read exec list"},
 		{"/Users/owner/nanoclaw/claude2", ""},
 		{"/Users/owner/nanoclaw/claude/x", ""},
@@ -310,12 +317,15 @@ func TestProfileRefuses(t *testing.T) {
 		{"not UTF-8", func(g *grant.Grant, _ *seatbelt.Params) { g.Mounts[3].Source = "/a\xff" }, "UTF-8"},
 		{"an endpoint without a port", func(_ *grant.Grant, p *seatbelt.Params) { p.Ports = nil }, "no port"},
 		{"a port that is none", func(_ *grant.Grant, p *seatbelt.Params) { p.Ports["proxy"] = 70000 }, "no port"},
+		{"no view of a mount in a mount", func(_ *grant.Grant, p *seatbelt.Params) { p.Views = nil }, "can be granted"},
+		{"a mount deep in a mount", func(g *grant.Grant, _ *seatbelt.Params) { g.Mounts[8].Target = grant.ClaudeConfig + "/a/b" }, "deep"},
+		{"a mount in one that can be written", func(g *grant.Grant, _ *seatbelt.Params) { g.Mounts[7].Write = true }, "can be written"},
 		{"no init", func(_ *grant.Grant, p *seatbelt.Params) { p.Init = "" }, "can be granted"},
 		{"no folder for temporary files", func(_ *grant.Grant, p *seatbelt.Params) { p.Tmp = "" }, "can be granted"},
 		{"a protected name that leads out", func(_ *grant.Grant, p *seatbelt.Params) { p.Protected = []string{"../x"} }, "no name"},
 		{"a pinned path that is relative", func(_ *grant.Grant, p *seatbelt.Params) { p.Pinned = []string{"x"} }, "no path"},
 		{"a terminal that is a sentence", func(_ *grant.Grant, p *seatbelt.Params) { p.Terminal = "/dev/x\n" }, "control character"},
-		{"a path too long for a rule", func(g *grant.Grant, _ *seatbelt.Params) { g.Mounts[7].Source = "/" + strings.Repeat("a", 900) }, "too long"},
+		{"a path too long for a rule", func(g *grant.Grant, _ *seatbelt.Params) { g.Mounts[9].Source = "/" + strings.Repeat("a", 900) }, "too long"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g, p := family(), params()

@@ -1,0 +1,47 @@
+package boundary
+
+import (
+	"strconv"
+
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/seatbelt"
+)
+
+// SeatbeltRendering is what the engine seatbelt makes of a grant. What it shows
+// of ports and of the session's own folders is only decided at a start.
+type SeatbeltRendering struct {
+	Engine  string      `json:"engine"`
+	Profile string      `json:"profile"`
+	Seen    grant.Grant `json:"seen"` // as the agent meets it
+}
+
+// String is the profile.
+func (r SeatbeltRendering) String() string { return r.Profile }
+
+// PreviewSeatbelt shows the profile for a grant, on any system. Paths are as they
+// stand in the grant: on a Mac, Render looks them up.
+func PreviewSeatbelt(spec Spec) (Rendering, error) {
+	p, err := previewParams(spec.Grant)
+	if err != nil {
+		return nil, err
+	}
+	text, err := seatbelt.Profile(spec.Grant, p)
+	if err != nil {
+		return nil, err
+	}
+	return SeatbeltRendering{SeatbeltEngine, text, seatbelt.Localize(spec.Grant, p, "").Seen()}, nil
+}
+
+// previewParams stand for what a start decides: the ports are those of Linux.
+func previewParams(g grant.Grant) (seatbelt.Params, error) {
+	const dir = "/private/var/folders/nanoclaw-SESSION"
+	p := seatbelt.Params{Init: "/nanoclaw/nanoclaw-init", Tmp: dir + "/tmp", Views: map[string]string{}, Ports: map[string]int{}}
+	for _, e := range g.Endpoints {
+		p.Ports[e.Name] = e.Port
+	}
+	views, err := seatbelt.Views(g)
+	for i, v := range views {
+		p.Views[v.Target] = dir + "/view-" + strconv.Itoa(i)
+	}
+	return p, err
+}
