@@ -12,12 +12,15 @@ export GOWORK := off
 
 # Recursive on purpose: these programs run only in recipes that need them.
 ARCH    = $(shell go env GOARCH)
+OS      = $(shell go env GOOS)
 VERSION = $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 INSIDE    := cmd/nanoclaw/inside
 LDFLAGS    = -s -w -X main.version=$(VERSION)
-# The init begins at an entry of its own, see cmd/nanoclaw-init/entry_linux.go.
+# The init for Linux begins at an entry of its own, see
+# cmd/nanoclaw-init/entry_linux.go.
 INITFLAGS := -s -w -E=main.entry
+MACFLAGS  := -s -w
 STEP      := tools/step
 CROSS     := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 PACKAGES  ?= ./...
@@ -30,24 +33,27 @@ FUZZTIME  ?= 10s
 CLAUDE := $(CURDIR)/tools/claude/claude
 export NANOCLAW_TEST_CLAUDE := $(CLAUDE)
 
+# srt, one of the engines, and the Node.js for it. The tests look for it here.
+export NANOCLAW_TEST_SRT := $(CURDIR)/tools/srt
+
 .PHONY: run
 run: build ## chat with a confined agent (needs Go and make alone); ARGS="--group G" is passed on
 	@bin/nanoclaw chat $(ARGS)
 
 .PHONY: test
-test: deps claude ## install what the tests need (as root), then check everything
+test: deps claude srt ## install what the tests need (as root), then check everything
 	@$(MAKE) --no-print-directory check
 
 .PHONY: check
 check: build fmt vet staticcheck cross race ## format, vet, staticcheck, builds for linux and darwin, race tests, house rules
 
 # Everything that "build" says goes to stderr, so that "make -s run" can be one
-# end of a pipe. Only the init of this architecture stays in the folder, since
-# all that lies there is embedded.
+# end of a pipe. Only the init of this system and architecture stays in the
+# folder, since all that lies there is embedded.
 .PHONY: build
 build: need-go ## build bin/nanoclaw with its nanoclaw-init inside
-	@rm -f $(filter-out $(INSIDE)/nanoclaw-init-linux-$(ARCH),$(wildcard $(INSIDE)/nanoclaw-init-*))
-	@GOOS=linux go build -ldflags "$(INITFLAGS)" -o $(INSIDE)/nanoclaw-init-linux-$(ARCH) ./cmd/nanoclaw-init >&2
+	@rm -f $(filter-out $(INSIDE)/nanoclaw-init-$(OS)-$(ARCH),$(wildcard $(INSIDE)/nanoclaw-init-*))
+	@go build -ldflags "$(if $(filter darwin,$(OS)),$(MACFLAGS),$(INITFLAGS))" -o $(INSIDE)/nanoclaw-init-$(OS)-$(ARCH) ./cmd/nanoclaw-init >&2
 	@mkdir -p bin
 	@go build -ldflags "$(LDFLAGS)" -o bin/nanoclaw ./cmd/nanoclaw >&2
 
@@ -69,7 +75,8 @@ cross: need-go
 	@for p in $(CROSS); do \
 		$(STEP) "build for $$p" env GOOS=$${p%/*} GOARCH=$${p#*/} go build -ldflags "$(LDFLAGS)" -o /dev/null ./cmd/nanoclaw || exit 1; done
 	@for a in amd64 arm64; do \
-		$(STEP) "build the init for linux/$$a" env GOOS=linux GOARCH=$$a go build -ldflags "$(INITFLAGS)" -o /dev/null ./cmd/nanoclaw-init || exit 1; done
+		$(STEP) "build the init for linux/$$a" env GOOS=linux GOARCH=$$a go build -ldflags "$(INITFLAGS)" -o /dev/null ./cmd/nanoclaw-init || exit 1; \
+		$(STEP) "build the init for darwin/$$a" env GOOS=darwin GOARCH=$$a go build -ldflags "$(MACFLAGS)" -o /dev/null ./cmd/nanoclaw-init || exit 1; done
 
 # The race detector is the one thing that needs a C compiler.
 .PHONY: race
@@ -77,7 +84,7 @@ race: need-go
 	@CGO_ENABLED=1 $(STEP) "race tests" go test -race -timeout 15m $(PACKAGES)
 
 .PHONY: test-user
-test-user: deps claude build ## the part of "make test" that an ordinary user repeats: race tests
+test-user: deps claude srt build ## the part of "make test" that an ordinary user repeats: race tests
 	@CGO_ENABLED=1 $(STEP) "race tests as a user" go test -race -count=1 -timeout 15m $(PACKAGES)
 
 .PHONY: bench
@@ -97,9 +104,13 @@ deps: ## install the Debian packages that the tests need (as root), or name what
 claude:
 	@tools/claude/install
 
+.PHONY: srt
+srt:
+	@tools/srt/install
+
 .PHONY: clean
 clean: ## remove what was built
-	@rm -rf bin tools/bin tools/claude/node_modules tools/claude/claude $(INSIDE)/nanoclaw-init-*
+	@rm -rf bin tools/bin tools/claude/node_modules tools/claude/claude tools/srt/node_modules $(INSIDE)/nanoclaw-init-*
 
 .PHONY: need-go
 need-go:

@@ -21,7 +21,7 @@ var inside embed.FS
 // initBinary gives the nanoclaw-init for this machine: the embedded one, else
 // one beside this program.
 func initBinary() (io.ReadSeekCloser, error) {
-	f, err := inside.Open("inside/nanoclaw-init-linux-" + runtime.GOARCH)
+	f, err := inside.Open("inside/nanoclaw-init-" + runtime.GOOS + "-" + runtime.GOARCH)
 	if err == nil {
 		return f.(io.ReadSeekCloser), nil // which files of an embed.FS are
 	}

@@ -29,7 +29,7 @@ func PreviewSeatbelt(spec Spec) (Rendering, error) {
 	if err != nil {
 		return nil, err
 	}
-	return SeatbeltRendering{SeatbeltEngine, text, seatbelt.Localize(spec.Grant, p, "").Seen()}, nil
+	return SeatbeltRendering{SeatbeltEngine, text, seatbelt.Localize(spec.Grant, p, "").Seen(spec.Grant)}, nil
 }
 
 // previewParams stand for what a start decides: the ports are those of Linux.

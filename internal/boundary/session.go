@@ -148,7 +148,7 @@ func (s *Session) Seen(g grant.Grant) grant.Grant {
 	if s.local == nil {
 		return g
 	}
-	return s.local.Seen()
+	return s.local.Seen(g)
 }
 
 // Layers are the layers of the boundary in force, in words.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/control"
@@ -80,6 +81,14 @@ func (d *Daemon) allowFolder(g grant.Grant, q grant.Question) string {
 
 // show renders a grant for an engine, into p.
 func (d *Daemon) show(ctx context.Context, g grant.Grant, engine string, p *control.Policy) error {
+	if engine == boundary.SeatbeltEngine && !slices.Contains(boundary.Engines(), engine) {
+		// The profile is made of the grant alone, so it can be read anywhere.
+		r, err := boundary.PreviewSeatbelt(boundary.Spec{Grant: g})
+		if err != nil {
+			return &control.Error{Code: control.CodeBoundary, Message: err.Error()}
+		}
+		return shown(r, p)
+	}
 	m, err := d.engine(ctx, engine)
 	if err != nil {
 		return err
@@ -96,6 +105,11 @@ func (d *Daemon) show(ctx context.Context, g grant.Grant, engine string, p *cont
 	if err != nil {
 		return &control.Error{Code: control.CodeBoundary, Message: err.Error()}
 	}
+	return shown(r, p)
+}
+
+// shown puts a rendering into p.
+func shown(r boundary.Rendering, p *control.Policy) (err error) {
 	p.RenderedText = r.String()
 	p.Rendering, err = json.Marshal(r)
 	return err

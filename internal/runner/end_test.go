@@ -138,14 +138,14 @@ func TestSystemPrompt(t *testing.T) {
 		{Target: grant.Workspace, Write: true, Reason: "the group's workspace"},
 		{Target: grant.Global, Reason: "memory of all groups"},
 	}}
-	text := systemPrompt(g)
+	text := systemPrompt(g, g)
 	for _, want := range []string{"/workspace/group (read and write)", "/workspace/global (read-only)", "No host can be reached"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("it lacks %q:\n%s", want, text)
 		}
 	}
 	g.Egress = []grant.Host{{Pattern: "example.com", Port: 443}}
-	if text := systemPrompt(g); !strings.Contains(text, "example.com:443") || strings.Contains(text, "No host") {
+	if text := systemPrompt(g, g); !strings.Contains(text, "example.com:443") || strings.Contains(text, "No host") {
 		t.Errorf("with a host:\n%s", text)
 	}
 }

@@ -67,7 +67,7 @@ func (r *Runner) Exec(ctx context.Context, engine string, g grant.Grant, e wire.
 }
 
 func (r *Runner) execIn(ctx context.Context, engine string, s *session, e wire.Exec) (*boundary.Process, error) {
-	if err := r.open(ctx, engine, s); err != nil {
+	if err := r.open(ctx, engine, s, e.Stdio == wire.PTY); err != nil {
 		return nil, err
 	}
 	if err := r.Store.Record(ctx, s.started()); err != nil {

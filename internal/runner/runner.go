@@ -152,7 +152,7 @@ func (r *Runner) begin(ctx context.Context, job queue.Job, g grant.Grant, t gran
 		}})
 	var stands []audit.Entry
 	if err == nil && !warm {
-		if err = r.open(ctx, "", s); err == nil {
+		if err = r.open(ctx, "", s, false); err == nil {
 			stands = append(stands, s.started())
 		}
 	}

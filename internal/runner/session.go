@@ -103,7 +103,7 @@ func (s *session) why() string {
 
 // open starts the boundary of a session. The caller records started before it
 // starts anything inside.
-func (r *Runner) open(ctx context.Context, engine string, s *session) error {
+func (r *Runner) open(ctx context.Context, engine string, s *session, terminal bool) error {
 	uid, err := r.UID(ctx, s.grant.Group)
 	if err != nil {
 		return err
@@ -111,7 +111,7 @@ func (r *Runner) open(ctx context.Context, engine string, s *session) error {
 	s.way = r.Gateway(s.grant, s.caller())
 	s.tools = r.Tools(s.grant, s.caller())
 	s.box, err = r.Boundary.Start(ctx, engine, boundary.Spec{
-		Grant: s.grant, Session: s.id, UID: uid, LandlockFloor: r.LandlockFloor, Log: r.Log.With("session", s.id),
+		Grant: s.grant, Session: s.id, UID: uid, LandlockFloor: r.LandlockFloor, Log: r.Log.With("session", s.id), Terminal: terminal,
 		Serve: func(kind wire.Kind, conn net.Conn) {
 			if kind == wire.Tools {
 				s.tools.Serve(conn)
@@ -158,7 +158,7 @@ func (r *Runner) openAgent(ctx context.Context, s *session) (agent.Conversation,
 	}
 	o := agent.Options{
 		Env: environ(s.grant), Dir: grant.Workspace, Argv0: grant.ClaudeDir + "/claude",
-		Resume: state.AgentSession, Model: r.Model(s.grant.Group), SystemPrompt: systemPrompt(s.grant),
+		Resume: state.AgentSession, Model: r.Model(s.grant.Group), SystemPrompt: systemPrompt(s.grant, s.box.Seen(s.grant)),
 		MCP: func(ctx context.Context, _ string, msg json.RawMessage) (json.RawMessage, error) {
 			return s.tools.Message(ctx, msg)
 		},

@@ -51,13 +51,12 @@ func (l *Local) source(m grant.Mount) string {
 	return Real(m.Source)
 }
 
-// Seen is the grant as the agent meets it. It holds no secret.
-func (l *Local) Seen() grant.Grant {
-	g := l.grant
+// Seen is a grant as the agent meets it: its lines with the paths and ports of
+// this Mac. It holds no secret.
+func (l *Local) Seen(g grant.Grant) grant.Grant {
 	g.Mounts = slices.Clone(g.Mounts)
 	for i, m := range g.Mounts {
-		g.Mounts[i].Source = l.source(m)
-		g.Mounts[i].Target = g.Mounts[i].Source
+		g.Mounts[i].Target = l.Path(m.Target)
 	}
 	g.Env = slices.Clone(g.Env)
 	for i, v := range g.Env {

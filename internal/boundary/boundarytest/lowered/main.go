@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command lowered plays a root daemon for a test of package boundary: it lowers
 // its privileges, starts a session for a group that works in the owner's folder,
 // and ends it. It is a program of its own because the test binary may be linked
