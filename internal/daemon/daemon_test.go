@@ -19,6 +19,7 @@ import (
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/grant"
+	"nanoclaw/internal/seatbelt"
 	"nanoclaw/internal/wire"
 )
 
@@ -236,6 +237,11 @@ func TestPolicyExplains(t *testing.T) {
 	}
 	if !strings.Contains(p.RenderedText, "mount rwx "+grant.Workspace+" = "+filepath.Dir(own)) || !json.Valid(p.Rendering) {
 		t.Error(p.RenderedText)
+	}
+	p, err = d.Policy(t.Context(), control.PolicyQuery{Group: "family", Render: "seatbelt"})
+	must(t, err)
+	if !strings.HasPrefix(p.RenderedText, "(version 1)\n") || !strings.Contains(p.RenderedText, `(allow file-write* (subpath "`+seatbelt.Real(filepath.Dir(own))+`"))`) || !json.Valid(p.Rendering) {
+		t.Errorf("the profile for a Mac is not shown:\n%s", p.RenderedText)
 	}
 	for _, q := range []control.PolicyQuery{{Group: "family", Explain: []string{"what"}}, {Group: "family", Render: "none"}} {
 		var e *control.Error
