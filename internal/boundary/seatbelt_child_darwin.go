@@ -3,6 +3,7 @@ package boundary
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -28,14 +29,14 @@ const (
 
 // macChild is a running init and what descends from it.
 type macChild struct {
-	pid  int
-	mark []byte // in the environment of every process of the session
-	wire io.ReadWriteCloser
-	log  *slog.Logger
-	end  chan struct{} // closed when the init is to end
-	done chan struct{} // closed when all are dead
-	said chan struct{} // closed at the end of its standard error
-	tail string        // the last line of that; read it after said
+	process *os.Process
+	mark    []byte // in the environment of every process of the session
+	wire    io.ReadWriteCloser
+	log     *slog.Logger
+	end     chan struct{} // closed when the init is to end
+	done    chan struct{} // closed when all are dead
+	said    chan struct{} // closed at the end of its standard error
+	tail    string        // the last line of that; read it after said
 
 	once sync.Once
 
@@ -43,7 +44,6 @@ type macChild struct {
 	kin     *kin
 	since   int64
 	members []int
-	reaped  bool
 }
 
 var _ tree = (*macChild)(nil)
@@ -63,15 +63,16 @@ func (b *Seatbelt) spawn(profile, secret string, files []*os.File, log *slog.Log
 		pipes[i] = [2]*os.File{r, w}
 	}
 	theirs := []*os.File{pipes[0][0], pipes[1][1], pipes[2][1]}
-	attr := &syscall.ProcAttr{
+	attr := &os.ProcAttr{
 		Dir: "/", Env: []string{"GOMAXPROCS=1", seatbelt.SecretVar + "=" + secret},
-		Sys: &syscall.SysProcAttr{Setsid: true},
-	}
-	for _, f := range append(theirs[:3:3], files...) {
-		attr.Files = append(attr.Files, f.Fd())
+		Files: append(theirs[:3:3], files...), Sys: &syscall.SysProcAttr{Setsid: true},
 	}
 	argv := []string{"sandbox-exec", "-f", profile, b.path, strconv.Itoa(len(files))}
-	pid, err := syscall.ForkExec(sandboxExec, argv, attr)
+	process, err := os.StartProcess(sandboxExec, argv, attr)
+	var first relative
+	if err == nil {
+		first, err = born(process)
+	}
 	closeAll(theirs)
 	if err != nil {
 		closeAll([]*os.File{pipes[0][1], pipes[1][0], pipes[2][0]})
@@ -81,24 +82,26 @@ func (b *Seatbelt) spawn(profile, secret string, files []*os.File, log *slog.Log
 		log = slog.New(slog.DiscardHandler)
 	}
 	c := &macChild{
-		pid: pid, mark: []byte("\x00" + seatbelt.SecretVar + "=" + secret + "\x00"),
+		process: process, mark: []byte("\x00" + seatbelt.SecretVar + "=" + secret + "\x00"),
 		wire: wire.Duplex(pipes[1][0], pipes[0][1]), log: log,
 		end: make(chan struct{}), done: make(chan struct{}), said: make(chan struct{}),
+		kin: newKin(first), since: first.start,
 	}
-	c.know()
 	go c.readStderr(pipes[2][0])
 	go c.live()
 	return c, nil
 }
 
-// know begins the record of who descends from the init. It has not been waited
-// for, so its number is its own.
-func (c *macChild) know() {
-	first := relative{pid: c.pid, start: time.Now().UnixMicro()}
-	if k, err := unix.SysctlKinfoProc("kern.proc.pid", c.pid); err == nil {
-		first = asRelative(k)
+// born is what the kernel says of a process that was just started. Without it
+// nobody would know what descends from it, so then it is killed.
+func born(process *os.Process) (relative, error) {
+	k, err := unix.SysctlKinfoProc("kern.proc.pid", process.Pid)
+	if err != nil {
+		process.Kill()
+		process.Wait()
+		return relative{}, fmt.Errorf("look at the process: %w", err)
 	}
-	c.kin, c.since = newKin(first), first.start
+	return asRelative(k), nil
 }
 
 func asRelative(k *unix.KinfoProc) relative {
@@ -145,7 +148,7 @@ func (c *macChild) marked(pid int) bool {
 }
 
 // PID implements tree.
-func (c *macChild) PID() int { return c.pid }
+func (c *macChild) PID() int { return c.process.Pid }
 
 // Done implements tree.
 func (c *macChild) Done() <-chan struct{} { return c.done }
@@ -157,13 +160,13 @@ func (c *macChild) Kill() { c.once.Do(func() { close(c.end) }) }
 func (c *macChild) live() {
 	defer close(c.done)
 	ended := make(chan struct{})
-	go func() { defer close(ended); c.reap() }()
+	go func() { defer close(ended); c.process.Wait() }()
 	c.follow(ended)
-	c.signal(unix.SIGTERM) // the init kills its sandbox
+	c.process.Signal(unix.SIGTERM) // the init kills its sandbox
 	select {
 	case <-ended:
 	case <-time.After(initTime):
-		c.signal(unix.SIGKILL)
+		c.process.Kill()
 		<-ended
 	}
 	c.sweep()
@@ -180,28 +183,6 @@ func (c *macChild) follow(ended <-chan struct{}) {
 			return
 		case <-time.After(lookPause):
 		}
-	}
-}
-
-// reap waits for the init.
-func (c *macChild) reap() {
-	for {
-		var info unix.WaitStatus
-		if _, err := unix.Wait4(c.pid, &info, 0, nil); err != unix.EINTR {
-			break
-		}
-	}
-	c.mu.Lock()
-	c.reaped = true
-	c.mu.Unlock()
-}
-
-// signal signals the init, unless its number may have passed to another.
-func (c *macChild) signal(sig syscall.Signal) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.reaped {
-		unix.Kill(c.pid, sig)
 	}
 }
 

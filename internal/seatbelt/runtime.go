@@ -38,14 +38,14 @@ var services = []string{
 	"com.apple.system.notification_center",
 }
 
-// sysctls tell of the processor, the memory and the system's version, and of the
-// session's own processes: languages size their heaps and threads by them.
+// sysctls tell of the processor, the memory and the system's version: languages
+// size their heaps and threads by them. uname(3) fails without the machine's name.
 var sysctls = []string{
 	"hw.activecpu", "hw.byteorder", "hw.cachelinesize", "hw.cachelinesize_compat", "hw.cpufamily", "hw.cpufrequency", "hw.cputype",
 	"hw.cpusubtype", "hw.l1dcachesize", "hw.l1icachesize", "hw.l2cachesize", "hw.l3cachesize", "hw.logicalcpu", "hw.logicalcpu_max",
 	"hw.machine", "hw.memsize", "hw.model", "hw.ncpu", "hw.nperflevels", "hw.packages", "hw.pagesize", "hw.pagesize_compat",
 	"hw.physicalcpu", "hw.physicalcpu_max", "hw.tbfrequency", "hw.vectorunit",
-	"kern.argmax", "kern.maxfiles", "kern.maxfilesperproc", "kern.maxproc", "kern.ngroups", "kern.osproductversion", "kern.osrelease",
+	"kern.argmax", "kern.boottime", "kern.hostname", "kern.maxfiles", "kern.maxfilesperproc", "kern.maxproc", "kern.ngroups", "kern.osproductversion", "kern.osrelease",
 	"kern.ostype", "kern.osvariant_status", "kern.osversion", "kern.secure_kernel", "kern.usrstack64", "kern.version", "kern.clockrate",
 	"machdep.ptrauth_enabled", "sysctl.proc_cputype", "sysctl.proc_native", "vm.loadavg",
 	"security.mac.lockdown_mode_state",

@@ -79,6 +79,9 @@ func Real(p string) string {
 
 var links = []string{"/etc", "/tmp", "/var"}
 
+// moreLinks can be followed too.
+var moreLinks = []string{"/dev/stdin", "/dev/stdout", "/dev/stderr"}
+
 // areas are the grant's mounts and the session's own files, outer before inner.
 // Of two at one path the rights add up; an inner one narrows what an outer one
 // gives.

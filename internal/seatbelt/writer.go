@@ -126,10 +126,10 @@ func (w *writer) files(all []area) {
 		ways = append(ways, above(a.path)...)
 	}
 	slices.Sort(ways)
-	ways = slices.Compact(ways)
+	ways = slices.Concat(slices.Compact(ways), links, moreLinks)
 	w.note("The way to what is open: that these folders exist, and not what is in them.")
-	w.rule("allow", "file-read-metadata", w.each("literal", append(ways, links...))...)
-	w.where("allow", "file-test-existence", w.each("literal", append(ways, links...))...)
+	w.rule("allow", "file-read-metadata", w.each("literal", ways)...)
+	w.where("allow", "file-test-existence", w.each("literal", ways)...)
 	for i, a := range all {
 		within := func(has func(area) bool) bool {
 			return slices.ContainsFunc(all[:i], func(o area) bool { return has(o) && !o.file && beneath(a.path, o.path) })
