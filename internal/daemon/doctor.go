@@ -2,10 +2,13 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"runtime"
+	"strings"
 
 	"nanoclaw/internal/agent"
+	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/doctor"
 	"nanoclaw/internal/hostproc"
@@ -42,5 +45,24 @@ func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.Doc
 	for _, c := range doctor.Examine(ctx, in).Checks {
 		out.Checks = append(out.Checks, control.Check{Name: c.Name, State: string(c.State), Detail: c.Detail, Fix: c.Fix})
 	}
+	if m, err := d.engine(ctx, ""); err == nil {
+		out.Checks = append(out.Checks, differences(m.name)...)
+	}
 	return out, nil
+}
+
+// differences tells where an engine cannot do what the grant says.
+func differences(engine string) []control.Check {
+	var out []control.Check
+	for _, d := range boundary.Differences(engine) {
+		than := "less"
+		if d.More {
+			than = "more"
+		}
+		out = append(out, control.Check{
+			Name: engine + " differs", State: string(doctor.Note),
+			Detail: fmt.Sprintf("it permits %s than the grant says in %s: %s", than, strings.Join(d.About, ", "), d.Why),
+		})
+	}
+	return out
 }
