@@ -1,6 +1,9 @@
 package boundary
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"strconv"
 
 	"nanoclaw/internal/grant"
@@ -44,4 +47,24 @@ func previewParams(g grant.Grant) (seatbelt.Params, error) {
 		p.Views[v.Target] = dir + "/view-" + strconv.Itoa(i)
 	}
 	return p, err
+}
+
+// fill makes the folder of a view. What it links to is judged by the profile.
+func fill(dir string, v seatbelt.View) error {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(v.Source)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if _, inner := v.Links[e.Name()]; !inner {
+			err = errors.Join(err, os.Symlink(filepath.Join(v.Source, e.Name()), filepath.Join(dir, e.Name())))
+		}
+	}
+	for name, source := range v.Links {
+		err = errors.Join(err, os.Symlink(source, filepath.Join(dir, name)))
+	}
+	return err
 }

@@ -296,26 +296,6 @@ func (p *prepared) folders(g grant.Grant) error {
 	return nil
 }
 
-// fill makes the folder of a view. What it links to is judged by the profile.
-func fill(dir string, v seatbelt.View) error {
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(v.Source)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if _, inner := v.Links[e.Name()]; !inner {
-			err = errors.Join(err, os.Symlink(filepath.Join(v.Source, e.Name()), filepath.Join(dir, e.Name())))
-		}
-	}
-	for name, source := range v.Links {
-		err = errors.Join(err, os.Symlink(source, filepath.Join(dir, name)))
-	}
-	return err
-}
-
 // listen makes the listener of an endpoint, at a port of the kernel's choice.
 func (p *prepared) listen(e grant.Endpoint) error {
 	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})

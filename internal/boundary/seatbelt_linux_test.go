@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -142,5 +143,49 @@ func TestExplainAgreesWithTheProfile(t *testing.T) {
 	t.Logf("%d questions, %d allowed, %d differ", total, allowed, differ)
 	if allowed < 60 {
 		t.Errorf("only %d were allowed: the profile permits nothing", allowed)
+	}
+}
+
+// A view has everything of the outer folder but what lies in it from elsewhere,
+// and holds nothing itself.
+func TestView(t *testing.T) {
+	dir := t.TempDir()
+	outer, inner := filepath.Join(dir, "outer"), filepath.Join(dir, "inner")
+	for _, d := range []string{outer, inner, filepath.Join(outer, "projects"), filepath.Join(outer, "skills")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range []string{filepath.Join(outer, "settings.json"), filepath.Join(outer, "projects", "of nobody"), filepath.Join(inner, "own")} {
+		if err := os.WriteFile(f, []byte(f), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g := grant.Grant{Mounts: []grant.Mount{
+		{Target: "/opt/config", Source: outer}, {Target: "/opt/config/projects", Source: inner, Write: true}, {Target: "/opt", Source: "/opt"},
+	}}
+	// The test's folder is below /tmp, which is a link on a Mac alone.
+	views, err := seatbelt.Views(g)
+	if err != nil || len(views) != 1 || views[0].Links["projects"] != seatbelt.Real(inner) {
+		t.Fatalf("%+v, %v", views, err)
+	}
+	at := filepath.Join(dir, "view")
+	if err := fill(at, seatbelt.View{Source: outer, Links: map[string]string{"projects": inner}}); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Type() != os.ModeSymlink {
+			t.Errorf("%s is no link", e.Name())
+		}
+	}
+	if b, err := os.ReadFile(filepath.Join(at, "projects", "own")); err != nil || string(b) != filepath.Join(inner, "own") {
+		t.Errorf("%s, %v", b, err)
+	}
+	if _, err := os.Stat(filepath.Join(at, "settings.json")); err != nil || len(entries) != 3 {
+		t.Errorf("%d entries, %v", len(entries), err)
 	}
 }
