@@ -110,7 +110,7 @@ func (b *Seatbelt) launch(ctx context.Context, spec Spec, g grant.Grant, p *prep
 		spec.Serve = seatbelt.Door(secret, spec.Serve)
 	}
 	local := seatbelt.Localize(g, p.params, secret)
-	limits := &watched{memory: spec.Grant.Limits.Memory, child: c, clear: p.remove}
+	limits := &watched{Limits: spec.Grant.Limits, child: c, clear: p.remove}
 	s, err := establish(ctx, SeatbeltEngine, c, c.wire, limits, spec, p.spec(spec.Grant))
 	if err != nil {
 		if ctx.Err() != nil {
@@ -127,7 +127,7 @@ func (b *Seatbelt) launch(ctx context.Context, spec Spec, g grant.Grant, p *prep
 var seatbeltMissing = []string{
 	"seatbelt: the init is not process 1; a process of the session can end it, which ends the session",
 	"seatbelt: no namespaces; processes are found by descent when the session ends",
-	"seatbelt: no limit on disk, and no filter of system calls",
+	"seatbelt: no filter of system calls",
 }
 
 // explain makes a *StartError of a handshake that failed.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -85,19 +86,26 @@ func macLimits(l grant.Limits) []wire.Rlimit {
 
 // watched bounds what the processes of a session use together.
 type watched struct {
-	memory int64
-	child  *macChild
-	clear  func()
+	grant.Limits
+	child   *macChild
+	clear   func()
+	crowded atomic.Bool // there were as many processes as may be
 }
 
 var _ bounds = (*watched)(nil)
 
 // words implements bounds.
 func (w *watched) words() (layers, missing []string) {
-	if w.memory > 0 {
-		layers = append(layers, fmt.Sprintf("memory %s: watched every %d ms", inWords(w.memory), lookInterval.Milliseconds()))
+	if w.Memory > 0 {
+		layers = append(layers, fmt.Sprintf("memory %s: watched every %d ms", inWords(w.Memory), lookInterval.Milliseconds()))
 	}
-	return layers, nil
+	if w.CPUs > 0 || w.CPUTime > 0 {
+		missing = append(missing, "limits on processors and their time: macOS has none for several processes together")
+	}
+	if w.Disk > 0 {
+		missing = append(missing, "a limit on the disk of workspace and home: not watched on macOS")
+	}
+	return layers, missing
 }
 
 // over implements bounds.
@@ -107,14 +115,26 @@ func (w *watched) over() *LimitError {
 		return nil
 	default:
 	}
+	members := w.child.now()
+	if w.Processes > 0 && len(members) >= w.Processes {
+		w.crowded.Store(true)
+	}
 	var total int64
-	for _, pid := range w.child.now() {
+	for _, pid := range members {
 		total += footprint(pid)
 	}
-	if w.memory > 0 && total > w.memory {
-		return &LimitError{Memory: w.memory}
+	if w.Memory > 0 && total > w.Memory {
+		return &LimitError{Memory, w.Memory}
 	}
 	return nil
+}
+
+// reached implements bounds.
+func (w *watched) reached() []string {
+	if !w.crowded.Load() {
+		return nil
+	}
+	return []string{fmt.Sprintf("it had %d processes, and more may have been refused (limits.processes)", w.Processes)}
 }
 
 // free implements bounds.
