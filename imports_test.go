@@ -24,6 +24,9 @@ var ladder = []rung{
 	{"config", "chat", "the owner's file and nothing of what is made of it"},
 
 	{"sbpl", "", "the language of Seatbelt, whoever writes in it"},
+	{"beneath", "", "opens what lies in an agent's folder; it asks nobody what that means"},
+	{"delayed", "beneath", "finds files that run code later, in any folder and whatever grants it"},
+
 	{"confine", "wire", "runs inside the boundary; whatever it linked would be inside too"},
 	{"grant", "chat config", "pure: a decision made of values"},
 	{"audit", "chat", "must be able to record anything, so it depends on no stage"},
@@ -31,7 +34,7 @@ var ladder = []rung{
 	{"attest", "grant wire", "a finding and what it depends on, whoever tried and wherever it is kept"},
 	{"seatbelt", "grant sbpl wire", "a grant in the words of macOS; it starts nothing"},
 	{"egress", "chat config grant wire", "hosts and credentials, whoever started the session"},
-	{"boundary", "chat confine grant seatbelt wire", "enforces a grant and knows nothing of messages"},
+	{"boundary", "beneath chat confine grant seatbelt wire", "enforces a grant and knows nothing of messages"},
 	{"queue", "chat", "what runs next, not how"},
 	{"channel", "chat", "a seam to networks; what becomes of a message is not its matter"},
 	{"channel/console", "channel chat", "an adapter; it knows its own network alone"},
@@ -47,7 +50,7 @@ var ladder = []rung{
 	{"store", "audit chat outbox queue router runner", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent attest audit boundary channel channel/console chat config control doctor egress grant hostproc hosttools install outbox queue router runner store wire", "the one place that wires everything"},
+	{"daemon", "agent attest audit beneath boundary channel channel/console chat config control delayed doctor egress grant hostproc hosttools install outbox queue router runner store wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.

@@ -81,7 +81,7 @@ var tellers = map[Kind]teller{
 		return fmt.Sprintf("connection to %s:%d: %s", d.Host, d.Port, d.Verdict) + why(d.Reason) + traffic(d)
 	}),
 	RunEnded: as(func(d RunEndedData) string {
-		return "run " + d.State + after(d.Ms) + cost(d.CostUSD) + pre(": ", d.Error)
+		return "run " + d.State + after(d.Ms) + cost(d.CostUSD) + pre(": ", d.Error) + list("; files that run code later: ", d.Found)
 	}),
 	RunRefused:  as(func(d RunRefusedData) string { return "run refused by " + d.Rule + pre(": ", d.Text) }),
 	Outbox:      as(func(d OutboxData) string { return outbound(d) + " waits for delivery to " + d.To.String() }),
@@ -93,6 +93,15 @@ var tellers = map[Kind]teller{
 			return "the owner's command ended by " + d.Signal + after(d.Ms) + pre(": ", d.Error)
 		}
 		return fmt.Sprintf("the owner's command ended with %d", d.Exit) + after(d.Ms) + pre(": ", d.Error)
+	}),
+	DelayedOdd: as(func(d DelayedData) string {
+		return "in " + d.Folder + " some files reach elsewhere" + list(": ", d.Odd)
+	}),
+	DelayedFound: as(func(d DelayedData) string {
+		return "left in " + d.Folder + list(": ", d.Files) + pre("; the search was not complete: ", d.Short)
+	}),
+	DelayedMoved: as(func(d DelayedData) string {
+		return fmt.Sprintf("moved %d of them", len(d.Files)) + pre(" to ", d.Quarantine) + list("; NOT MOVED: ", d.Failed)
 	}),
 	WireFailed: as(func(d WireFailedData) string { return "a session's wire failed" + pre(": ", d.Reason) }),
 	OwnerActed: as(func(d OwnerActedData) string {

@@ -30,6 +30,9 @@ const (
 	GivenUp        Kind = "given_up"         //
 	ExecStarted    Kind = "exec.started"     // the owner ran a command in a group's boundary
 	ExecEnded      Kind = "exec.ended"       //
+	DelayedOdd     Kind = "delayed.odd"      // a lent folder holds files that reach elsewhere
+	DelayedFound   Kind = "delayed.found"    // files that run code later were left in a folder of the owner; before they are moved
+	DelayedMoved   Kind = "delayed.moved"    // where they are now, or why they could not be moved
 	WireFailed     Kind = "wire.failed"      // a session's wire carried something it must not
 	OwnerActed     Kind = "owner.acted"      // a privileged act by the owner: stop, group set
 )

@@ -98,6 +98,8 @@ type (
 		Ms        int64   `json:"ms,omitempty"`
 		CostUSD   float64 `json:"costUsd,omitempty"`
 		ToolCalls int     `json:"toolCalls,omitempty"`
+		// Found are files that run code later, new or changed, each in words.
+		Found []string `json:"found,omitempty"`
 	}
 	// RunRefusedData belongs to RunRefused.
 	RunRefusedData struct {
@@ -122,10 +124,22 @@ type (
 	}
 	// ExecEndedData belongs to ExecEnded.
 	ExecEndedData struct {
-		Exit   int    `json:"exit"`
-		Signal string `json:"signal,omitempty"`
-		Error  string `json:"error,omitempty"`
-		Ms     int64  `json:"ms,omitempty"`
+		Exit   int      `json:"exit"`
+		Signal string   `json:"signal,omitempty"`
+		Error  string   `json:"error,omitempty"`
+		Ms     int64    `json:"ms,omitempty"`
+		Found  []string `json:"found,omitempty"` // as of a run
+	}
+	// DelayedData belongs to DelayedFound and DelayedMoved.
+	DelayedData struct {
+		Folder string   `json:"folder"`
+		Files  []string `json:"files,omitempty"` // each in words
+		// Odd are files with names elsewhere, sockets, FIFOs and devices.
+		Odd        []string `json:"odd,omitempty"`
+		Quarantine string   `json:"quarantine,omitempty"`
+		Failed     []string `json:"failed,omitempty"`
+		// Short says why the search was not complete.
+		Short string `json:"short,omitempty"`
 	}
 	// WireFailedData belongs to WireFailed.
 	WireFailedData struct {

@@ -22,15 +22,15 @@ import (
 //     as the owner there and nowhere else (idmapped mounts, mount_setattr(2)).
 
 // tree makes a finished detached mount of m for the init.
-func (n *Native) tree(m source, w wire.Mount, id identity) (*os.File, error) {
+func (n *Native) tree(m source, w wire.Mount, id identity, lent lenders) (*os.File, error) {
 	fd, err := unix.OpenTree(int(m.pin.Fd()), "",
 		unix.AT_EMPTY_PATH|unix.AT_RECURSIVE|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("clone the mount of %s: %w", m.canonical, err)
 	}
 	tree := os.NewFile(uintptr(fd), m.canonical)
-	if m.Foreign && id.change && int(m.stat.Uid) != id.uid {
-		err = n.actAsOwner(tree, m, w, id)
+	if m.Foreign && id.change && int(m.uid) != id.uid {
+		err = n.actAsOwner(tree, m, w, id, lent)
 	} else {
 		err = setAttributes(tree, confine.Attributes(w), 0)
 	}
@@ -56,12 +56,15 @@ var errNoMapping = errors.New("the file system cannot lend its owner's rights (i
 // actAsOwner sets the attributes of a tree of the owner so that the group's uid
 // acts as the owner of the folder. Where the file system cannot, a read-only
 // mount is left as it is, and shows what everybody may read.
-func (n *Native) actAsOwner(tree *os.File, m source, w wire.Mount, id identity) error {
-	ns, err := n.mapping(m.stat.Uid, m.stat.Gid, id)
-	if err != nil {
-		return err
+func (n *Native) actAsOwner(tree *os.File, m source, w wire.Mount, id identity, lent lenders) error {
+	owner := [2]uint32{m.uid, m.gid}
+	ns, err := lent[owner], error(nil)
+	if ns == nil {
+		if ns, err = n.mapping(m.uid, m.gid, id); err != nil {
+			return err
+		}
+		lent[owner] = ns
 	}
-	defer ns.Close()
 	err = setAttributes(tree, confine.Attributes(w)|unix.MOUNT_ATTR_IDMAP, ns.Fd())
 	if err != nil {
 		if !m.Write {
@@ -73,10 +76,20 @@ func (n *Native) actAsOwner(tree *os.File, m source, w wire.Mount, id identity) 
 	if err := unix.Fstat(int(tree.Fd()), &st); err != nil {
 		return err
 	}
-	if int(st.Uid) != id.uid {
+	if int(st.Uid) != id.uid && m.stat.Uid == m.uid {
 		return fmt.Errorf("%w: %s still shows uid %d", errNoMapping, m.canonical, st.Uid)
 	}
 	return nil
+}
+
+// lenders are the mappings of one start, by the owner's uid and gid: folders of
+// one owner share them, and so do the parts of a folder that are held.
+type lenders map[[2]uint32]*os.File
+
+func (l lenders) close() {
+	for _, ns := range l {
+		ns.Close()
+	}
 }
 
 // mapping makes a user namespace in which the owner's ids stand for the

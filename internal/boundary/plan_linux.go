@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	under "nanoclaw/internal/beneath"
 	"nanoclaw/internal/confine"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/wire"
@@ -40,8 +41,10 @@ func (n *Native) plan(spec Spec, id identity) (*plan, error) {
 	}
 	kept, links := arrange(all)
 	p := &plan{spec: render(spec, kept, links), kept: kept}
+	lent := lenders{}
+	defer lent.close()
 	for _, m := range kept {
-		w, f, err := n.hand(m, id)
+		w, f, err := n.hand(m, id, lent)
 		if err != nil {
 			p.close()
 			return nil, &StartError{Step: "mount " + m.Target, Err: err, Hint: hintFor(err)}
@@ -59,6 +62,7 @@ type source struct {
 	pin       *os.File // O_PATH
 	canonical string   // where pin is, as the kernel says
 	stat      unix.Stat_t
+	uid, gid  uint32 // the owner as whom a group acts in a folder of the owner
 }
 
 // resolveAll looks up every source, once, and adds our own. On an error it
@@ -66,7 +70,7 @@ type source struct {
 func (n *Native) resolveAll(mounts []grant.Mount) ([]source, error) {
 	var out []source
 	for _, m := range mounts {
-		s, err := resolve(m)
+		s, err := resolve(m, out)
 		if errors.Is(err, os.ErrNotExist) && m.Optional {
 			continue
 		}
@@ -83,7 +87,7 @@ func (n *Native) resolveAll(mounts []grant.Mount) ([]source, error) {
 	if n.path == "" {
 		return out, nil
 	}
-	s, err := resolve(grant.Mount{Target: confine.InitPath, Source: n.path, Exec: true, File: true})
+	s, err := resolve(grant.Mount{Target: confine.InitPath, Source: n.path, Exec: true, File: true}, nil)
 	if err != nil {
 		return out, &StartError{Step: "program", Err: err}
 	}
@@ -91,16 +95,30 @@ func (n *Native) resolveAll(mounts []grant.Mount) ([]source, error) {
 }
 
 // resolve opens the source of a mount. From here on the descriptor counts, and
-// the path only as what the descriptor says of itself.
-func resolve(m grant.Mount) (source, error) {
-	fd, err := unix.Open(m.Source, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return source{}, &os.PathError{Op: "open", Path: m.Source, Err: err}
+// the path only as what the descriptor says of itself. before are the sources of
+// the mounts before it.
+func resolve(m grant.Mount, before []source) (source, error) {
+	s := source{Mount: m}
+	var err error
+	if m.Held {
+		err = s.within(before)
+	} else {
+		var fd int
+		if fd, err = unix.Open(m.Source, unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
+			err = &os.PathError{Op: "open", Path: m.Source, Err: err}
+		} else {
+			s.pin = os.NewFile(uintptr(fd), m.Source)
+		}
 	}
-	s := source{Mount: m, pin: os.NewFile(uintptr(fd), m.Source)}
-	s.canonical, err = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err != nil {
+		return source{}, err
+	}
+	s.canonical, err = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", s.pin.Fd()))
 	if err == nil {
-		err = unix.Fstat(fd, &s.stat)
+		err = unix.Fstat(int(s.pin.Fd()), &s.stat)
+	}
+	if !m.Held {
+		s.uid, s.gid = s.stat.Uid, s.stat.Gid
 	}
 	if err == nil {
 		err = s.judge()
@@ -112,11 +130,35 @@ func resolve(m grant.Mount) (source, error) {
 	return s, nil
 }
 
+// within opens a held part of a folder, from the descriptor of the folder: an
+// agent may be writing in there, with another session.
+func (s *source) within(before []source) error {
+	var folder *source
+	for i, b := range before {
+		if b.Foreign && !b.Held && beneath(s.Target, b.Target) && (folder == nil || len(b.Target) > len(folder.Target)) {
+			folder = &before[i]
+		}
+	}
+	if folder == nil {
+		return fmt.Errorf("%s is held, and no folder of the grant holds it; this is a mistake of ours", s.Target)
+	}
+	s.uid, s.gid = folder.uid, folder.gid
+	var err error
+	s.pin, err = under.Pin(folder.pin, strings.TrimPrefix(s.Target, folder.Target+"/"))
+	if err != nil {
+		return fmt.Errorf("%s changed while starting: %v", s.Source, err)
+	}
+	return nil
+}
+
 // judge refuses what is not a folder or a file. A device reaches hardware, a
 // socket or FIFO another process, whatever the mount's attributes say.
 func (s *source) judge() error {
 	if !strings.HasPrefix(s.canonical, "/") || strings.HasSuffix(s.canonical, " (deleted)") || s.canonical == "/" {
 		return fmt.Errorf("%s leads to %q, which cannot be mounted", s.Source, s.canonical)
+	}
+	if s.Ino != 0 && (s.stat.Dev != s.Dev || s.stat.Ino != s.Ino) {
+		return fmt.Errorf("%s changed while starting", s.Source)
 	}
 	want, word := uint32(unix.S_IFDIR), "folder"
 	if s.File {
@@ -171,7 +213,7 @@ func beneath(p, dir string) bool {
 // hand makes what the init inherits for one mount: with privilege a finished
 // mount, so that no path is looked up twice; without, the pinned inode, by which
 // the init proves its own lookup.
-func (n *Native) hand(m source, id identity) (wire.Mount, *os.File, error) {
+func (n *Native) hand(m source, id identity, lent lenders) (wire.Mount, *os.File, error) {
 	w := wire.Mount{Target: m.Target, Write: m.Write, Exec: m.Exec, File: m.File}
 	if !n.has(unix.CAP_SYS_ADMIN) {
 		w.Source = m.canonical
@@ -187,7 +229,7 @@ func (n *Native) hand(m source, id identity) (wire.Mount, *os.File, error) {
 		}
 	}
 	w.Detached = true
-	tree, err := n.tree(m, w, id)
+	tree, err := n.tree(m, w, id, lent)
 	return w, tree, err
 }
 

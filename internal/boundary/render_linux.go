@@ -116,7 +116,8 @@ var base = [...]wire.PathRule{
 }
 
 // landlock makes the allow-list of paths from the grant. mounts only say which
-// of its lines exist on this machine: a rule needs a path to stand on.
+// of its lines exist on this machine: a rule needs a path to stand on. Held parts
+// of a folder have none: rules add up, and the folder's own holds for all in it.
 func landlock(lines []grant.Mount, mounts []source) []wire.PathRule {
 	rules := slices.Clone(base[:])
 	if slices.ContainsFunc(mounts, func(s source) bool { return s.Target == confine.InitPath }) {
@@ -124,7 +125,7 @@ func landlock(lines []grant.Mount, mounts []source) []wire.PathRule {
 	}
 	for _, m := range lines {
 		there := slices.ContainsFunc(mounts, func(s source) bool { return s.Target == m.Target })
-		if there {
+		if there && !m.Held {
 			rules = append(rules, wire.PathRule{Path: m.Target, Read: true, Write: m.Write, Exec: m.Exec})
 		}
 	}

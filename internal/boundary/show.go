@@ -36,6 +36,9 @@ type RenderedMount struct {
 	File   bool   `json:"file,omitempty"`
 	// Unmade says that the source is a folder of ours that the first start makes.
 	Unmade bool `json:"unmade,omitempty"`
+	// Held says that it is a part of a writable folder, pinned, and read-only if
+	// it holds what runs code later.
+	Held bool `json:"held,omitempty"`
 }
 
 // RenderedFile is a generated file.
@@ -66,7 +69,7 @@ func (r NativeRendering) String() string {
 	line("engine %s", r.Engine)
 	line("hostname %s", r.Hostname)
 	for _, m := range r.Mounts {
-		line("mount %s %s = %s%s", rights(true, m.Write, m.Exec), m.Target, m.Source, word(m.File, " (file)")+word(m.Unmade, " (made at the first start)"))
+		line("mount %s %s = %s%s", rights(true, m.Write, m.Exec), m.Target, m.Source, word(m.File, " (file)")+word(m.Unmade, " (made at the first start)")+word(m.Held, " (held)"))
 	}
 	for _, l := range r.Links {
 		line("link %s -> %s", l.Path, l.Target)

@@ -28,7 +28,7 @@ func (n *Native) Render(spec Spec) (Rendering, error) {
 	}
 	for _, m := range kept {
 		r.Mounts = append(r.Mounts, RenderedMount{
-			Target: m.Target, Source: m.canonical, Write: m.Write, Exec: m.Exec, File: m.File, Unmade: unmade[m.Target],
+			Target: m.Target, Source: m.canonical, Write: m.Write, Exec: m.Exec, File: m.File, Unmade: unmade[m.Target], Held: m.Held,
 		})
 	}
 	for _, f := range w.Files {

@@ -138,9 +138,10 @@ func (d *Daemon) build(ctx context.Context) error {
 }
 
 // checkMount is asked by the boundary about the canonical path of every folder
-// of the owner, after it was opened.
+// of the owner, after it was opened. What is held lies in a folder that was
+// asked about, and gives nothing more.
 func (d *Daemon) checkMount(m grant.Mount, path string) error {
-	if !m.Foreign {
+	if !m.Foreign || m.Held {
 		return nil
 	}
 	if no := d.machine.CheckPath(path); no != nil {
@@ -214,7 +215,7 @@ func (d *Daemon) runnerOptions() runner.Options {
 		Store: d.store, Boundary: starter{d}, Decide: d.decide, Reason: d.agentReason,
 		Agents:  map[string]agent.Adapter{grant.Claude: agent.Claude{}, grant.Shell: agent.Shell{}},
 		Model:   d.modelOf,
-		Gateway: d.gateway, Tools: d.hostTools, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
+		Gateway: d.gateway, Tools: d.hostTools, Guard: d.guard, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
 		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Zone: zone(d.machine.TimeZone), Log: d.log,
 	}
 }
@@ -277,6 +278,7 @@ const maxAttempts = 3
 // recover takes up what an earlier process left behind, and says what was given
 // up.
 func (d *Daemon) recover(ctx context.Context) error {
+	d.clearLeft(ctx)
 	lost, err := d.store.Recover(ctx, maxAttempts, time.Now())
 	if err != nil {
 		return fmt.Errorf("taking up what an earlier process left behind: %w", err)

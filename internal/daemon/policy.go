@@ -1,15 +1,18 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/control"
+	"nanoclaw/internal/delayed"
 	"nanoclaw/internal/grant"
 )
 
@@ -25,6 +28,9 @@ func (d *Daemon) Policy(ctx context.Context, q control.PolicyQuery) (control.Pol
 	}
 	r.Mode = grant.Mode(q.Mode)
 	g, err := grant.Decide(r)
+	if err == nil {
+		g, err = d.hold(g)
+	}
 	var no *grant.Refusal
 	if errors.As(err, &no) {
 		return control.Policy{Refusal: no.Text, Hint: no.Hint}, nil
@@ -59,10 +65,36 @@ func (d *Daemon) explain(g grant.Grant, questions []string) ([]control.Explanati
 			a = boundary.ExplainCall(q)
 		case q.Kind == grant.AboutPath && a.Allow != "":
 			a.Allow = d.allowFolder(g, q)
+		case q.Kind == grant.AboutPath && a.Allowed:
+			a.Why = cmp.Or(movedLater(g, q, a), a.Why)
 		}
 		out = append(out, control.Explanation(a))
 	}
 	return out, nil
+}
+
+// movedLater says of a file that the agent may make whether it would be moved
+// away when the run ends. The grant does not know: it names what is there now.
+func movedLater(g grant.Grant, q grant.Question, a grant.Answer) string {
+	if q.Op != grant.OpCreate && q.Op != grant.OpWrite && q.Op != grant.OpRename && q.Op != grant.OpLink {
+		return ""
+	}
+	p := cmp.Or(a.As, filepath.Clean(q.Name))
+	for _, m := range g.Lent() {
+		rest, ok := strings.CutPrefix(p, m.Target+"/")
+		if !ok {
+			continue
+		}
+		switch what, deed := delayed.Name(filepath.Join(m.Source, rest)); deed {
+		case delayed.Hold:
+			return what + ": runs code on this machine later, so it is moved away when the run ends, if it is new"
+		case delayed.Tell:
+			if what != "" {
+				return what + ": you are told when it is new or changed"
+			}
+		}
+	}
+	return ""
 }
 
 // allowFolder is the command that allows what a question about a path asks.

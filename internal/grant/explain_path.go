@@ -226,6 +226,8 @@ func (g Grant) say(op Op, here place, may bool) Answer {
 		a.Why = "where this machine has it"
 	case !may && op == OpExec:
 		a.Why = "programs cannot be run from there"
+	case !may && m.Held:
+		a.Why = "the agent could leave there what runs as you later; new files of that kind are moved away when the run ends"
 	case !may:
 		a.Why = "it is mounted read-only"
 		if m.Foreign && within(m.Target, Extra) {

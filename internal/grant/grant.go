@@ -74,8 +74,17 @@ type Mount struct {
 	Optional bool `json:"optional,omitempty"`
 	// Foreign marks folders of the owner (extra mounts), whose files belong to
 	// other uids than the group's.
-	Foreign bool   `json:"foreign,omitempty"`
-	Reason  string `json:"reason"`
+	Foreign bool `json:"foreign,omitempty"`
+	// Held marks a part of a writable folder of the owner that is a mount of its
+	// own: a place of files that run code on the owner's machine later, or, with
+	// Write, a folder above one, which thereby cannot be renamed. Source lies in
+	// the folder and is looked up from there, never by its path.
+	Held bool `json:"held,omitempty"`
+	// Dev and Ino say which file Source was when it was looked at. The boundary
+	// refuses another. 0 accepts any.
+	Dev    uint64 `json:"dev,omitempty"`
+	Ino    uint64 `json:"ino,omitempty"`
+	Reason string `json:"reason"`
 }
 
 // Var is one variable of the agent's environment.

@@ -43,14 +43,19 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 		err = limit // what the agent says of its end is only a consequence
 	}
 	stopping := cause != nil && !errors.Is(cause, errStopped) && !errors.Is(cause, errTooLong)
-	keep := s != nil && err == nil && cause == nil && s.grant.Agent != grant.Shell
-	switch {
-	case keep:
+	keep := s != nil && err == nil && cause == nil && !s.once()
+	var found []string
+	var notice string
+	if s != nil {
+		if !keep {
+			s.ended = ending(cause, s.grant)
+			r.closeSession(s)
+		}
+		found, notice = s.guard.Check(context.WithoutCancel(ctx), s.caller(), job.Last().From, !keep)
+	}
+	if keep {
 		s.serve("")
 		r.keep(s)
-	case s != nil:
-		s.ended = ending(cause, s.grant)
-		r.closeSession(s)
 	}
 	if stopping {
 		r.release(job, log)
@@ -58,10 +63,10 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 	}
 	o := outcome(res, err, cause)
 	o.At = time.Now()
-	o.Replies = replies(job, res, o, r.refusals(job.Run))
+	o.Replies = replies(job, res, o, r.refusals(job.Run), notice)
 	data := audit.RunEndedData{
 		State: string(o.State), Error: o.Error, Ms: o.At.Sub(job.Claimed).Milliseconds(),
-		CostUSD: o.CostUSD, ToolCalls: o.ToolCalls,
+		CostUSD: o.CostUSD, ToolCalls: o.ToolCalls, Found: found,
 	}
 	entry := audit.Entry{At: o.At, Kind: audit.RunEnded, Group: job.Group, Run: job.Run, Data: data}
 	if s != nil {
@@ -129,7 +134,7 @@ func outcome(res agent.Result, err, cause error) Outcome {
 
 // replies are the messages that a run leaves: what the agent said, and, where
 // it did not succeed, a notice in our own words. The last one is marked.
-func replies(job queue.Job, res agent.Result, o Outcome, refused []string) []chat.Outbound {
+func replies(job queue.Job, res agent.Result, o Outcome, refused []string, found string) []chat.Outbound {
 	var out []chat.Outbound
 	if res.Text != "" || o.State == Succeeded {
 		text := res.Text
@@ -144,6 +149,11 @@ func replies(job queue.Job, res agent.Result, o Outcome, refused []string) []cha
 		hosts := notice(job, "The agent tried to reach hosts that its group may not reach. To allow them:\n"+strings.Join(refused, "\n"))
 		hosts.Key, hosts.Failed, hosts.Last = hosts.Key+":egress", false, false
 		out = append(out, hosts)
+	}
+	if found != "" {
+		files := notice(job, found)
+		files.Key, files.Failed, files.Last = files.Key+":found", false, false
+		out = append(out, files)
 	}
 	if o.State != Succeeded {
 		out = append(out, notice(job, o.Error))

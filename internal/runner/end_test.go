@@ -66,22 +66,25 @@ func TestReplies(t *testing.T) {
 		state   State
 		err     string
 		refused []string
+		found   string
 		want    []said
 	}{
-		{"an answer", agent.Result{Text: "hi"}, Succeeded, "", nil, []said{{chat.Reply, "hi", false, true}}},
-		{"an answer that was cut", agent.Result{Text: "hi", Truncated: true}, Succeeded, "", nil,
+		{"an answer", agent.Result{Text: "hi"}, Succeeded, "", nil, "", []said{{chat.Reply, "hi", false, true}}},
+		{"an answer that was cut", agent.Result{Text: "hi", Truncated: true}, Succeeded, "", nil, "",
 			[]said{{chat.Reply, "hi\n[the answer was longer and is cut here]", false, true}}},
-		{"a failure", agent.Result{}, Failed, "no", nil, []said{{chat.Notice, "no", true, true}}},
-		{"half an answer", agent.Result{Text: "hal"}, Failed, "no", nil, []said{{chat.Reply, "hal", false, false}, {chat.Notice, "no", true, true}}},
-		{"a refused host", agent.Result{Text: "hi"}, Succeeded, "", []string{"allow a"}, []said{
+		{"a failure", agent.Result{}, Failed, "no", nil, "", []said{{chat.Notice, "no", true, true}}},
+		{"half an answer", agent.Result{Text: "hal"}, Failed, "no", nil, "", []said{{chat.Reply, "hal", false, false}, {chat.Notice, "no", true, true}}},
+		{"a refused host", agent.Result{Text: "hi"}, Succeeded, "", []string{"allow a"}, "", []said{
 			{chat.Reply, "hi", false, false},
 			{chat.Notice, "The agent tried to reach hosts that its group may not reach. To allow them:\nallow a", false, true}}},
+		{"files found", agent.Result{Text: "hi"}, Failed, "no", nil, "moved", []said{
+			{chat.Reply, "hi", false, false}, {chat.Notice, "moved", false, false}, {chat.Notice, "no", true, true}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []said
 			keys := map[string]bool{}
-			for _, m := range replies(job, tt.res, Outcome{State: tt.state, Error: tt.err}, tt.refused) {
+			for _, m := range replies(job, tt.res, Outcome{State: tt.state, Error: tt.err}, tt.refused, tt.found) {
 				got = append(got, said{m.Kind, m.Text, m.Failed, m.Last})
 				if m.To.Chat != "2" || m.Run != "r1" || m.Group != "family" {
 					t.Errorf("it goes to %v of run %s", m.To, m.Run)

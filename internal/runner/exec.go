@@ -10,6 +10,7 @@ import (
 	"nanoclaw/internal/agent"
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/wire"
 )
@@ -42,14 +43,20 @@ type Command struct {
 	began time.Time
 	once  sync.Once
 	ended audit.ExecEndedData
+	// Found is about files that were moved away, in words, once Close returned.
+	Found string
 }
 
 // Exec starts a command of the owner in exactly the boundary that g describes:
 // the same mounts, environment, egress and limits as the group's agent, in a
 // session of its own. engine is "" for the host's own choice.
 func (r *Runner) Exec(ctx context.Context, engine string, g grant.Grant, e wire.Exec) (*Command, error) {
-	s := newSession(g)
-	err := r.Store.Record(ctx, audit.Entry{
+	s, err := r.newSession(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	g = s.grant
+	err = r.Store.Record(ctx, audit.Entry{
 		At: time.Now(), Kind: audit.ExecStarted, Group: g.Group, Session: s.id,
 		Data: audit.ExecStartedData{Argv: e.Argv, Grant: g},
 	})
@@ -92,10 +99,12 @@ func (c *Command) Wait(ctx context.Context) (wire.Exited, error) {
 	return e, err
 }
 
-// Close ends the command and its boundary.
+// Close ends the command and its boundary. What it left in folders of the owner
+// was looked at when Close returns; Found says what that was, "" for nothing.
 func (c *Command) Close() error {
 	c.once.Do(func() {
 		c.s.close()
+		c.ended.Found, c.Found = c.s.guard.Check(context.Background(), c.s.caller(), chat.Address{}, true)
 		c.ended.Ms = time.Since(c.began).Milliseconds()
 		err := c.r.Store.Record(context.Background(), audit.Entry{
 			At: time.Now(), Kind: audit.ExecEnded, Group: c.s.grant.Group, Session: c.s.id,

@@ -39,6 +39,19 @@ type HostTools interface {
 	Close()
 }
 
+// Guard watches over the folders of a session: what runs code on the owner's
+// machine later must not be left there.
+type Guard interface {
+	// Begin is called right before the session starts. What it fails to write
+	// down must not begin.
+	Begin(ctx context.Context, c Caller) error
+	// Check looks at what changed since Begin or the last Check, moves away what
+	// must not stay, and tells the owner unless they are to, where the run's own
+	// words go. Over says that everything of the session is dead. It gives lines
+	// for the audit and for the run's chat.
+	Check(ctx context.Context, c Caller, to chat.Address, over bool) (found []string, notice string)
+}
+
 // Caller is who a session is, as the host knows it. Run is the run it serves at
 // the moment of asking, "" between runs.
 type Caller struct {
@@ -61,6 +74,10 @@ type Options struct {
 	Model   func(chat.Group) string
 	Gateway func(g grant.Grant, c Caller) Gateway
 	Tools   func(g grant.Grant, c Caller) HostTools
+	// Guard looks at the folders of a grant before a session of it starts, and
+	// gives the grant with what is held in them. A *grant.Refusal says that it may
+	// not start.
+	Guard func(ctx context.Context, g grant.Grant) (grant.Grant, Guard, error)
 	// UID is the group's own kernel uid, 0 to use the daemon's.
 	UID           func(ctx context.Context, g chat.Group) (int, error)
 	LandlockFloor int
@@ -123,9 +140,13 @@ func (r *Runner) Run(ctx context.Context, job queue.Job) {
 		r.refuse(ctx, job, err, log)
 		return
 	}
-	s, err := r.begin(ctx, job, g, trigger)
+	s, warm, err := r.session(ctx, job.Group, g)
 	if err != nil {
-		r.end(ctx, job, nil, agent.Result{}, err, log)
+		r.refuse(ctx, job, err, log)
+		return
+	}
+	if err := r.begin(ctx, job, s, trigger, warm); err != nil {
+		r.end(ctx, job, s, agent.Result{}, err, log)
 		return
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, g.Limits.RunTime, errTooLong)
@@ -134,17 +155,22 @@ func (r *Runner) Run(ctx context.Context, job queue.Job) {
 	r.end(ctx, job, s, res, err, log)
 }
 
-// begin writes the run down and gives a session for it: the warm one if its
-// grant is still right, else a new one.
-func (r *Runner) begin(ctx context.Context, job queue.Job, g grant.Grant, t grant.Trigger) (*session, error) {
-	s := r.warm(job.Group, g)
-	warm := s != nil
-	if !warm {
-		s = newSession(g)
+// session gives the session for a run: the warm one if its grant is still
+// right, else a new one, which begin starts.
+func (r *Runner) session(ctx context.Context, group chat.Group, g grant.Grant) (s *session, warm bool, err error) {
+	if s := r.warm(group, g); s != nil {
+		return s, true, nil
 	}
+	s, err = r.newSession(ctx, g)
+	return s, false, err
+}
+
+// begin writes the run down, and starts its session.
+func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.Trigger, warm bool) error {
 	s.serve(job.Run)
 	at := time.Now()
 	last := job.Last()
+	g := s.grant
 	err := r.Store.Start(ctx, job.Run, Start{Mode: string(g.Mode), Agent: g.Agent, Session: s.id, At: at},
 		audit.Entry{At: at, Kind: audit.RunStarted, Group: job.Group, Run: job.Run, Session: s.id, Data: audit.RunStartedData{
 			Trigger: cause{t, last.From.String(), last.Sender.ID, last.Row, r.Reason(job.Group, g.Agent), warm},
@@ -156,14 +182,10 @@ func (r *Runner) begin(ctx context.Context, job queue.Job, g grant.Grant, t gran
 			stands = append(stands, s.started())
 		}
 	}
-	if err == nil {
-		err = r.Store.Running(ctx, job.Run, stands...)
-	}
 	if err != nil {
-		r.closeSession(s)
-		return nil, err
+		return err
 	}
-	return s, nil
+	return r.Store.Running(ctx, job.Run, stands...)
 }
 
 // cause is the trigger of a run as the audit keeps it.

@@ -28,6 +28,7 @@ type session struct {
 	way   Gateway
 	tools HostTools
 	conv  agent.Conversation
+	guard Guard
 	run   atomic.Pointer[chat.RunID]
 	idle  *time.Timer
 	// ended is why we end it, for the record and for the next agent; "" if there
@@ -37,7 +38,20 @@ type session struct {
 	news    string // why the session before it ended, until the agent was told
 }
 
-func newSession(g grant.Grant) *session { return &session{id: chat.NewSessionID(), grant: g} }
+// newSession looks at the folders of a grant, for a session with what is held in
+// them.
+func (r *Runner) newSession(ctx context.Context, g grant.Grant) (*session, error) {
+	held, guard, err := r.Guard(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	return &session{id: chat.NewSessionID(), grant: held, guard: guard}, nil
+}
+
+// once says that the session must not outlive its run. While an agent lives
+// nobody can tell its files in a folder of the owner from the owner's, and what
+// it left running could leave more after the look.
+func (s *session) once() bool { return len(s.grant.Lent()) > 0 || s.grant.Agent == grant.Shell }
 
 // serve says which run the session works for; "" for none.
 func (s *session) serve(run chat.RunID) { s.run.Store(&run) }
@@ -106,6 +120,9 @@ func (s *session) why() string {
 func (r *Runner) open(ctx context.Context, engine string, s *session, terminal bool) error {
 	uid, err := r.UID(ctx, s.grant.Group)
 	if err != nil {
+		return err
+	}
+	if err := s.guard.Begin(ctx, s.caller()); err != nil {
 		return err
 	}
 	s.way = r.Gateway(s.grant, s.caller())
