@@ -71,6 +71,13 @@ type Process interface {
 	Close() error
 }
 
+// Reporter is a Process about which the host has something to say once it is
+// closed. The caller sees it at the end of standard error.
+type Reporter interface {
+	// Report is "" for nothing.
+	Report() string
+}
+
 // Operator changes what goes on.
 type Operator interface {
 	// Interrupt ends what a group's agent is doing now and keeps its session, as

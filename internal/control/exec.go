@@ -116,7 +116,8 @@ func (e *execSession) run(ctx context.Context) (*Exit, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer p.Close()
+	end := sync.OnceFunc(func() { p.Close() })
+	defer end()
 	if err := writeFrame(e.streams[execControl], execBack{Started: &nothing{}}); err != nil {
 		return nil, err
 	}
@@ -132,6 +133,10 @@ func (e *execSession) run(ctx context.Context) (*Exit, error) {
 		return nil, err
 	}
 	drain(ctx, stdout, stderr)
+	end() // what the host finds out by it comes before the exit status
+	if r, ok := p.(Reporter); ok && r.Report() != "" {
+		fmt.Fprintf(e.streams[execStderr], "nanoclaw: %s\n", r.Report())
+	}
 	e.streams[execStdout].Close()
 	e.streams[execStderr].Close()
 	return &exit, nil

@@ -22,7 +22,10 @@ import (
 	"nanoclaw/internal/wire"
 )
 
-var _ control.Host = (*Daemon)(nil)
+var (
+	_ control.Host     = (*Daemon)(nil)
+	_ control.Reporter = command{}
+)
 
 // known fails if there is no such group.
 func (d *Daemon) known(g chat.Group) error {
@@ -200,6 +203,9 @@ func (c command) Stderr() io.Reader              { return c.c.Stderr }
 func (c command) Signal(s syscall.Signal) error  { return c.c.Signal(s) }
 func (c command) Resize(rows, cols uint16) error { return c.c.Resize(rows, cols) }
 func (c command) Close() error                   { return c.c.Close() }
+
+// Report implements control.Reporter.
+func (c command) Report() string { return c.c.Found }
 
 // Wait returns once the process ended.
 func (c command) Wait(ctx context.Context) (control.Exit, error) {

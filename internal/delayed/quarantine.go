@@ -165,6 +165,7 @@ func (b box) move(root *os.File, rel, name string) error {
 	if !errors.Is(err, unix.EXDEV) {
 		return gone(err)
 	}
+	lend(root, path.Dir(rel))
 	c := copier{left: maxCopy, entries: maxCopied}
 	return errors.Join(c.copy(parent, name, b.dir), c.lost(), remove(parent, name, 0))
 }
