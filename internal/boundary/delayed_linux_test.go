@@ -160,12 +160,9 @@ func TestDelayedEscapesAreHeld(t *testing.T) {
 		}
 		return s
 	}
-	// Commands that say they did it, and that did nothing to the folder: what was
-	// changed was a file beside it.
-	harmless := "hard link of it"
 	for _, p := range places {
 		for line := range strings.SplitSeq(b.sh(script(p)), "\n") {
-			if line != "" && line != harmless {
+			if line != "" {
 				t.Errorf("%s: %s worked", p, line)
 			}
 		}
