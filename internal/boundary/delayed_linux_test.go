@@ -71,14 +71,23 @@ func git(t *testing.T, dir string, args ...string) string {
 	return string(out)
 }
 
-// lend grants a folder for writing, with what has to be held in it.
-func lend(t *testing.T, dir, target string) func(*Spec) {
+// search looks for what runs code later.
+func search(t *testing.T, dir string, b delayed.Bounds) delayed.Scanned {
 	t.Helper()
 	root, real, err := under.Root(dir)
 	noError(t, err)
 	defer root.Close()
-	s, err := delayed.Scan(root, real, delayed.Before)
-	noError(t, err)
+	s, err := delayed.Scan(root, real, b)
+	if err != nil || s.Short != "" {
+		t.Fatalf("%v %s", err, s.Short)
+	}
+	return s
+}
+
+// lend grants a folder for writing, with what has to be held in it.
+func lend(t *testing.T, dir, target string) func(*Spec) {
+	t.Helper()
+	s := search(t, dir, delayed.Before)
 	held, err := s.Holds()
 	noError(t, err)
 	var parts []grant.Part
@@ -242,5 +251,29 @@ func TestHeldPartsAreTheOnesLookedAt(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+// What no mount can stop: if the owner's own program replaces a held file while
+// an agent works, the mount goes with the old one. It is found and told.
+func TestHeldFileReplacedOnTheHost(t *testing.T) {
+	dir := project(t)
+	const at = grant.Extra + "/project"
+	before := search(t, dir, delayed.Before)
+	b := start(t, lend(t, dir, at))
+	if got := b.sh("echo evil >> " + at + "/.git/config"); !strings.Contains(got, "Read-only") {
+		t.Fatalf("before: %q", got)
+	}
+	git(t, dir, "config", "user.name", "owner")
+	if os.Geteuid() == 0 {
+		noError(t, os.Chown(filepath.Join(dir, ".git/config"), 64123, 64123))
+	}
+	if got := b.sh("echo evil >> " + at + "/.git/config"); got != "" {
+		t.Errorf("this kernel keeps the mount (%q): the documents say otherwise", got)
+	}
+	b.Close()
+	findings := delayed.Compare(before, search(t, dir, delayed.After))
+	if len(findings) != 1 || findings[0].Move || !strings.Contains(findings[0].String(), ".git/config (git settings): it was replaced") {
+		t.Errorf("found %v", findings)
 	}
 }
