@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"nanoclaw/internal/audit"
@@ -37,6 +38,8 @@ type lent struct {
 	root   *os.File
 	real   string
 	before delayed.Scanned
+	held   []delayed.Held
+	stop   func() // ends the watch, once there is one
 }
 
 // maxHeld bounds the mounts of held parts in one session.
@@ -105,20 +108,19 @@ func (d *Daemon) lookAt(m grant.Mount) (*lent, []grant.Part, error) {
 		root.Close()
 		return nil, nil, no
 	}
-	var held []delayed.Held
 	l.before, err = delayed.Scan(root, real, delayed.Before)
 	if err == nil && l.before.Short != "" {
 		err = errors.New(l.before.Short)
 	}
 	if err == nil {
-		held, err = l.before.Holds()
+		l.held, err = l.before.Holds()
 	}
 	if err != nil {
 		root.Close()
 		return nil, nil, refuseMount(m, err.Error())
 	}
-	parts := make([]grant.Part, len(held))
-	for i, h := range held {
+	parts := make([]grant.Part, len(l.held))
+	for i, h := range l.held {
 		parts[i] = grant.Part{Path: h.Path, File: h.ID.Regular(), What: h.What, Dev: h.ID.Dev, Ino: h.ID.Ino}
 	}
 	return l, parts, nil
@@ -126,13 +128,16 @@ func (d *Daemon) lookAt(m grant.Mount) (*lent, []grant.Part, error) {
 
 func (gd *guard) close() {
 	for _, l := range gd.lent {
+		if l.stop != nil {
+			l.stop()
+		}
 		l.root.Close()
 	}
 	gd.lent = nil
 }
 
 // Begin implements runner.Guard.
-func (gd *guard) Begin(ctx context.Context, c runner.Caller) error {
+func (gd *guard) Begin(ctx context.Context, c runner.Caller, end func(error)) error {
 	if len(gd.lent) == 0 {
 		return nil
 	}
@@ -146,6 +151,18 @@ func (gd *guard) Begin(ctx context.Context, c runner.Caller) error {
 	gd.noted = true
 	if err := r.Save(gd.d.recordsDir()); err != nil {
 		return fmt.Errorf("write down what the folders of the owner were like: %w", err)
+	}
+	var first sync.Once // of several folders
+	for _, l := range gd.lent {
+		var err error
+		l.stop, err = delayed.Watch(l.root, l.held, func(h delayed.Held) {
+			first.Do(func() {
+				end(fmt.Errorf("ended at once: %s in %s was replaced on this machine while the agent worked, and could no longer be held read-only\nAsk again when you are done there", delayed.Plain(h.Path), delayed.Plain(filepath.Base(l.path))))
+			})
+		})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -154,7 +155,7 @@ func TestDelayedEscapesAfterAKill(t *testing.T) {
 	must(t, err)
 	_, gd, err := d.guard(t.Context(), g)
 	must(t, err)
-	must(t, gd.Begin(t.Context(), runner.Caller{Group: "family", Session: "s1", Run: func() chat.RunID { return "r1" }}))
+	must(t, gd.Begin(t.Context(), runner.Caller{Group: "family", Session: "s1", Run: func() chat.RunID { return "r1" }}, func(error) {}))
 	must(t, d.Close()) // no look: this daemon is gone
 	must(t, os.WriteFile(filepath.Join(dir, ".envrc"), []byte("evil"), 0o644))
 	d, _ = i.run()
@@ -166,6 +167,34 @@ func TestDelayedEscapesAfterAKill(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(d.recordsDir()); len(left) > 0 {
 		t.Errorf("records are left: %v", left)
+	}
+}
+
+// If a held file is replaced by the owner meanwhile, the mount goes with its old
+// name. The session ends at once, and that is said.
+func TestHeldFileReplacedMeanwhile(t *testing.T) {
+	i, dir := lentProject(t)
+	d, _ := i.run()
+	began := filepath.Join(dir, "began")
+	go func() {
+		for t.Context().Err() == nil {
+			if _, err := os.Stat(began); err == nil {
+				os.WriteFile(filepath.Join(dir, ".git/config.lock"), []byte("[user]\n\tname = owner\n"), 0o644)
+				os.Rename(filepath.Join(dir, ".git/config.lock"), filepath.Join(dir, ".git/config"))
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	a := ask(t, d, "family", "cd /workspace/extra/project; touch began; sleep 300; echo slept")
+	if a.State != string(runner.Failed) || !strings.Contains(a.text(), ".git/config in project was replaced on this machine") {
+		t.Errorf("%+v: %s", a.Answer, a.text())
+	}
+	if told := ownerHears(t, d, "worked in "+dir); !strings.Contains(told, "it was replaced on this machine while it was held") {
+		t.Errorf("the owner is told %q", told)
+	}
+	if text, _ := os.ReadFile(filepath.Join(dir, ".git/config")); !strings.Contains(string(text), "name = owner") {
+		t.Errorf("the owner's new configuration is %q", text)
 	}
 }
 

@@ -67,7 +67,7 @@ func (c comparison) judge(p Place) (Finding, bool) {
 		}
 		return Finding{Place: p, Move: true, Note: note}, !p.ID.Same(old.ID) || p.Link != old.Link
 	case !p.ID.Same(old.ID):
-		return Finding{Place: p, Note: "it was replaced on this machine while it was held, and from then on the agent could change it: look at it"}, true
+		return Finding{Place: p, Note: "it was replaced on this machine while it was held, and could be changed from then on: look at it"}, true
 	case p.ID.Regular() && old.ID.Links > 1:
 		return Finding{Place: p, Note: "it changed, maybe through another of its names: look at it"}, true
 	}

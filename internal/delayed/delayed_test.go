@@ -215,7 +215,7 @@ func TestCompare(t *testing.T) {
 		{"settings of git that name an owner's folder", func(t *testing.T, d string) {
 			must(t, os.WriteFile(filepath.Join(d, ".git/config.new"), []byte("[core]\nhooksPath = src\n"), 0o644))
 			must(t, os.Rename(filepath.Join(d, ".git/config.new"), filepath.Join(d, ".git/config")))
-		}, []string{"tell .git/config (git settings): it was replaced on this machine while it was held, and from then on the agent could change it: look at it"}},
+		}, []string{"tell .git/config (git settings): it was replaced on this machine while it was held, and could be changed from then on: look at it"}},
 		{"a folder renamed by the owner", func(t *testing.T, d string) {
 			must(t, os.Rename(filepath.Join(d, "cfg"), filepath.Join(d, "conf")))
 		}, nil},

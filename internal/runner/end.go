@@ -39,8 +39,8 @@ func (r *Runner) refuse(ctx context.Context, job queue.Job, err error, log *slog
 // answered after the next start.
 func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.Result, err error, log *slog.Logger) {
 	cause := context.Cause(ctx)
-	if limit := s.exceeded(); limit != nil && (err != nil || res.Failed) {
-		err = limit // what the agent says of its end is only a consequence
+	if cut := s.cut(); cut != nil && (err != nil || res.Failed) {
+		err = cut // what the agent says of its end is only a consequence
 	}
 	stopping := cause != nil && !errors.Is(cause, errStopped) && !errors.Is(cause, errTooLong)
 	keep := s != nil && err == nil && cause == nil && !s.once()

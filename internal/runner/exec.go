@@ -86,9 +86,9 @@ func (r *Runner) execIn(ctx context.Context, engine string, s *session, e wire.E
 // Wait returns when the command has ended.
 func (c *Command) Wait(ctx context.Context) (wire.Exited, error) {
 	e, err := c.Process.Wait(ctx)
-	if limit := c.s.exceeded(); err != nil && limit != nil {
-		err = limit
-		c.ended.Error = limit.Error()
+	if cut := c.s.cut(); err != nil && cut != nil {
+		err = cut
+		c.ended.Error = cut.Error()
 	}
 	if err == nil {
 		c.ended.Exit = e.Code

@@ -43,8 +43,9 @@ type HostTools interface {
 // machine later must not be left there.
 type Guard interface {
 	// Begin is called right before the session starts. What it fails to write
-	// down must not begin.
-	Begin(ctx context.Context, c Caller) error
+	// down must not begin. From then on it may call end, once, if the session has
+	// to end at once.
+	Begin(ctx context.Context, c Caller, end func(error)) error
 	// Check looks at what changed since Begin or the last Check, moves away what
 	// must not stay, and tells the owner unless they are to, where the run's own
 	// words go. Over says that everything of the session is dead. It gives lines

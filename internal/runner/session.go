@@ -29,6 +29,7 @@ type session struct {
 	tools HostTools
 	conv  agent.Conversation
 	guard Guard
+	lost  atomic.Pointer[error] // why the guard ended it
 	run   atomic.Pointer[chat.RunID]
 	idle  *time.Timer
 	// ended is why we end it, for the record and for the next agent; "" if there
@@ -104,8 +105,8 @@ func (s *session) exceeded() *boundary.LimitError {
 // why says why a session ends, for the record and for the group's next agent.
 func (s *session) why() string {
 	var words []string
-	if limit := s.exceeded(); limit != nil {
-		words = append(words, limit.Error())
+	if cut := s.cut(); cut != nil {
+		words = append(words, cut.Error())
 	} else if s.ended != "" {
 		words = append(words, s.ended)
 	}
@@ -122,7 +123,8 @@ func (r *Runner) open(ctx context.Context, engine string, s *session, terminal b
 	if err != nil {
 		return err
 	}
-	if err := s.guard.Begin(ctx, s.caller()); err != nil {
+	lost := make(chan error, 1)
+	if err := s.guard.Begin(ctx, s.caller(), func(err error) { lost <- err }); err != nil {
 		return err
 	}
 	s.way = r.Gateway(s.grant, s.caller())
@@ -137,7 +139,32 @@ func (r *Runner) open(ctx context.Context, engine string, s *session, terminal b
 			s.way.Serve(kind, conn)
 		},
 	})
+	if err == nil {
+		go s.obey(lost)
+	}
 	return err
+}
+
+// obey ends the session when its guard says so.
+func (s *session) obey(lost <-chan error) {
+	select {
+	case err := <-lost:
+		s.lost.Store(&err)
+		s.box.Close()
+	case <-s.box.Done():
+	}
+}
+
+// cut is why somebody else than the agent ended the session, nil if nobody did:
+// a limit, or the guard.
+func (s *session) cut() error {
+	if limit := s.exceeded(); limit != nil {
+		return limit
+	}
+	if s == nil || s.lost.Load() == nil {
+		return nil
+	}
+	return *s.lost.Load()
 }
 
 // started is the entry about a boundary that stands.
