@@ -87,17 +87,22 @@ func search(t *testing.T, dir string, b delayed.Bounds) delayed.Scanned {
 // lend grants a folder for writing, with what has to be held in it.
 func lend(t *testing.T, dir, target string) func(*Spec) {
 	t.Helper()
-	s := search(t, dir, delayed.Before)
+	m := grant.Mount{Target: target, Source: dir, Write: true, Exec: true, Foreign: true}
+	held := holdIn(t, grant.Grant{Mounts: []grant.Mount{m}}, m)
+	return func(spec *Spec) { spec.Grant.Mounts = append(spec.Grant.Mounts, held.Mounts...) }
+}
+
+// holdIn holds what has to be in one of a grant's folders.
+func holdIn(t *testing.T, g grant.Grant, m grant.Mount) grant.Grant {
+	t.Helper()
+	s := search(t, m.Source, delayed.Before)
 	held, err := s.Holds()
 	noError(t, err)
 	var parts []grant.Part
 	for _, h := range held {
 		parts = append(parts, grant.Part{Path: h.Path, File: h.ID.Regular(), What: h.What, Dev: h.ID.Dev, Ino: h.ID.Ino})
 	}
-	return func(spec *Spec) {
-		spec.Grant.Mounts = append(spec.Grant.Mounts, grant.Mount{Target: target, Source: dir, Write: true, Exec: true, Foreign: true})
-		spec.Grant = spec.Grant.Hold(target, s.Folder.Dev, s.Folder.Ino, parts)
-	}
+	return g.Hold(m.Target, s.Folder.Dev, s.Folder.Ino, parts)
 }
 
 // snapshot is what a folder holds: kind, mode, owner and content of everything.
@@ -275,5 +280,19 @@ func TestHeldFileReplacedOnTheHost(t *testing.T) {
 	findings := delayed.Compare(before, search(t, dir, delayed.After))
 	if len(findings) != 1 || findings[0].Move || !strings.Contains(findings[0].String(), ".git/config (git settings): it was replaced") {
 		t.Errorf("found %v", findings)
+	}
+}
+
+// A folder may hold hundreds of such places, and all are held.
+func TestManyHeldParts(t *testing.T) {
+	dir := filepath.Join(openDir(t), "project")
+	for i := range 280 {
+		noError(t, os.MkdirAll(filepath.Join(dir, fmt.Sprintf("package%d", i)), 0o755))
+		noError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("package%d/.envrc", i)), []byte("x"), 0o666))
+	}
+	const at = grant.Extra + "/project"
+	b := start(t, lend(t, dir, at))
+	if got := b.sh(`cd ` + at + `; n=0; for d in */; do echo evil > $d/.envrc; test $? -eq 0 || n=$((n+1)); done 2>/dev/null; echo $n`); got != "280" {
+		t.Errorf("held: %s of 280", got)
 	}
 }

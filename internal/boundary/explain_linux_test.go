@@ -45,7 +45,7 @@ func asked(t *testing.T) (g grant.Grant, m grant.Machine, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"groups/family/workspace", "groups/family/home", "global", "extra/ro", "extra/rw", "tools"} {
+	for _, name := range []string{"groups/family/workspace", "groups/family/home", "global", "extra/ro", "extra/rw", "extra/rw/.git", "extra/rw/.git/hooks", "tools"} {
 		at := filepath.Join(dir, name)
 		for _, folder := range []string{at, filepath.Join(at, "sub")} {
 			if err := os.MkdirAll(folder, 0o755); err != nil {
@@ -74,6 +74,12 @@ func asked(t *testing.T) (g grant.Grant, m grant.Machine, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(dir, "extra/rw/.git/config"), program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range g.Lent() {
+		g = holdIn(t, g, m)
+	}
 	return g, m, dir
 }
 
@@ -97,6 +103,11 @@ func pathQuestions(dir string) []string {
 		ask("list", f+"/sub")
 		ask("create remove rename link", f+"/sub/fresh")
 	}
+	git := grant.Extra + "/rw/.git"
+	ask("list read remove rename", git, git+"/hooks")
+	ask("read write exec remove rename link create", git+"/config", git+"/hooks/prog")
+	ask("create remove rename link", git+"/fresh", git+"/sub/fresh", git+"/hooks/fresh", git+"/hooks/sub/fresh")
+	ask("write", git+"/file", git+"/hooks/sub")
 	for _, f := range []string{"/", "/workspace", "/workspace/extra", "/home", "/usr", "/usr/bin", "/bin", "/lib", "/etc", "/dev", "/dev/pts", "/proc", "/proc/self", "/run"} {
 		ask("list read", f)
 		ask("create remove rename link", filepath.Join(f, "fresh"))

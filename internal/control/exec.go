@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -135,7 +136,11 @@ func (e *execSession) run(ctx context.Context) (*Exit, error) {
 	drain(ctx, stdout, stderr)
 	end() // what the host finds out by it comes before the exit status
 	if r, ok := p.(Reporter); ok && r.Report() != "" {
-		fmt.Fprintf(e.streams[execStderr], "nanoclaw: %s\n", r.Report())
+		text := "nanoclaw: " + r.Report() + "\n"
+		if first.Start.TTY { // the caller's terminal takes each byte as it is
+			text = strings.ReplaceAll(text, "\n", "\r\n")
+		}
+		io.WriteString(e.streams[execStderr], text)
 	}
 	e.streams[execStdout].Close()
 	e.streams[execStderr].Close()

@@ -55,9 +55,10 @@ func Quarantine(dir string, root *os.File, from Source, findings []Finding) ([]M
 		return nil, err
 	}
 	var out []Moved
+	number := 0
 	for _, f := range findings {
 		m := Moved{Finding: f}
-		box, err := newBox(base)
+		box, err := newBox(base, &number)
 		if err == nil {
 			m.To, err = box.take(root, f.Path, int(st.Uid), int(st.Gid))
 		}
@@ -112,9 +113,12 @@ type box struct {
 	dir  *os.File
 }
 
-func newBox(base string) (box, error) {
-	for i := 1; ; i++ {
-		p := filepath.Join(base, strconv.Itoa(i))
+// newBox makes the next one. Those of other folders of the session are there
+// already, and number goes past them once.
+func newBox(base string, number *int) (box, error) {
+	for {
+		*number++
+		p := filepath.Join(base, strconv.Itoa(*number))
 		err := os.Mkdir(p, 0o700)
 		if errors.Is(err, os.ErrExist) {
 			continue

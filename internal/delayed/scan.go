@@ -100,7 +100,7 @@ type Bounds struct {
 // The bounds of scans: before a session, after it, and of its own workspace. A
 // tree of 100,000 files takes about half a second.
 var (
-	Before    = Bounds{Entries: 1 << 20, Places: 600, Time: 20 * time.Second}
+	Before    = Bounds{Entries: 1 << 20, Places: 5_000, Time: 20 * time.Second}
 	After     = Bounds{Entries: 1 << 21, Places: 20_000, Time: 60 * time.Second, Mend: true}
 	Workspace = Bounds{Entries: 200_000, Places: 5_000, Time: 2 * time.Second, Contents: true}
 )
