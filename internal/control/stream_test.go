@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -254,6 +255,54 @@ func TestExecEndsWithItsCaller(t *testing.T) {
 	case <-ended:
 	case <-time.After(10 * time.Second):
 		t.Error("the command outlived its caller")
+	}
+}
+
+// reporting is a process about which the host has something to say once it is
+// closed.
+type reporting struct {
+	*controltest.Process
+	closed atomic.Bool
+}
+
+func (r *reporting) Close() error {
+	r.closed.Store(true)
+	return r.Process.Close()
+}
+
+func (r *reporting) Report() string {
+	if !r.closed.Load() {
+		return "too early"
+	}
+	return "files were moved\nlook at them"
+}
+
+// What the host finds out when it closes a process is on standard error before
+// the exit status is there.
+func TestExecReport(t *testing.T) {
+	for _, tty := range []bool{false, true} {
+		host := &controltest.Host{OnExec: func(ctx context.Context, _ control.ExecRequest) (control.Process, error) {
+			p := controltest.Start(ctx, func(s controltest.Stdio) control.Exit {
+				io.WriteString(s.Err, "own words\n")
+				return control.Exit{Code: 3}
+			})
+			return &reporting{Process: p}, nil
+		}}
+		c, _ := inProcess(t, host)
+		p, err := c.Exec(deadline(t), control.ExecRequest{Group: "work", Argv: []string{"x"}, TTY: tty})
+		if err != nil {
+			t.Fatal(err)
+		}
+		errs, _ := io.ReadAll(p.Stderr())
+		exit, err := p.Wait(deadline(t))
+		want := "own words\nnanoclaw: files were moved\nlook at them\n"
+		if tty {
+			want = "own words\nnanoclaw: files were moved\r\nlook at them\r\n"
+		}
+		if string(errs) != want || exit.Code != 3 || err != nil {
+			t.Errorf("terminal %v: %q, %+v, %v", tty, errs, exit, err)
+		}
+		p.Close()
 	}
 }
 
