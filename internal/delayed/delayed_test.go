@@ -143,6 +143,31 @@ func TestScanReadsGitSettings(t *testing.T) {
 	}
 }
 
+// The other names of what is held are held too; a file outside is only told.
+func TestScanHoldsOtherNames(t *testing.T) {
+	dir := tree(t, ".git/hooks/pre-commit", ".envrc", "tools/", "plain", "CLAUDE.md")
+	for name, other := range map[string]string{".git/hooks/pre-commit": "tools/check", ".envrc": "env", "plain": "plain2", "CLAUDE.md": "words"} {
+		must(t, os.Link(filepath.Join(dir, name), filepath.Join(dir, other)))
+	}
+	s := scanOf(t, dir, Before)
+	want := []string{".envrc environment of a folder", ".git", ".git/hooks git hooks", "env environment of a folder", "tools", "tools/check git hooks"}
+	if d := cmp.Diff(want, held(t, s)); d != "" || s.Odd.Nlinked != 0 {
+		t.Errorf("%s\nodd: %+v", d, s.Odd)
+	}
+	// A new place does not make an owner's file one by being its second name.
+	before := scanOf(t, dir, Before)
+	must(t, os.Link(filepath.Join(dir, "plain"), filepath.Join(dir, ".mcp.json")))
+	got := moves(Compare(before, scanOf(t, dir, After)))
+	if len(got) != 1 || got[0].Path != ".mcp.json" {
+		t.Errorf("to be moved: %v", got)
+	}
+}
+
+// moves are the findings that are to be moved.
+func moves(all []Finding) []Finding {
+	return slices.DeleteFunc(all, func(f Finding) bool { return !f.Move })
+}
+
 // A scan that cannot see everything says so, and goes from the top down.
 func TestScanIsBounded(t *testing.T) {
 	flood := []string{".git/config"}

@@ -135,10 +135,8 @@ func (s *scan) reach(l lead, rel string) {
 		}
 		return
 	}
-	for d := rel; d != "."; d = path.Dir(d) {
-		if s.seen[d] {
-			return // held with what is around it
-		}
+	if s.within(rel) {
+		return // held with what is around it
 	}
 	st, err := beneath.Stat(s.root, rel)
 	if err != nil {

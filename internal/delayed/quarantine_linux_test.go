@@ -28,16 +28,6 @@ func moveAll(t *testing.T, dir, to string, do func()) map[string]Moved {
 	return out
 }
 
-func moves(all []Finding) []Finding {
-	var out []Finding
-	for _, f := range all {
-		if f.Move {
-			out = append(out, f)
-		}
-	}
-	return out
-}
-
 // otherFS is a folder on another file system than the test's folders.
 func otherFS(t *testing.T, dir string) string {
 	t.Helper()
@@ -178,7 +168,7 @@ func TestSwapsWhileMoving(t *testing.T) {
 	})
 	to := filepath.Join(t.TempDir(), "quarantine")
 	taken := 0
-	for i := range 200 {
+	for i := range 60 {
 		for _, p := range []string{".envrc", ".git/hooks/x", ".vscode/x"} {
 			os.MkdirAll(filepath.Join(dir, "real", filepath.Dir(p)), 0o755) // while it is away
 			os.WriteFile(filepath.Join(dir, "z", fmt.Sprint(i%3)), nil, 0o644)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -149,8 +150,9 @@ type item struct {
 
 // linked is a file with several names.
 type linked struct {
-	path        string
-	have, names uint64
+	paths []string // in the folder
+	names uint64   // in all
+	held  *Place   // the place that one of them is, or lies in
 }
 
 // Scan searches a folder. real is where it lies on this machine. An error means
@@ -178,6 +180,7 @@ func Scan(root *os.File, real string, b Bounds) (Scanned, error) {
 			s.follow() // it may find more folders to read
 		}
 	}
+	s.others()
 	s.above()
 	s.odd()
 	return s.out, nil
@@ -262,7 +265,7 @@ func (s *scan) judge(it item, dir *os.File, names []string) {
 			continue // gone
 		}
 		id, rel, folded := identity(&st), path.Join(it.rel, name), fold(name)
-		s.count(rel, id)
+		s.count(rel, id, it.inside)
 		if it.inside != nil {
 			s.content(it, rel, id, dir, name)
 			continue
@@ -367,16 +370,49 @@ func (s *scan) above() {
 	}
 }
 
+// others holds the other names of what is held: by one of them the agent would
+// change it under all.
+func (s *scan) others() {
+	for _, p := range s.out.Places {
+		if l := s.links[[2]uint64{p.ID.Dev, p.ID.Ino}]; l != nil && p.Deed == Hold {
+			l.held = &p
+		}
+	}
+	for _, l := range s.links {
+		for _, name := range l.paths {
+			if l.held == nil || l.held.Deed != Hold || s.within(name) {
+				continue
+			}
+			if st, err := beneath.Stat(s.root, name); err == nil {
+				s.place(Place{Path: name, What: l.held.What, Deed: Hold, ID: identity(&st), Via: append(slices.Clone(l.held.Via), l.held.Path)})
+			}
+		}
+	}
+}
+
+// within says whether a name is a place that is held, or lies in one.
+func (s *scan) within(rel string) bool {
+	for d := rel; d != "."; d = path.Dir(d) {
+		if s.seen[d] {
+			return true
+		}
+	}
+	return false
+}
+
 // count counts names of files that have several, and notes what is no file.
-func (s *scan) count(rel string, id Identity) {
+func (s *scan) count(rel string, id Identity, inside *Place) {
 	switch {
 	case id.Regular() && id.Links > 1:
 		l := s.links[[2]uint64{id.Dev, id.Ino}]
 		if l == nil {
-			l = &linked{path: rel, names: id.Links}
+			l = &linked{names: id.Links}
 			s.links[[2]uint64{id.Dev, id.Ino}] = l
 		}
-		l.have++
+		l.paths = append(l.paths, rel)
+		if inside != nil {
+			l.held = inside
+		}
 	case !id.Regular() && !id.Dir() && !id.link():
 		s.out.Odd.Nspecial++
 		if len(s.out.Odd.Special) < maxOdd {
@@ -388,12 +424,12 @@ func (s *scan) count(rel string, id Identity) {
 // odd sums the names up.
 func (s *scan) odd() {
 	for _, l := range s.links {
-		if l.have >= l.names {
+		if uint64(len(l.paths)) >= l.names {
 			continue
 		}
 		s.out.Odd.Nlinked++
 		if len(s.out.Odd.Linked) < maxOdd {
-			s.out.Odd.Linked = append(s.out.Odd.Linked, l.path)
+			s.out.Odd.Linked = append(s.out.Odd.Linked, l.paths[0])
 		}
 	}
 }
