@@ -111,9 +111,12 @@ func (in Input) held() bool {
 // engines, which starts programs.
 func Examine(ctx context.Context, in Input) Report {
 	var checks []Check
-	if in.System == "linux" {
+	switch in.System {
+	case "linux":
 		checks = append(checks, in.machine()...)
-	} else {
+	case "darwin":
+		checks = append(checks, in.mac()...)
+	default:
 		checks = append(checks, Check{"system", Fail,
 			in.System + " has no boundary in this version, so no agent can run on it", "run nanoclaw on Linux"})
 	}
@@ -149,6 +152,9 @@ func (in Input) probe() Check {
 			"do not run agents here; please report this with the output of nanoclaw doctor --json"}
 	}
 	detail := fmt.Sprintf("%d attempts to break out, none got through; %s", len(in.Probe.Report.Attempts), strings.Join(in.Probe.Layers, ", "))
+	if len(in.Probe.Missing) > 0 && in.System == "darwin" {
+		return Check{name, Note, detail + "; not on macOS: " + strings.Join(in.Probe.Missing, ", "), ""}
+	}
 	if len(in.Probe.Missing) > 0 {
 		return Check{name, Warn, detail + "; missing: " + strings.Join(in.Probe.Missing, ", "), "a newer kernel has the missing layers; the others hold without them"}
 	}

@@ -115,7 +115,23 @@ func TestExamine(t *testing.T) {
 		detail string // a part of it
 		fix    string // a part of it
 	}{
-		{"another system", func(in *Input) { in.System = "darwin" }, "system", Fail, "no boundary", "Linux"},
+		{"another system", func(in *Input) { in.System = "plan9" }, "system", Fail, "no boundary", "Linux"},
+		{"a Mac", func(in *Input) {
+			in.System, in.Root = "darwin", fstest.MapFS{"usr/bin/sandbox-exec": text("")}
+		}, "sandbox-exec", OK, "/usr/bin/sandbox-exec", ""},
+		{"a Mac, of which is said", func(in *Input) { in.System = "darwin" }, "system", Note, "never run", ""},
+		{"a Mac without sandbox-exec", func(in *Input) {
+			unprobed(in)
+			in.System, in.Root = "darwin", fstest.MapFS{}
+		}, "sandbox-exec", Fail, "not there", "Linux"},
+		{"a Mac that refuses the profile", func(in *Input) {
+			in.System, in.Root = "darwin", fstest.MapFS{"usr/bin/sandbox-exec": text("")}
+			in.Probe = &Probe{Err: errors.New("init: the init ended (sandbox-exec: unbound variable: file-read*)")}
+		}, "profile", Fail, "unbound variable", "--render seatbelt"},
+		{"what macOS does not have", func(in *Input) {
+			in.System, in.Probe.Missing = "darwin", []string{"no filter of system calls"}
+		}, "probe", Note, "not on macOS: no filter", ""},
+		{"root on a Mac", func(in *Input) { in.System, in.UID = "darwin", 0 }, "user", Fail, "must not be root", "yourself"},
 		{"an old kernel", func(in *Input) {
 			unprobed(in)
 			machine(in, map[string]*fstest.MapFile{"proc/sys/kernel/osrelease": text("5.10.0-28-amd64")})
