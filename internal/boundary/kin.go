@@ -17,9 +17,14 @@ type relative struct {
 // session of its own and dropped the session's variables.
 type kin struct {
 	born map[int]int64 // every process that was found, by number, and its start
+	// strangers were looked at for the mark and had none. They never get it: only
+	// members can give it to what they start.
+	strangers map[int]int64
 }
 
-func newKin(first relative) *kin { return &kin{born: map[int]int64{first.pid: first.start}} }
+func newKin(first relative) *kin {
+	return &kin{born: map[int]int64{first.pid: first.start}, strangers: make(map[int]int64)}
+}
 
 // look takes in a table and gives the members that are in it. marked says whether
 // a process that no other sign shows to be one carries the session's mark; it is
@@ -43,8 +48,13 @@ func (k *kin) look(table []relative, since int64, marked func(pid int) bool) []i
 			continue
 		}
 		for _, r := range table {
-			if _, known := k.born[r.pid]; !known && r.start >= since && marked(r.pid) {
+			if _, known := k.born[r.pid]; known || r.start < since || k.strangers[r.pid] == r.start {
+				continue
+			}
+			if marked(r.pid) {
 				k.born[r.pid], found = r.start, true
+			} else {
+				k.strangers[r.pid] = r.start
 			}
 		}
 	}

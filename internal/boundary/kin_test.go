@@ -59,3 +59,17 @@ func TestKin(t *testing.T) {
 		})
 	}
 }
+
+// Nobody is asked for the mark twice, but one whose number passed to another.
+func TestKinAsksOnce(t *testing.T) {
+	init := relative{pid: 100, ppid: 50, pgid: 100, sid: 100, start: 10}
+	k := newKin(init)
+	var asked []int
+	marked := func(pid int) bool { asked = append(asked, pid); return false }
+	for _, start := range []int64{20, 20, 30} {
+		k.look([]relative{init, {pid: 200, ppid: 1, pgid: 200, sid: 200, start: start}}, init.start, marked)
+	}
+	if !slices.Equal(asked, []int{200, 200}) {
+		t.Errorf("asked %v", asked)
+	}
+}
