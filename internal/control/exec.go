@@ -130,9 +130,7 @@ func (e *execSession) run(ctx context.Context) (*Exit, error) {
 	stdout := startPump(e.streams[execStdout], p.Stdout())
 	stderr := startPump(e.streams[execStderr], p.Stderr())
 	exit, err := p.Wait(ctx)
-	if err != nil {
-		return nil, err
-	}
+	// However it ended: the caller reads both to their end before it asks how.
 	drain(ctx, stdout, stderr)
 	end() // what the host finds out by it comes before the exit status
 	if r, ok := p.(Reporter); ok && r.Report() != "" {
@@ -144,6 +142,9 @@ func (e *execSession) run(ctx context.Context) (*Exit, error) {
 	}
 	e.streams[execStdout].Close()
 	e.streams[execStderr].Close()
+	if err != nil {
+		return nil, err
+	}
 	return &exit, nil
 }
 

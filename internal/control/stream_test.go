@@ -243,6 +243,40 @@ func TestExecEndsThoughStdoutStaysOpen(t *testing.T) {
 	}
 }
 
+// cutShort is a process whose end nobody can know, since a limit ended all of its
+// session.
+type cutShort struct{ *controltest.Process }
+
+func (p cutShort) Wait(ctx context.Context) (control.Exit, error) {
+	p.Process.Wait(ctx)
+	return control.Exit{}, &control.Error{Code: control.CodeFailed, Message: "too much"}
+}
+
+// Who asked reads all output before it asks how the command ended.
+func TestExecTellsAnEndByALimit(t *testing.T) {
+	c, _ := inProcess(t, &controltest.Host{OnExec: func(ctx context.Context, _ control.ExecRequest) (control.Process, error) {
+		return cutShort{controltest.Start(ctx, func(s controltest.Stdio) control.Exit {
+			io.WriteString(s.Out, "some")
+			return control.Exit{}
+		})}, nil
+	}})
+	p, err := c.Exec(deadline(t), control.ExecRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	ended := context.AfterFunc(deadline(t), func() { p.Close() })
+	defer ended()
+	for _, r := range []io.Reader{p.Stderr(), p.Stdout()} {
+		if out, err := io.ReadAll(r); err != nil || r == p.Stdout() && string(out) != "some" {
+			t.Fatalf("read %q, %v", out, err)
+		}
+	}
+	if exit, err := p.Wait(deadline(t)); err == nil || err.Error() != "too much" {
+		t.Errorf("%+v, %v", exit, err)
+	}
+}
+
 func TestExecEndsWithItsCaller(t *testing.T) {
 	ended := make(chan struct{})
 	p, _ := start(t, func(s controltest.Stdio) control.Exit {
