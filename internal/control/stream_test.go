@@ -265,8 +265,7 @@ func TestExecTellsAnEndByALimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	ended := context.AfterFunc(deadline(t), func() { p.Close() })
-	defer ended()
+	defer context.AfterFunc(deadline(t), func() { t.Error("its output never ended"); p.Close() })()
 	for _, r := range []io.Reader{p.Stderr(), p.Stdout()} {
 		if out, err := io.ReadAll(r); err != nil || r == p.Stdout() && string(out) != "some" {
 			t.Fatalf("read %q, %v", out, err)
