@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -14,56 +15,104 @@ import (
 	"nanoclaw/internal/wire"
 )
 
-// builder collects what the steps of confineSelf make.
+// builder finishes the boundary around this process, in two stages. What the
+// stages do is the same whether the whole spec is known at the start or its rest
+// comes later: a boundary that stood ready is not another kind.
 type builder struct {
 	spec      *wire.Spec
+	began     time.Time
+	rooted    *confine.Root
+	domain    *confine.Domain
+	filter    *confine.Filter
 	listeners []listener
 	layers    []string
 	missing   []string
 }
 
-// confineSelf finishes the boundary around this process. Either every step
-// worked, or failed names the one that did not.
+// step is one step of the confinement.
+type step struct {
+	name string
+	do   func() error
+}
+
+// stand does everything that the rest of a spec does not change. Nothing is
+// given up yet.
+func (b *builder) stand() *wire.Failed {
+	b.began = time.Now()
+	b.layers = append(b.layers, "namespaces: user, mount, pid, network, ipc, uts, cgroup")
+	return b.run(
+		step{"root", b.root},
+		step{"loopback", confine.LoopbackUp},
+		step{"hostname", func() error { return unix.Sethostname([]byte(b.spec.Hostname)) }},
+		step{"keyring", confine.JoinKeyring},
+		step{"listeners", b.listen},
+		step{"limits", b.limits},
+		step{"landlock", b.prepareLandlock},
+		step{"seccomp", b.prepareSeccomp},
+	)
+}
+
+// confine gives up every right. Afterwards the process is as confined as what
+// it starts.
 //
 // The order matters: the root needs capabilities and the host's /proc, Landlock
 // forbids mounts, and seccomp forbids what all others use.
-func confineSelf(spec *wire.Spec) (*wire.Ready, []listener, *wire.Failed) {
-	start := time.Now()
-	b := &builder{spec: spec, layers: []string{
-		"namespaces: user, mount, pid, network, ipc, uts, cgroup",
-	}}
-	for _, step := range []struct {
-		name string
-		do   func() error
-	}{
-		{"root", b.root},
-		{"loopback", confine.LoopbackUp},
-		{"hostname", func() error { return unix.Sethostname([]byte(spec.Hostname)) }},
-		{"keyring", confine.JoinKeyring},
-		{"listeners", b.listen},
-		{"limits", b.limits},
-		{"privileges", b.drop},
-		{"landlock", b.landlock},
-		{"seccomp", b.seccomp},
-	} {
-		if skipped(step.name) {
-			b.missing = append(b.missing, step.name+" was left out by a test")
-			continue
-		}
-		if err := step.do(); err != nil {
-			failed := &wire.Failed{Step: step.name, Err: err.Error()}
-			if errno, ok := errors.AsType[syscall.Errno](err); ok {
-				failed.Errno = int(errno)
-			}
-			return nil, nil, failed
-		}
+func (b *builder) confine() (*wire.Ready, *wire.Failed) {
+	failed := b.run(
+		step{"root", b.enter},
+		step{"privileges", b.drop},
+		step{"landlock", b.landlock},
+		step{"seccomp", b.seccomp},
+	)
+	if failed != nil {
+		return nil, failed
 	}
-	return &wire.Ready{Layers: b.layers, Missing: b.missing, Took: time.Since(start)}, b.listeners, nil
+	return &wire.Ready{Layers: b.layers, Missing: b.missing, Took: time.Since(b.began)}, nil
 }
 
-func (b *builder) root() error {
+// run does steps. Either every one worked, or failed names the one that did not.
+func (b *builder) run(steps ...step) *wire.Failed {
+	for _, s := range steps {
+		if skipped(s.name) {
+			if words := s.name + " was left out by a test"; !slices.Contains(b.missing, words) {
+				b.missing = append(b.missing, words)
+			}
+			continue
+		}
+		if err := s.do(); err != nil {
+			return failure(s.name, err)
+		}
+	}
+	return nil
+}
+
+func failure(step string, err error) *wire.Failed {
+	failed := &wire.Failed{Step: step, Err: err.Error()}
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		failed.Errno = int(errno)
+	}
+	return failed
+}
+
+func (b *builder) root() (err error) {
+	b.rooted, err = confine.NewRoot(*b.spec)
+	return err
+}
+
+// complete takes the rest of the spec.
+func (b *builder) complete(rest *wire.Rest) *wire.Failed {
+	b.began = time.Now()
+	b.spec.Token = rest.Token
+	b.spec.Mounts = append(b.spec.Mounts, rest.Mounts...)
+	return b.run(
+		step{"root", func() error { return b.rooted.Mount(rest.Mounts) }},
+		step{"landlock", func() error { return b.domain.Allow(rest.Landlock) }},
+	)
+}
+
+func (b *builder) enter() error {
 	b.layers = append(b.layers, "root: "+strconv.Itoa(len(b.spec.Mounts))+" mounts of the grant on an empty read-only root")
-	return confine.BuildRoot(*b.spec)
+	return b.rooted.Enter()
 }
 
 func (b *builder) listen() error {
@@ -90,14 +139,26 @@ func (b *builder) drop() error {
 	return confine.Drop()
 }
 
+func (b *builder) prepareLandlock() (err error) {
+	if b.domain, err = confine.NewDomain(b.spec.LandlockFloor); err != nil {
+		return err
+	}
+	return b.domain.Allow(b.spec.Landlock)
+}
+
 func (b *builder) landlock() error {
-	layer, missing, err := confine.Landlock(b.spec.Landlock, b.spec.LandlockFloor)
+	layer, missing, err := b.domain.Enter()
 	b.note(layer, missing)
 	return err
 }
 
+func (b *builder) prepareSeccomp() (err error) {
+	b.filter, err = confine.NewFilter()
+	return err
+}
+
 func (b *builder) seccomp() error {
-	layer, err := confine.Seccomp()
+	layer, err := b.filter.Install()
 	b.note(layer, "")
 	return err
 }

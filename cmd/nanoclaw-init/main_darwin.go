@@ -69,6 +69,9 @@ func run() error {
 		return giveUp(control, failed)
 	}
 	s := newServer(mux, control, spec)
+	if err := s.catchSignals(); err != nil {
+		return err
+	}
 	s.send(wire.Message{Ready: ready})
 	s.serve(listeners)
 	return nil

@@ -63,14 +63,28 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	mux.SetToken(spec.Token)
-	ready, listeners, failed := confineSelf(spec)
+	b := &builder{spec: spec}
+	server := newServer(mux, control, spec)
+	if err := server.catchSignals(); err != nil {
+		return err
+	}
+	failed := b.stand()
+	if failed == nil && spec.RestFD != 0 {
+		failed, err = standBy(control, b)
+	}
+	if err != nil {
+		return err
+	}
+	var ready *wire.Ready
+	if failed == nil {
+		ready, failed = b.confine()
+	}
 	if failed != nil {
 		return giveUp(control, failed)
 	}
-	s := newServer(mux, control, spec)
-	s.send(wire.Message{Ready: ready})
-	s.serve(listeners)
+	mux.SetToken(spec.Token)
+	server.send(wire.Message{Ready: ready})
+	server.serve(b.listeners)
 	return nil
 }
 

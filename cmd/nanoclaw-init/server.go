@@ -65,7 +65,6 @@ func (s *server) end(err error) {
 
 // serve never returns: the program exits when the wire does.
 func (s *server) serve(listeners []listener) {
-	s.catchSignals()
 	for _, l := range listeners {
 		go s.accept(l)
 	}
@@ -75,15 +74,20 @@ func (s *server) serve(listeners []listener) {
 	}
 }
 
-// catchSignals reaps on SIGCHLD, and takes every signal that would otherwise
-// end the program: a process inside may send them to us. They are caught and
-// not ignored, since what is ignored stays ignored in children.
-func (s *server) catchSignals() {
+// catchSignals reaps on SIGCHLD, and sees to it that no signal of a process
+// inside ends the program: what the system does not keep from it is caught. It
+// is not ignored, since what is ignored stays ignored in children.
+func (s *server) catchSignals() error {
 	rest := make(chan os.Signal, 1)
 	for sig := syscall.Signal(1); sig <= lastSignal; sig++ {
-		switch sig {
-		case unix.SIGCHLD, unix.SIGURG: // ours below; the runtime's own
-		default:
+		if sig == unix.SIGCHLD || sig == unix.SIGURG { // ours below; the runtime's own
+			continue
+		}
+		harmless, err := giveBack(sig)
+		if err != nil {
+			return fmt.Errorf("give signal %d its default action: %w", sig, err)
+		}
+		if !harmless {
 			signal.Notify(rest, sig)
 		}
 	}
@@ -94,6 +98,7 @@ func (s *server) catchSignals() {
 			s.work <- s.onChild
 		}
 	}()
+	return nil
 }
 
 // onChild reaps every process that has ended: those of the host, and orphans

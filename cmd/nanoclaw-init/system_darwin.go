@@ -17,6 +17,9 @@ const (
 // limited starts a process. It inherits the limits that the init took up.
 func limited(_ []wire.Rlimit, start func() (int, error)) (int, error) { return start() }
 
+// giveBack gives nothing back: any process of the session may signal the init.
+func giveBack(syscall.Signal) (harmless bool, err error) { return false, nil }
+
 // ownProgram is where the init's own program can be run again.
 func ownProgram() string {
 	path, err := os.Executable()

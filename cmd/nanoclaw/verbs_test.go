@@ -149,7 +149,7 @@ func TestPrinting(t *testing.T) {
 	b.host.OnStatus = func(context.Context) (control.Status, error) {
 		return control.Status{
 			Version: "v1", PID: 7, UID: 1000, Started: at, HostMode: "off", HostModeReason: "no Landlock\x1b[2J",
-			Layers: []string{"seccomp"}, Missing: []string{"landlock"}, Waiting: 2, Outbox: 1, Sessions: 1, Config: "/c", Data: "/d",
+			Layers: []string{"seccomp"}, Missing: []string{"landlock"}, Waiting: 2, Outbox: 1, Sessions: 1, Spares: 2, Config: "/c", Data: "/d",
 			Live: []control.RunInfo{{ID: "r1", Group: "main", State: "running", Created: at}},
 		}, nil
 	}

@@ -83,6 +83,10 @@ type Options struct {
 	// session. nil accepts all.
 	Check func(m grant.Mount, canonical string) error
 
+	// Log takes what is told of inits that stand ready and belong to no session.
+	// nil is silence.
+	Log *slog.Logger
+
 	// Dir is a private folder of ours. The init is kept in it where the kernel
 	// refuses to run programs from memory (vm.memfd_noexec = 2); without Dir such
 	// a kernel is refused.
@@ -96,6 +100,8 @@ type Options struct {
 	// skip leaves out layers, by name. Only tests of this package can set it,
 	// and only an init built for these tests obeys.
 	skip []string
+	// onStart is told of each start before it happens. Only tests set it.
+	onStart func(*Native, Spec)
 }
 
 // StartError says why a session could not be started.

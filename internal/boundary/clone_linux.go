@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -59,8 +60,9 @@ type child struct {
 	wire  io.ReadWriteCloser
 	done  chan struct{}
 
-	said chan struct{} // closed at the end of its standard error
-	tail string        // the last line of that; read it after said
+	log  atomic.Pointer[slog.Logger] // takes what it says
+	said chan struct{}               // closed at the end of its standard error
+	tail string                      // the last line of that; read it after said
 }
 
 var _ tree = (*child)(nil)
@@ -98,7 +100,8 @@ func (n *Native) clone(id identity, inherited []*os.File, log *slog.Logger) (*ch
 	}
 	c := &child{pid: pid, wire: wire.Duplex(p.out, p.in), done: make(chan struct{}), said: make(chan struct{})}
 	c.pidfd = nonblocking(pidfd)
-	go c.readStderr(p.err, log)
+	c.log.Store(log)
+	go c.readStderr(p.err)
 	go c.wait()
 	return c, nil
 }
@@ -172,14 +175,14 @@ func (c *child) wait() {
 const maxStderr = 64 << 10
 
 // readStderr reads until the end, so that the init never waits for us.
-func (c *child) readStderr(r *os.File, log *slog.Logger) {
+func (c *child) readStderr(r *os.File) {
 	defer close(c.said)
 	defer r.Close()
 	lines := bufio.NewScanner(io.LimitReader(r, maxStderr))
 	for lines.Scan() {
 		text := plain(lines.Text())
 		c.tail = text
-		if log != nil {
+		if log := c.log.Load(); log != nil {
 			log.Warn("nanoclaw-init says", "text", text)
 		}
 	}

@@ -26,6 +26,24 @@ type Dependent interface {
 	Programs() []string
 }
 
+// Preparer is an engine that can keep boundaries ready ahead of time: cloned,
+// and set up but for what belongs to one session. A start that finds one of its
+// kind is several times faster, and is confined as any other. Each is used once,
+// by a session of equal rights but for its own folders.
+type Preparer interface {
+	// Keep keeps up to most ready, for the kinds of session that are started from
+	// now on. They are made in the background, some time after a start. It is
+	// called once.
+	Keep(most int)
+	// Expect makes ready for sessions like spec before the first one.
+	Expect(spec Spec) error
+	// Spares is how many stand ready.
+	Spares() int
+	// Close ends those that stand ready, and makes no more. Sessions live on, and
+	// Start still works.
+	Close()
+}
+
 // The names of engines, as the owner writes them.
 const (
 	NativeEngine     = "native"     // Linux itself, see Native

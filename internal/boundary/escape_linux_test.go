@@ -203,7 +203,7 @@ func TestLandlockClosesAMountTooMany(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.spec.Landlock = landlock(c.rules.Grant.Mounts, p.kept)
-		s, err := n.launch(t.Context(), mistaken, id, p)
+		s, err := n.launch(t.Context(), mistaken, p)
 		p.close()
 		if err != nil {
 			t.Fatal(err)

@@ -310,6 +310,9 @@ func TestRenderShowsWhatStartBuilds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.close()
+	if err := n.giveAll(p); err != nil {
+		t.Fatal(err)
+	}
 	if got, want := len(r.Mounts), len(p.spec.Mounts); got != want {
 		t.Fatalf("%d mounts are shown, %d are made", got, want)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"nanoclaw/internal/boundary/boundarytest"
 	"nanoclaw/internal/grant"
@@ -24,6 +25,8 @@ const (
 	plainUID = 64999
 	// roleVar makes the test binary play another program.
 	roleVar = "NANOCLAW_TEST_ROLE"
+	// sparesVar makes every start of the tests use a spare.
+	sparesVar = "NANOCLAW_TEST_SPARES"
 )
 
 func TestMain(m *testing.M) {
@@ -37,6 +40,8 @@ func TestMain(m *testing.M) {
 		os.Exit(playVictim())
 	case "asker":
 		os.Exit(playAsker())
+	case "mounter":
+		os.Exit(playMounter())
 	case "from a file":
 		os.Exit(runFromFile())
 	}
@@ -146,11 +151,43 @@ func newNative(t testing.TB, opts Options) *Native {
 	if opts.Init == nil {
 		opts.Init = bytes.NewReader(boundarytest.Init(t))
 	}
+	if os.Getenv(sparesVar) != "" {
+		opts.onStart = func(n *Native, spec Spec) { makeSpare(t, n, spec) }
+	}
 	n, err := NewNative(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if os.Getenv(sparesVar) != "" {
+		keep(t, n, 1)
+	}
 	return n
+}
+
+// keep lets a boundary keep spares, which only the test makes.
+func keep(t testing.TB, n *Native, most int) {
+	n.spares.quiet = time.Hour
+	n.Keep(most)
+	t.Cleanup(n.Close)
+}
+
+// makeSpare makes one spare for sessions like spec.
+func makeSpare(t testing.TB, n *Native, spec Spec) {
+	t.Helper()
+	id, err := n.identify(spec.UID)
+	if err != nil {
+		return // the start says so
+	}
+	p, err := n.plan(spec, id)
+	if err != nil {
+		return
+	}
+	defer p.close()
+	before := n.Spares()
+	n.spares.add(&recipe{p.divide(spec).shape, spec})
+	if n.Spares() != before+1 {
+		t.Fatal("no spare could be made")
+	}
 }
 
 // start starts a session with the fixture's grant, changed by f.
@@ -171,6 +208,9 @@ func startWith(t testing.TB, opts Options, f ...func(*Spec)) *box {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
+	if s.prepared != (os.Getenv(sparesVar) != "") {
+		t.Fatalf("a boundary that stood ready was used: %t", s.prepared)
+	}
 	return &box{
 		Session: s, t: t, outside: dir, workspace: filepath.Join(dir, "workspace"),
 		env: []string{"PATH=/usr/bin:/bin", "HOME=" + grant.Home},

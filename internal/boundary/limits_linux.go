@@ -77,6 +77,19 @@ func (l *limits) failed(err error) {
 	l.log.Warn("a session cannot have a cgroup of its own", "err", err)
 }
 
+// take makes the bounds of an init that stood ready those of a session. It has
+// entered them, and the session has the limits that they were made of; what is
+// left to watch are the session's own folders.
+func (l *limits) take(ds *disks, spec Spec) {
+	if spec.Log != nil {
+		l.log = spec.Log
+	}
+	l.Limits = spec.Grant.Limits
+	if l.disk = ds.watch(spec.Grant, l.log); l.disk != nil {
+		l.disk.start(l.init)
+	}
+}
+
 // abandon takes away the bounds of a session of which nothing was started.
 func (l *limits) abandon() {
 	close(l.entered)

@@ -27,6 +27,7 @@ type Native struct {
 	cgroups cgroups
 	disks   *disks
 	sweeper sweeper
+	spares  *spares
 }
 
 // NewNative prepares a boundary. Nothing is started yet, and whether this
@@ -45,10 +46,12 @@ func NewNative(opts Options) (*Native, error) {
 		return nil, err
 	}
 	opts.Init = nil
-	return &Native{
+	n := &Native{
 		opts: opts, cloner: newCloner(), program: program, path: path, caps: caps,
 		cgroups: findCgroups(kernelCgroups{}, os.Getpid()), disks: newDisks(),
-	}, nil
+	}
+	n.spares = newSpares(n)
+	return n, nil
 }
 
 // effective gives our effective capabilities as bits.
@@ -81,7 +84,10 @@ func New(name string, opts Options) (Engine, error) {
 	return nil, fmt.Errorf("there is no engine %q on this system", name)
 }
 
-var _ Engine = (*Native)(nil)
+var (
+	_ Engine   = (*Native)(nil)
+	_ Preparer = (*Native)(nil)
+)
 
 // Name implements Engine.
 func (*Native) Name() string { return NativeEngine }
@@ -90,6 +96,9 @@ func (*Native) Name() string { return NativeEngine }
 func (n *Native) Start(ctx context.Context, spec Spec) (*Session, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("the boundary did not stand in time"))
 	defer cancel()
+	if n.opts.onStart != nil {
+		n.opts.onStart(n, spec)
+	}
 	id, err := n.identify(spec.UID)
 	if err != nil {
 		return nil, err
@@ -99,24 +108,68 @@ func (n *Native) Start(ctx context.Context, spec Spec) (*Session, error) {
 		return nil, err
 	}
 	defer p.close()
-	return n.launch(ctx, spec, id, p)
+	d := p.divide(spec)
+	s := n.spares.start(ctx, spec, d)
+	if s == nil {
+		if s, err = n.launch(ctx, spec, p); err != nil {
+			return nil, err
+		}
+	}
+	n.spares.used(spec, d.shape)
+	return s, nil
 }
 
-// launch starts what was planned.
-func (n *Native) launch(ctx context.Context, spec Spec, id identity, p *plan) (*Session, error) {
-	limits := n.bound(spec)
-	c, err := n.clone(id, p.files, spec.Log)
+// Keep implements Preparer.
+func (n *Native) Keep(most int) { n.spares.keep(most) }
+
+// Expect implements Preparer.
+func (n *Native) Expect(spec Spec) error {
+	id, err := n.identify(spec.UID)
 	if err != nil {
-		limits.abandon()
-		return nil, n.explainClone(err)
+		return err
 	}
-	// Beside the handshake: nothing of the agent runs before that is over.
-	limits.enter(c.PID())
+	p, err := n.plan(spec, id)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	n.spares.used(spec, p.divide(spec).shape)
+	return nil
+}
+
+// Spares implements Preparer.
+func (n *Native) Spares() int { return n.spares.count() }
+
+// Close implements Preparer.
+func (n *Native) Close() { n.spares.close() }
+
+// launch starts what was planned.
+func (n *Native) launch(ctx context.Context, spec Spec, p *plan) (*Session, error) {
+	if err := n.giveAll(p); err != nil {
+		return nil, err
+	}
+	c, limits, err := n.raise(spec, p)
+	if err != nil {
+		return nil, err
+	}
 	s, err := establish(ctx, n.Name(), c, c.wire, limits, spec, &p.spec)
 	if err != nil && ctx.Err() == nil {
 		err = n.explain(err, c)
 	}
 	return s, err
+}
+
+// raise clones an init that inherits the files of p.
+func (n *Native) raise(spec Spec, p *plan) (*child, *limits, error) {
+	limits := n.bound(spec)
+	c, err := n.clone(p.id, p.files, spec.Log)
+	if err != nil {
+		limits.abandon()
+		return nil, nil, n.explainClone(err)
+	}
+	// Beside the handshake: nothing of the agent runs before that is over.
+	limits.enter(c.PID())
+	return c, limits, nil
 }
 
 // identify decides who the init is on this machine.

@@ -15,15 +15,23 @@ import (
 	"nanoclaw/internal/wire"
 )
 
-// plan is a session before its start: the spec, and the descriptors that the
-// init inherits for the mounts, in the order of their numbers.
+// plan is a session before its start: what its boundary shall be, with every
+// mount looked up.
 type plan struct {
-	spec  wire.Spec
-	files []*os.File
-	kept  []source // the mounts, for tests
+	id   identity
+	spec wire.Spec // its mounts come with give
+	kept []source  // in the order in which they are attached
+	all  []source  // holds the pins
+
+	files []*os.File // what the init inherits
 }
 
-func (p *plan) close() { closeAll(p.files) }
+func (p *plan) close() {
+	closeAll(p.files)
+	for _, m := range p.all {
+		m.pin.Close()
+	}
+}
 
 // firstFD is the number of the first inherited descriptor in the init.
 const firstFD = 3
@@ -31,29 +39,37 @@ const firstFD = 3
 // plan resolves every mount of the grant, and renders the rest of the spec.
 func (n *Native) plan(spec Spec, id identity) (*plan, error) {
 	all, err := n.resolveAll(spec.Grant.Mounts)
-	defer func() {
-		for _, m := range all {
-			m.pin.Close()
-		}
-	}()
+	p := &plan{id: id, all: all}
 	if err != nil {
+		p.close()
 		return nil, err
 	}
 	kept, links := arrange(all)
-	p := &plan{spec: render(spec, kept, links), kept: kept}
+	p.spec, p.kept = render(spec, kept, links), kept
+	return p, nil
+}
+
+// give makes the descriptors for mounts. The numbers in the result are their
+// places in files, from first on.
+func (n *Native) give(mounts []source, id identity, first int) (list []wire.Mount, files []*os.File, err error) {
 	lent := lenders{}
 	defer lent.close()
-	for _, m := range kept {
+	for _, m := range mounts {
 		w, f, err := n.hand(m, id, lent)
 		if err != nil {
-			p.close()
-			return nil, &StartError{Step: "mount " + m.Target, Err: err, Hint: hintFor(err)}
+			closeAll(files)
+			return nil, nil, &StartError{Step: "mount " + m.Target, Err: err, Hint: hintFor(err)}
 		}
-		w.FD = firstFD + len(p.files)
-		p.spec.Mounts = append(p.spec.Mounts, w)
-		p.files = append(p.files, f)
+		w.FD = first + len(files)
+		list, files = append(list, w), append(files, f)
 	}
-	return p, nil
+	return list, files, nil
+}
+
+// giveAll makes the descriptors that the init inherits, for all mounts.
+func (n *Native) giveAll(p *plan) (err error) {
+	p.spec.Mounts, p.files, err = n.give(p.kept, p.id, firstFD)
+	return err
 }
 
 // source is a mount of the grant and what it turned out to be.

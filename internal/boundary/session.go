@@ -41,7 +41,9 @@ type Session struct {
 	kinds   map[wire.Kind]bool // that the grant's endpoints allow
 	log     *slog.Logger
 	ready   wire.Ready
-	done    chan struct{}
+	// prepared says that its init stood ready.
+	prepared bool
+	done     chan struct{}
 
 	sendMu sync.Mutex // one message at a time on control
 
@@ -181,23 +183,38 @@ func (s *Session) Close() error {
 // handshake takes the init from its first word to Ready. Until then nothing of
 // the agent runs.
 func (s *Session) handshake(spec *wire.Spec) error {
-	control, h, err := s.mux.Accept()
+	control, err := greet(s.mux)
 	if err != nil {
 		return s.why(err)
+	}
+	return s.confirm(control, spec.Token, wire.Message{Spec: spec})
+}
+
+// greet takes the control stream of an init, and its first word.
+func greet(mux *wire.Mux) (*wire.Stream, error) {
+	control, h, err := mux.Accept()
+	if err != nil {
+		return nil, err
 	}
 	if h.Kind != wire.Control {
-		return fmt.Errorf("the init's first stream is %q", h.Kind)
+		return nil, fmt.Errorf("the init's first stream is %q", h.Kind)
 	}
-	s.control = control
 	hello, err := wire.Receive(control)
 	if err != nil {
-		return s.why(err)
+		return nil, err
 	}
 	if hello.Hello == nil || hello.Hello.Version != wire.Version {
-		return fmt.Errorf("the init speaks another version of the wire; install nanoclaw anew")
+		return nil, fmt.Errorf("the init speaks another version of the wire; install nanoclaw anew")
 	}
-	s.mux.SetToken(spec.Token)
-	if err := wire.Send(control, wire.Message{Spec: spec}); err != nil {
+	return control, nil
+}
+
+// confirm sends last, with which the init knows all, and waits until it is
+// confined.
+func (s *Session) confirm(control *wire.Stream, token string, last wire.Message) error {
+	s.control = control
+	s.mux.SetToken(token)
+	if err := wire.Send(control, last); err != nil {
 		return s.why(err)
 	}
 	m, err := wire.Receive(control)

@@ -101,6 +101,9 @@ type Boundary struct {
 	// LandlockFloor is the lowest Landlock version that is accepted. 0 accepts a
 	// kernel without it: the other layers are always required.
 	LandlockFloor int `json:"landlockFloor"`
+	// Spares is how many boundaries stand ready before they are needed, all but
+	// the folders and the command, so that a run begins sooner. 0: none.
+	Spares int `json:"spares"`
 }
 
 // Limits bound every run.

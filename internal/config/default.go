@@ -30,7 +30,7 @@ func Default() Config {
 		Agent:         Agent{Kind: "auto"},
 		ExecutionMode: modeContainer,
 		HostMode:      HostMode{RunsPerHour: 10},
-		Boundary:      Boundary{Engine: "auto"},
+		Boundary:      Boundary{Engine: "auto", Spares: 2},
 		Tools:         []string{},
 		Limits: Limits{
 			RunTime:         Duration(30 * time.Minute),

@@ -18,7 +18,7 @@ var masks = [...]string{
 }
 
 // devices fills /dev: bound nodes of the host, and terminals of its own.
-func (b *rootBuilder) devices() error {
+func (r *Root) devices() error {
 	for _, n := range nodes {
 		at := "dev/" + n
 		if err := writeFile(unix.AT_FDCWD, at, nil); err != nil {
@@ -47,7 +47,7 @@ func (b *rootBuilder) devices() error {
 // The mount is read-only as a whole. That protects /proc/sys and the like, and
 // /proc/<pid>/mem, through which one process of the agent could rewrite
 // another.
-func (b *rootBuilder) proc() error {
+func (r *Root) proc() error {
 	if err := unix.Mount("proc", "proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("mount /proc: %w", err)
 	}

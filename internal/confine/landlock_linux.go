@@ -30,49 +30,74 @@ const (
 		unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 )
 
-// Landlock confines every thread of the process, and what it will start, to
-// the given paths: whatever no rule names is refused, and so are signals and
-// abstract Unix sockets towards processes outside, where the kernel can. It sets
-// no_new_privs. Paths are opened now, without following a symbolic link.
+// Domain is a Landlock domain that is being made: what no rule names is refused
+// in it, and so are signals and abstract Unix sockets towards processes outside,
+// where the kernel can.
 //
 // The rules come from the grant and not from the mounts, so that a mistake in
 // one is caught by the other. TCP is not restricted here: the network namespace
 // is the control for it, and Landlock's would only see ports.
-//
-// floor is the lowest ABI that the owner accepts; below it the answer is an
-// error. With floor 0 a kernel without Landlock is accepted, layer is empty and
-// missing says so. If the kernel has Landlock, layer names the ABI, and missing
-// what an ABI below 6 cannot restrict, or is empty.
-func Landlock(rules []wire.PathRule, floor int) (layer, missing string, err error) {
+type Domain struct {
+	abi     int
+	set     int // -1 without Landlock
+	missing string
+}
+
+// NewDomain begins a domain. floor is the lowest ABI that the owner accepts;
+// below it the answer is an error. With floor 0 a kernel without Landlock is
+// accepted, and Enter says what is missing.
+func NewDomain(floor int) (*Domain, error) {
 	abi, why, err := landlockABI()
 	if err != nil {
-		return "", "", err
+		return nil, err
 	}
 	if abi < floor || abi < 1 {
-		return belowFloor(abi, why, floor)
+		missing, err := belowFloor(abi, why, floor)
+		return &Domain{set: -1, missing: missing}, err
 	}
 	set, err := createRuleset(abi)
 	if err != nil {
-		return "", "", err
+		return nil, err
 	}
-	defer unix.Close(set)
+	return &Domain{abi: abi, set: set, missing: lacking(abi)}, nil
+}
+
+// Allow adds rules. Their paths are opened now, without following a symbolic
+// link, from the working directory, which must be the root that the process has
+// or will enter: a rule belongs to what lies there and not to its path.
+func (d *Domain) Allow(rules []wire.PathRule) error {
 	for _, r := range rules {
-		if err := addRule(set, r, rightsFor(abi)); err != nil {
-			return "", "", fmt.Errorf("landlock: rule for %s: %w", r.Path, err)
+		if d.set < 0 {
+			return nil
+		}
+		if err := addRule(d.set, r, rightsFor(d.abi)); err != nil {
+			return fmt.Errorf("landlock: rule for %s: %w", r.Path, err)
 		}
 	}
+	return nil
+}
+
+// Enter confines every thread of the process, and what it will start, to the
+// domain. It sets no_new_privs. If the kernel has Landlock, layer names the ABI,
+// and missing what an ABI below 6 cannot restrict, or is empty; else layer is
+// empty and missing says so. The Domain is used up.
+func (d *Domain) Enter() (layer, missing string, err error) {
+	if d.set < 0 {
+		return "", d.missing, nil
+	}
+	defer unix.Close(d.set)
 	if err := noNewPrivs(); err != nil {
 		return "", "", err
 	}
 	var flags uintptr
-	if abi >= 7 {
+	if d.abi >= 7 {
 		// What the agent's own nested sandboxes refuse is no news for the host.
 		flags = unix.LANDLOCK_RESTRICT_SELF_LOG_SUBDOMAINS_OFF
 	}
-	if err := allThreads("landlock: restrict", unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(set), flags, 0, 0, 0); err != nil {
+	if err := allThreads("landlock: restrict", unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(d.set), flags, 0, 0, 0); err != nil {
 		return "", "", err
 	}
-	return fmt.Sprintf("landlock ABI %d", abi), lacking(abi), nil
+	return fmt.Sprintf("landlock ABI %d", d.abi), d.missing, nil
 }
 
 // landlockABI returns the kernel's ABI version, or 0 and the reason why there
@@ -92,14 +117,14 @@ func landlockABI() (abi int, why string, err error) {
 
 // belowFloor is Landlock's answer if the kernel has less than the floor, or
 // nothing at all.
-func belowFloor(abi int, why string, floor int) (layer, missing string, err error) {
+func belowFloor(abi int, why string, floor int) (missing string, err error) {
 	switch {
 	case abi < 1 && floor < 1:
-		return "", "landlock: " + why, nil
+		return "landlock: " + why, nil
 	case abi < 1:
-		return "", "", fmt.Errorf("landlock is required (ABI %d) and missing: %s; enable it, or lower the required ABI to 0 in the config", floor, why)
+		return "", fmt.Errorf("landlock is required (ABI %d) and missing: %s; enable it, or lower the required ABI to 0 in the config", floor, why)
 	}
-	return "", "", fmt.Errorf("landlock ABI %d is required and this kernel has %d; use Linux %s or later, or lower the required ABI in the config", floor, abi, linuxWith(floor))
+	return "", fmt.Errorf("landlock ABI %d is required and this kernel has %d; use Linux %s or later, or lower the required ABI in the config", floor, abi, linuxWith(floor))
 }
 
 // linuxWith names the first kernel with a Landlock ABI.
@@ -194,9 +219,16 @@ func createRuleset(abi int) (int, error) {
 }
 
 func addRule(set int, r wire.PathRule, handled uint64) error {
-	fd, err := unix.Openat2(unix.AT_FDCWD, r.Path, &unix.OpenHow{
+	rel := "."
+	if r.Path != "/" {
+		var err error
+		if rel, err = clean(r.Path); err != nil {
+			return err
+		}
+	}
+	fd, err := unix.Openat2(unix.AT_FDCWD, rel, &unix.OpenHow{
 		Flags:   unix.O_PATH | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_NO_SYMLINKS,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
 	})
 	if errors.Is(err, unix.ELOOP) {
 		return errors.New("it is, or lies behind, a symbolic link")

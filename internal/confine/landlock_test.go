@@ -91,8 +91,8 @@ func TestBelowFloor(t *testing.T) {
 		{"newer than we know", 7, 99, answer{Err: "landlock ABI 99 is required and this kernel has 7; use Linux newer than 6.15 or later, or lower the required ABI in the config"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			layer, missing, err := belowFloor(tt.abi, "reason", tt.floor)
-			got := answer{Layer: layer, Missing: missing}
+			missing, err := belowFloor(tt.abi, "reason", tt.floor)
+			got := answer{Missing: missing}
 			if err != nil {
 				got.Err = err.Error()
 			}

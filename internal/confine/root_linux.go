@@ -11,73 +11,102 @@ import (
 	"nanoclaw/internal/wire"
 )
 
-// BuildRoot gives the calling process, alone in new user, mount and PID
-// namespaces, a root of its own that holds what spec names and nothing else,
-// and forgets the old one. The root, generated files and links are read-only;
-// /tmp and /dev/shm are writable and share spec.TmpBytes with them. The
-// descriptors of all mounts are closed.
-//
-// The working directory is "/" afterwards and the umask 022.
-func BuildRoot(spec wire.Spec) error {
-	return buildRoot(spec, func() error { return unix.PivotRoot(".", ".") })
-}
-
-// buildRoot is BuildRoot with a pivot_root(2) that tests replace.
-func buildRoot(spec wire.Spec, pivot func() error) error {
-	b := &rootBuilder{spec: spec, pivot: pivot}
-	defer b.close()
-	unix.Umask(0)
-	defer unix.Umask(0o022)
-	for _, step := range []func() error{
-		b.private, b.sources, b.root, b.skeleton, b.devices, b.proc,
-		b.files, b.links, b.attach, b.seal, b.enter,
-	} {
-		if err := step(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// rootBuilder holds what the steps of BuildRoot share. Until enter, absolute
-// paths mean the old root and relative paths the new one, since the working
-// directory is there.
-type rootBuilder struct {
+// Root is a root that is being built around the calling process, which must be
+// alone in new user, mount and PID namespaces. The steps are NewRoot, Mount as
+// often as needed, and Enter. Between them time may pass, and nothing of the
+// agent may run.
+type Root struct {
 	spec  wire.Spec
 	pivot func() error
-	trees []int  // detached mounts, one for each of spec.Mounts
 	fd    int    // the new root
 	own   uint64 // st_dev of the new root
 }
 
-func (b *rootBuilder) close() {
-	for _, fd := range b.trees {
-		unix.Close(fd)
+// NewRoot makes a root that holds what spec names and nothing else. /tmp and
+// /dev/shm share spec.TmpBytes with generated files and links. The descriptors
+// of all mounts are closed.
+func NewRoot(spec wire.Spec) (*Root, error) {
+	r := &Root{spec: spec, pivot: func() error { return unix.PivotRoot(".", ".") }}
+	unix.Umask(0)
+	defer unix.Umask(0o022)
+	// Before anything can hide the sources.
+	if err := r.private(); err != nil {
+		return nil, err
 	}
-	if b.fd > 0 {
-		unix.Close(b.fd)
+	trees, err := sources(spec.Mounts)
+	defer closeAll(trees)
+	for _, step := range []func() error{
+		r.root, r.skeleton, r.devices, r.proc, r.files, r.links,
+		func() error { return r.attach(spec.Mounts, trees) },
+	} {
+		if err == nil {
+			err = step()
+		}
+	}
+	if err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// Mount adds mounts, in their order, on top of what is there. Their descriptors
+// are closed.
+func (r *Root) Mount(mounts []wire.Mount) error {
+	unix.Umask(0)
+	defer unix.Umask(0o022)
+	trees, err := sources(mounts)
+	defer closeAll(trees)
+	if err != nil {
+		return err
+	}
+	return r.attach(mounts, trees)
+}
+
+// Enter makes the root read-only, generated files and links included, but for
+// /tmp, /dev/shm and the mounts that are to be written; makes it the process's
+// root, and forgets the old one. The working directory is "/" afterwards and the
+// umask 022. The Root is used up.
+func (r *Root) Enter() error {
+	defer r.close()
+	if err := r.seal(); err != nil {
+		return err
+	}
+	return r.enter()
+}
+
+func (r *Root) close() {
+	if r.fd > 0 {
+		unix.Close(r.fd)
+		r.fd = 0
 	}
 }
 
 // private stops mounts from travelling between this namespace and the host's.
-func (b *rootBuilder) private() error {
+func (r *Root) private() error {
 	return wrap("make mounts private", unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
 }
 
-// sources turns every mount of the spec into a detached tree with its final
-// attributes, before anything can hide its source.
-func (b *rootBuilder) sources() error {
-	for _, m := range b.spec.Mounts {
+// sources turns every mount into a detached tree with its final attributes. On
+// an error it gives what it has.
+func sources(mounts []wire.Mount) (trees []int, err error) {
+	for _, m := range mounts {
 		fd, err := source(m)
 		if err != nil {
-			return fmt.Errorf("mount %s: %w", m.Target, err)
+			return trees, fmt.Errorf("mount %s: %w", m.Target, err)
 		}
-		b.trees = append(b.trees, fd)
+		trees = append(trees, fd)
 		if !m.Detached {
 			unix.Close(m.FD)
 		}
 	}
-	return nil
+	return trees, nil
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
 }
 
 // source gives a detached mount of m.
@@ -165,17 +194,17 @@ func verify(fd int, m wire.Mount) error {
 
 // root mounts a tmpfs over "/" and steps into it. The process's root stays the
 // old one, so absolute paths still mean the host's.
-func (b *rootBuilder) root() error {
-	fd, err := tmpfs(b.spec.TmpBytes)
+func (r *Root) root() error {
+	fd, err := tmpfs(r.spec.TmpBytes)
 	if err != nil {
 		return fmt.Errorf("make the root: %w", err)
 	}
-	b.fd = fd
+	r.fd = fd
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	b.own = st.Dev
+	r.own = st.Dev
 	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, "/", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fmt.Errorf("mount the root: %w", err)
 	}
@@ -205,7 +234,7 @@ func tmpfs(size int64) (int, error) {
 }
 
 // skeleton makes the folders that are always there.
-func (b *rootBuilder) skeleton() error {
+func (r *Root) skeleton() error {
 	for _, d := range []struct {
 		path string
 		mode uint32
@@ -228,9 +257,9 @@ func (b *rootBuilder) skeleton() error {
 }
 
 // files writes the generated files.
-func (b *rootBuilder) files() error {
-	for _, f := range b.spec.Files {
-		parent, name, err := b.parent(f.Path)
+func (r *Root) files() error {
+	for _, f := range r.spec.Files {
+		parent, name, err := r.parent(f.Path)
 		if err != nil {
 			return fmt.Errorf("make %s: %w", f.Path, err)
 		}
@@ -260,9 +289,9 @@ func writeFile(dir int, name string, data []byte) error {
 }
 
 // links makes the symbolic links.
-func (b *rootBuilder) links() error {
-	for _, l := range b.spec.Links {
-		parent, name, err := b.parent(l.Path)
+func (r *Root) links() error {
+	for _, l := range r.spec.Links {
+		parent, name, err := r.parent(l.Path)
 		if err != nil {
 			return fmt.Errorf("link %s: %w", l.Path, err)
 		}
@@ -275,14 +304,14 @@ func (b *rootBuilder) links() error {
 	return nil
 }
 
-// attach moves every tree to its target, in the order of the spec.
-func (b *rootBuilder) attach() error {
-	for i, m := range b.spec.Mounts {
-		at, err := b.target(m)
+// attach moves every tree to its target, in the order of the mounts.
+func (r *Root) attach(mounts []wire.Mount, trees []int) error {
+	for i, m := range mounts {
+		at, err := r.target(m)
 		if err != nil {
 			return fmt.Errorf("mount %s: %w", m.Target, err)
 		}
-		err = unix.MoveMount(b.trees[i], "", at, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+		err = unix.MoveMount(trees[i], "", at, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 		unix.Close(at)
 		if err != nil {
 			return fmt.Errorf("mount %s: %w", m.Target, err)
@@ -293,7 +322,7 @@ func (b *rootBuilder) attach() error {
 
 // seal makes the root itself read-only. The mounts on it keep their own
 // attributes, except that none honours set-uid bits.
-func (b *rootBuilder) seal() error {
+func (r *Root) seal() error {
 	if err := setAttr("", unix.MOUNT_ATTR_NOSUID, unix.AT_RECURSIVE); err != nil {
 		return err
 	}
@@ -301,8 +330,8 @@ func (b *rootBuilder) seal() error {
 }
 
 // enter makes the new root the process's root and lets go of the old one.
-func (b *rootBuilder) enter() error {
-	switch err := b.pivot(); {
+func (r *Root) enter() error {
+	switch err := r.pivot(); {
 	case err == nil:
 		// The old root now lies on top of ".", with every mount of the host.
 		if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
@@ -325,7 +354,7 @@ func (b *rootBuilder) enter() error {
 	if err := unix.Stat("/", &st); err != nil {
 		return err
 	}
-	if st.Dev != b.own {
+	if st.Dev != r.own {
 		return errors.New("the root is still the host's; this is a mistake of ours")
 	}
 	return nil

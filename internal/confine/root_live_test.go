@@ -67,8 +67,8 @@ func pinned(t *testing.T, path string) int {
 }
 
 // The root holds what the spec names and nothing else, whichever way the
-// process came into it.
-func TestBuildRoot(t *testing.T) {
+// process came into it, and whether the mounts came with the spec or later.
+func TestRoot(t *testing.T) {
 	if !asChild() {
 		dir, err := os.MkdirTemp("", "confine-root")
 		if err != nil {
@@ -86,6 +86,8 @@ func TestBuildRoot(t *testing.T) {
 		}
 		runInside(t, "DIR="+dir, "ENTER=pivot")
 		runInside(t, "DIR="+dir, "ENTER=chroot")
+		runInside(t, "DIR="+dir, "ENTER=pivot", "LATE=all")
+		runInside(t, "DIR="+dir, "ENTER=pivot", "LATE=one")
 		return
 	}
 	dir := os.Getenv("DIR")
@@ -94,17 +96,25 @@ func TestBuildRoot(t *testing.T) {
 		pivot = func() error { return unix.EINVAL } // as on a kernel's first root
 	}
 	ro, rw := filepath.Join(dir, "ro"), filepath.Join(dir, "rw")
-	err := buildRoot(wire.Spec{
-		TmpBytes: 1 << 20,
-		Mounts: []wire.Mount{
-			{Target: "/a/ro", Source: ro, FD: pinned(t, ro)},
-			{Target: "/a/rw", Source: rw, FD: pinned(t, rw), Write: true},
-			{Target: "/a/file", Source: ro + "/file", FD: pinned(t, ro+"/file"), File: true},
-		},
+	mounts := []wire.Mount{
+		{Target: "/a/ro", Source: ro, FD: pinned(t, ro)},
+		{Target: "/a/rw", Source: rw, FD: pinned(t, rw), Write: true},
+		{Target: "/a/file", Source: ro + "/file", FD: pinned(t, ro+"/file"), File: true},
+	}
+	early := map[string]int{"": 3, "one": 2, "all": 0}[os.Getenv("LATE")]
+	r, err := NewRoot(wire.Spec{
+		TmpBytes: 1 << 20, Mounts: mounts[:early],
 		Links: []wire.Link{{Path: "/link", Target: "a/ro"}},
 		Files: []wire.File{{Path: "/etc/passwd", Data: []byte("agent")}},
-	}, pivot)
+	})
 	if err != nil {
+		t.Fatal(err)
+	}
+	r.pivot = pivot
+	if err := r.Mount(mounts[early:]); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Enter(); err != nil {
 		t.Fatal(err)
 	}
 	checkView(t, dir)
@@ -198,10 +208,11 @@ func checkProc(t *testing.T) {
 }
 
 // Whatever is wrong with a mount is told, and no root is made of the rest.
-func TestBuildRootRefuses(t *testing.T) {
+func TestRootRefuses(t *testing.T) {
 	if !asChild() {
 		for _, name := range []string{"another inode", "a link", "no such target", "through a link", "not clean", "open attributes"} {
 			runInside(t, "CASE="+name)
+			runInside(t, "CASE="+name, "LATE=all")
 		}
 		return
 	}
@@ -241,7 +252,14 @@ func TestBuildRootRefuses(t *testing.T) {
 		}
 		c[0], want = wire.Mount{Target: "/a", FD: fd, Detached: true}, "handed over with flags"
 	}
-	if err := BuildRoot(wire.Spec{Mounts: c}); err == nil || !strings.Contains(err.Error(), want) {
+	if os.Getenv("LATE") == "" {
+		_, err = NewRoot(wire.Spec{Mounts: c})
+	} else if r, e := NewRoot(wire.Spec{}); e != nil {
+		t.Fatal(e)
+	} else {
+		err = r.Mount(c)
+	}
+	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %q", err, want)
 	}
 }

@@ -6,39 +6,56 @@ import (
 	"runtime"
 	"unsafe"
 
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
-// Seccomp puts the filter made from SeccompRules onto every thread of the
-// process (SECCOMP_FILTER_FLAG_TSYNC) and onto whatever it will start. It sets
-// no_new_privs. It returns an error, and the process must not go on, if the
+// Filter is a seccomp filter that is ready to be installed.
+type Filter struct {
+	program []unix.SockFilter
+	layer   string
+}
+
+// NewFilter makes the filter from SeccompRules. It returns an error if the
 // processor is one whose system calls nobody has reviewed.
-func Seccomp() (layer string, err error) {
+func NewFilter() (*Filter, error) {
 	p, err := nativePlatform()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
+	return newFilter(p)
+}
+
+func newFilter(p platform) (*Filter, error) {
 	rules := SeccompRules()
 	program, err := assemble(p, rules)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if err := installFilter(program); err != nil {
-		return "", err
+	f := &Filter{
+		program: make([]unix.SockFilter, len(program)),
+		layer:   fmt.Sprintf("seccomp: %d rules, system calls up to number %d", len(rules), p.newest),
 	}
-	return fmt.Sprintf("seccomp: %d rules, system calls up to number %d", len(rules), p.newest), nil
+	for i, in := range program {
+		f.program[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
+	}
+	return f, nil
 }
 
-func installFilter(program []bpf.RawInstruction) error {
+// Install puts the filter onto every thread of the process
+// (SECCOMP_FILTER_FLAG_TSYNC) and onto whatever it will start. It sets
+// no_new_privs. After an error the process must not go on.
+func (f *Filter) Install() (layer string, err error) {
+	if err := installFilter(f.program); err != nil {
+		return "", err
+	}
+	return f.layer, nil
+}
+
+func installFilter(filter []unix.SockFilter) error {
 	runtime.LockOSThread() // no_new_privs and the filter are of one thread first
 	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("seccomp: set no_new_privs: %w", err)
-	}
-	filter := make([]unix.SockFilter, len(program))
-	for i, in := range program {
-		filter[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
 	}
 	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,

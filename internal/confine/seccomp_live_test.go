@@ -120,7 +120,7 @@ func seccompChild(t *testing.T) {
 	if err := reaim(); err != nil {
 		t.Errorf("without the filter a datagram pair cannot be aimed anew (%v): the rule is not needed", err)
 	}
-	layer, err := Seccomp()
+	layer, err := installed()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,11 +162,12 @@ func TestForeignArchitectureLive(t *testing.T) {
 	}
 	p := native(t)
 	p.arch ^= 0xff
-	program, err := assemble(p, SeccompRules())
+	f, err := newFilter(p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Fatal("alive after: ", installFilter(program))
+	_, err = f.Install()
+	t.Fatal("alive after: ", err)
 }
 
 // control makes the attempts without the filter: an attempt that the kernel
@@ -251,4 +252,13 @@ func everydayLife(t *testing.T) {
 	if _, _, errno := unix.RawSyscall(reviewedUpTo+1, 0, 0, 0); errno != unix.ENOSYS {
 		t.Errorf("a number beyond the table: %v", errno)
 	}
+}
+
+// installed puts the filter in force.
+func installed() (layer string, err error) {
+	f, err := NewFilter()
+	if err != nil {
+		return "", err
+	}
+	return f.Install()
 }

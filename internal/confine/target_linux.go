@@ -14,11 +14,11 @@ import (
 // inRoot opens a path of the new root without following any link. An earlier
 // mount may hold what an agent made, and a link in there must not choose where
 // the next mount goes.
-func (b *rootBuilder) inRoot(rel string, flags uint64) (int, error) {
+func (r *Root) inRoot(rel string, flags uint64) (int, error) {
 	if rel == "" {
 		rel = "."
 	}
-	return unix.Openat2(b.fd, rel, &unix.OpenHow{
+	return unix.Openat2(r.fd, rel, &unix.OpenHow{
 		Flags:   flags | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
 	})
@@ -26,72 +26,72 @@ func (b *rootBuilder) inRoot(rel string, flags uint64) (int, error) {
 
 // parent opens the folder that shall hold p, made if need be, and gives p's
 // last element.
-func (b *rootBuilder) parent(p string) (dir int, name string, err error) {
+func (r *Root) parent(p string) (dir int, name string, err error) {
 	rel, err := clean(p)
 	if err != nil {
 		return -1, "", err
 	}
-	dir, err = b.mkdirAll(path.Dir(rel))
+	dir, err = r.mkdirAll(path.Dir(rel))
 	return dir, path.Base(rel), err
 }
 
 // target opens the place where m goes. It is made where it lies on the root's
 // own tmpfs; inside another mount it must exist, since making it would leave
 // litter in the owner's folder.
-func (b *rootBuilder) target(m wire.Mount) (int, error) {
+func (r *Root) target(m wire.Mount) (int, error) {
 	rel, err := clean(m.Target)
 	if err != nil {
 		return -1, err
 	}
 	if !m.File {
-		return b.mkdirAll(rel)
+		return r.mkdirAll(rel)
 	}
-	fd, err := b.inRoot(rel, unix.O_PATH)
+	fd, err := r.inRoot(rel, unix.O_PATH)
 	if !errors.Is(err, unix.ENOENT) {
 		return fd, err
 	}
-	dir, err := b.mkdirAll(path.Dir(rel))
+	dir, err := r.mkdirAll(path.Dir(rel))
 	if err != nil {
 		return -1, err
 	}
 	defer unix.Close(dir)
-	if err := b.ours(dir, rel); err != nil {
+	if err := r.ours(dir, rel); err != nil {
 		return -1, err
 	}
 	if err := writeFile(dir, path.Base(rel), nil); err != nil {
 		return -1, err
 	}
-	return b.inRoot(rel, unix.O_PATH)
+	return r.inRoot(rel, unix.O_PATH)
 }
 
 // mkdirAll opens a folder of the new root, making what is missing.
-func (b *rootBuilder) mkdirAll(rel string) (int, error) {
-	fd, err := b.inRoot(rel, unix.O_PATH|unix.O_DIRECTORY)
+func (r *Root) mkdirAll(rel string) (int, error) {
+	fd, err := r.inRoot(rel, unix.O_PATH|unix.O_DIRECTORY)
 	if !errors.Is(err, unix.ENOENT) {
 		return fd, err
 	}
-	dir, err := b.mkdirAll(path.Dir(rel))
+	dir, err := r.mkdirAll(path.Dir(rel))
 	if err != nil {
 		return -1, err
 	}
 	defer unix.Close(dir)
-	if err := b.ours(dir, rel); err != nil {
+	if err := r.ours(dir, rel); err != nil {
 		return -1, err
 	}
 	if err := unix.Mkdirat(dir, path.Base(rel), 0o755); err != nil {
 		return -1, fmt.Errorf("make /%s: %w", rel, err)
 	}
-	return b.inRoot(rel, unix.O_PATH|unix.O_DIRECTORY)
+	return r.inRoot(rel, unix.O_PATH|unix.O_DIRECTORY)
 }
 
 // ours fails unless dir lies on the new root's own tmpfs, and not in a folder
 // of the host.
-func (b *rootBuilder) ours(dir int, rel string) error {
+func (r *Root) ours(dir int, rel string) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(dir, &st); err != nil {
 		return err
 	}
-	if st.Dev != b.own {
+	if st.Dev != r.own {
 		return fmt.Errorf("/%s does not exist in the folder mounted there", rel)
 	}
 	return nil

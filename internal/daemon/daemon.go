@@ -74,6 +74,8 @@ type Daemon struct {
 	// attests gives what every finding of this process depends on.
 	attests func() (attest.Basis, error)
 
+	spares spares
+
 	uids      sync.Mutex
 	uidsKnown boundary.UIDs // under uids
 
@@ -243,12 +245,13 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 		ready()
 	}
 	parts.Go(func() {
-		d.proven(ctx, "")
+		d.keepSpares(ctx)
 		d.rest()
 	})
 	<-ctx.Done()
 	parts.Wait()
 	d.runner.Close()
+	d.endSpares()
 	d.record(context.WithoutCancel(ctx), audit.Entry{At: time.Now(), Kind: audit.HostStopped, Data: audit.HostStoppedData{Reason: reason(ctx)}})
 	_, err := d.sequencer.Sequence(context.WithoutCancel(ctx))
 	return err

@@ -65,6 +65,7 @@ func (d *Daemon) checkConfig(ctx context.Context) error {
 			Path: d.opt.Paths.Config, Was: d.fingerprint.String(), Is: err.Error(),
 		}})
 		d.log.Error("new runs are held", "why", err)
+		d.endSpares()
 		d.changed.fire()
 		d.tellOwner(ctx, "config:"+d.fingerprint.String(), text)
 	}

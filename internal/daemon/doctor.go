@@ -37,7 +37,9 @@ func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.Doc
 	if err == nil {
 		in.Grant = &g
 		if m, err := d.engine(ctx, ""); q.Probe && err == nil {
-			h = m.prober.again(ctx, g)
+			if h = m.prober.again(ctx, g); h.Off != "" {
+				d.endSpares()
+			}
 		}
 	}
 	in.Probe = &doctor.Probe{Report: h.Report, Layers: h.Layers, Missing: h.Missing, Err: h.err}

@@ -47,7 +47,7 @@ func (d *Daemon) openEngine(name string) (boundary.Engine, error) {
 		return nil, err
 	}
 	defer program.Close()
-	return boundary.New(name, boundary.Options{Init: program, Check: d.checkMount, Dir: d.opt.Paths.DataDir})
+	return boundary.New(name, boundary.Options{Init: program, Check: d.checkMount, Dir: d.opt.Paths.DataDir, Log: d.log})
 }
 
 // engine gives an engine by name. "" is the one of the configuration, where

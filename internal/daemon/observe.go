@@ -48,6 +48,7 @@ func (d *Daemon) Status(ctx context.Context) (control.Status, error) {
 	case !d.config.HostMode.Enabled:
 		s.HostMode, s.HostModeReason = "off", "hostMode.enabled is false"
 	}
+	s.Spares = d.spares.count()
 	for _, r := range open.Live {
 		s.Live = append(s.Live, runInfo(r))
 	}

@@ -35,14 +35,16 @@ type Header struct {
 // empty one and is reported as such.
 type Message struct {
 	// from the init
-	Hello   *Hello   `json:"hello,omitempty"`
-	Ready   *Ready   `json:"ready,omitempty"`
-	Failed  *Failed  `json:"failed,omitempty"`
-	Started *Started `json:"started,omitempty"`
-	Exited  *Exited  `json:"exited,omitempty"`
+	Hello    *Hello    `json:"hello,omitempty"`
+	Standing *Standing `json:"standing,omitempty"`
+	Ready    *Ready    `json:"ready,omitempty"`
+	Failed   *Failed   `json:"failed,omitempty"`
+	Started  *Started  `json:"started,omitempty"`
+	Exited   *Exited   `json:"exited,omitempty"`
 
 	// from the host
 	Spec   *Spec   `json:"spec,omitempty"`
+	Rest   *Rest   `json:"rest,omitempty"`
 	Exec   *Exec   `json:"exec,omitempty"`
 	Signal *Signal `json:"signal,omitempty"`
 	Resize *Resize `json:"resize,omitempty"`
@@ -79,6 +81,22 @@ type Spec struct {
 	LandlockFloor int `json:"landlock_floor"`
 	// Landlock is the allow-list of paths, made from the grant and not from
 	// Mounts, so that a mistake in one is caught by the other.
+	Landlock []PathRule `json:"landlock"`
+
+	// RestFD is set if the init is to stand by: it does all that it can, sends
+	// Standing, and waits for a Rest before it confines itself. It is the number
+	// of an inherited Unix socket, over which the descriptors of the Rest's mounts
+	// come, and which the init closes before anything of the agent runs.
+	RestFD int `json:"rest_fd,omitempty"`
+}
+
+// Rest completes a Spec that was sent ahead.
+type Rest struct {
+	Token string `json:"token"`
+	// Mounts are attached after those of the Spec. The FD of each is its place
+	// among the descriptors that came over the socket, from 0 on.
+	Mounts []Mount `json:"mounts"`
+	// Landlock adds to the rules of the Spec.
 	Landlock []PathRule `json:"landlock"`
 }
 
@@ -146,6 +164,10 @@ type PathRule struct {
 	// Device permits ioctl on devices beneath it.
 	Device bool `json:"device,omitempty"`
 }
+
+// Standing says that everything of a Spec is in place that can be before its
+// Rest is known.
+type Standing struct{}
 
 // Ready says that the boundary stands. From here on the init is as confined
 // as what it starts.
