@@ -59,6 +59,8 @@ type (
 		Layers  []string `json:"layers"`
 		Missing []string `json:"missing,omitempty"`
 		InitPID int      `json:"initPid"`
+		// Prepared says that the boundary stood ready before it was needed.
+		Prepared bool `json:"prepared,omitempty"`
 		// Attestation names the record of the probe that the session rests on.
 		Attestation string `json:"attestation,omitempty"`
 	}

@@ -63,7 +63,8 @@ func alive(pids []int) []int {
 }
 
 // hold is the program of a test: it plays the daemon, with a session that does
-// what it can to outlive it, says the init's number and waits to be killed.
+// what it can to outlive it and a spare, says the inits' numbers and waits to be
+// killed.
 func hold() {
 	program, err := os.ReadFile(os.Getenv("NANOCLAW_TEST_HOLD_INIT"))
 	if err != nil {
@@ -73,6 +74,8 @@ func hold() {
 	if err != nil {
 		panic(err)
 	}
+	n.spares.quiet = 0
+	n.Keep(1)
 	uid, _ := strconv.Atoi(os.Getenv("NANOCLAW_TEST_HOLD_UID"))
 	s, err := n.Start(context.Background(), Spec{Grant: systemGrant(), UID: uid})
 	if err != nil {
@@ -86,12 +89,19 @@ func hold() {
 		panic(err)
 	}
 	bufio.NewReader(p.Stdout).ReadString('\n')
-	fmt.Println(s.PID())
+	for {
+		changed := n.spares.waiter()
+		if n.Spares() > 0 {
+			break
+		}
+		<-changed
+	}
+	fmt.Println(s.PID(), n.spares.ready[0].child.PID())
 	select {}
 }
 
-// The kernel ends the session of a daemon that was killed: nothing of it has to
-// run for that.
+// The kernel ends the session of a daemon that was killed, and what stood ready:
+// nothing of it has to run for that.
 func TestNothingOutlivesAKilledDaemon(t *testing.T) {
 	program := filepath.Join(openDir(t), "init")
 	if err := os.WriteFile(program, newInit(t), 0o644); err != nil {
@@ -115,13 +125,13 @@ func TestNothingOutlivesAKilledDaemon(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	init, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil {
+	var init, spare int
+	if _, err := fmt.Sscan(line, &init, &spare); err != nil {
 		t.Fatal(err)
 	}
 	// Descriptors of the processes, so that a number used again cannot mislead.
-	inside := members(t, init)
-	if len(inside) < 5 {
+	inside := append(members(t, init), spare)
+	if len(inside) < 6 {
 		t.Fatalf("only %v are inside", inside)
 	}
 	var polls []unix.PollFd

@@ -159,6 +159,9 @@ func (s *Session) Layers() []string { return s.ready.Layers }
 // Missing are layers that this machine does not have.
 func (s *Session) Missing() []string { return s.ready.Missing }
 
+// Prepared says that its init stood ready before it was asked for.
+func (s *Session) Prepared() bool { return s.prepared }
+
 // PID is the number of the session's first process on this machine.
 func (s *Session) PID() int { return s.tree.PID() }
 

@@ -171,7 +171,10 @@ func (s *session) cut() error {
 func (s *session) started() audit.Entry {
 	return audit.Entry{
 		At: time.Now(), Kind: audit.SessionStarted, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id,
-		Data: audit.SessionStartedData{Engine: s.box.Engine(), Layers: s.box.Layers(), Missing: s.box.Missing(), InitPID: s.box.PID(), Attestation: s.box.Attestation()},
+		Data: audit.SessionStartedData{
+			Engine: s.box.Engine(), Layers: s.box.Layers(), Missing: s.box.Missing(), InitPID: s.box.PID(),
+			Prepared: s.box.Prepared(), Attestation: s.box.Attestation(),
+		},
 	}
 }
 
