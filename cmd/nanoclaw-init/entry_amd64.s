@@ -5,6 +5,20 @@
 #define SYS_prctl $157
 #define PR_CAPBSET_DROP $24
 #define PR_SET_NO_NEW_PRIVS $38
+#define SYS_madvise $28
+#define MADV_POPULATE_READ $22
+#define MADV_POPULATE_WRITE $23
+#define PAGES $~4095
+
+// madvise(2) from the page of one symbol to another; an error is no harm.
+#define POPULATE(from, to, how) \
+	MOVQ SYS_madvise, AX \
+	LEAQ from(SB), DI    \
+	ANDQ PAGES, DI       \
+	LEAQ to(SB), SI      \
+	SUBQ DI, SI          \
+	MOVQ how, DX         \
+	SYSCALL
 
 // func entry()
 //
@@ -31,4 +45,8 @@ drop:
 	XORL R10, R10
 	XORL R8, R8
 	SYSCALL
+
+	POPULATE(runtime·text, runtime·etext, MADV_POPULATE_READ)
+	POPULATE(runtime·rodata, runtime·noptrdata, MADV_POPULATE_READ)
+	POPULATE(runtime·noptrdata, runtime·enoptrbss, MADV_POPULATE_WRITE)
 	JMP  _rt0_amd64_linux(SB)

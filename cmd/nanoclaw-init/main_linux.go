@@ -23,6 +23,7 @@ const probeArg = "probe"
 
 func main() {
 	runtime.LockOSThread() // for good: see "Threads" above
+	prefault()
 	if len(os.Args) > 1 && os.Args[1] == probeArg {
 		os.Exit(probeMain())
 	}
