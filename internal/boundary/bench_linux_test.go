@@ -1,10 +1,13 @@
 package boundary
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -62,21 +65,89 @@ func BenchmarkStart(b *testing.B) {
 	b.ReportMetric(0, "ns/op") // four things in one loop; their sum says nothing
 }
 
+// BenchmarkStartMany is the same for many at once: how long until the last of
+// them has ended and is reaped.
+func BenchmarkStartMany(b *testing.B) {
+	const many = 20
+	spec, dir := fixture(b)
+	spec.Log = nil
+	cold, ready := newNative(b, Options{}), newNative(b, Options{})
+	keep(b, ready, many)
+	workspace, home := filepath.Join(dir, "peer-workspace"), filepath.Join(dir, "peer-home")
+	must(b, os.Mkdir(workspace, 0o755))
+	must(b, os.Mkdir(home, 0o755))
+	together := func(run func() error) time.Duration {
+		began := time.Now()
+		var all sync.WaitGroup
+		for range many {
+			all.Go(func() {
+				if err := run(); err != nil {
+					b.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		return time.Since(began)
+	}
+	session := func(n *Native) func() error {
+		return func() error { _, _, err := trial(n, spec); return err }
+	}
+	rows := []struct {
+		name string
+		run  func() time.Duration
+	}{
+		{"cold", func() time.Duration { return together(session(cold)) }},
+		{"spare", func() time.Duration {
+			for range many {
+				makeSpare(b, ready, spec)
+			}
+			return together(session(ready))
+		}},
+		{"bwrap", func() time.Duration { return together(func() error { return bwrap(workspace, home).Run() }) }},
+	}
+	times := make([][]time.Duration, len(rows))
+	for i := 0; b.Loop(); i++ {
+		for j := range rows {
+			r := (i + j) % len(rows)
+			times[r] = append(times[r], rows[r].run())
+		}
+	}
+	peer := median(times[2])
+	for i, r := range rows {
+		b.ReportMetric(float64(median(times[i]).Microseconds()), r.name+"-µs")
+		b.ReportMetric(float64(median(times[i]))/float64(peer), r.name+"/bwrap")
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
 // once starts a session, runs one process in it and ends it.
 func once(b *testing.B, n *Native, spec Spec) (end, closed time.Duration) {
+	end, closed, err := trial(n, spec)
+	must(b, err)
+	return end, closed
+}
+
+func trial(n *Native, spec Spec) (end, closed time.Duration, err error) {
 	began := time.Now()
-	s, err := n.Start(b.Context(), spec)
-	must(b, err)
-	p, err := s.Exec(b.Context(), wire.Exec{Argv: []string{"/usr/bin/true"}, Dir: grant.Workspace})
-	must(b, err)
-	_, err = p.Wait(b.Context())
-	must(b, err)
-	end = time.Since(began)
-	must(b, s.Close())
-	if s.prepared != (n.spares.most > 0) {
-		b.Fatalf("a boundary that stood ready was used: %t", s.prepared)
+	s, err := n.Start(context.Background(), spec)
+	if err != nil {
+		return 0, 0, err
 	}
-	return end, time.Since(began)
+	defer s.Close()
+	p, err := s.Exec(context.Background(), wire.Exec{Argv: []string{"/usr/bin/true"}, Dir: grant.Workspace})
+	if err == nil {
+		_, err = p.Wait(context.Background())
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	end = time.Since(began)
+	s.Close()
+	closed = time.Since(began)
+	if s.prepared != (n.spares.most > 0) {
+		err = fmt.Errorf("a boundary that stood ready was used: %t", s.prepared)
+	}
+	return end, closed, err
 }
 
 // command runs a command to its end.

@@ -115,7 +115,7 @@ func (n *Native) Start(ctx context.Context, spec Spec) (*Session, error) {
 			return nil, err
 		}
 	}
-	n.spares.used(spec, d.shape)
+	go n.spares.used(spec, d.shape) // the caller need not wait for that
 	return s, nil
 }
 
