@@ -23,7 +23,6 @@ const probeArg = "probe"
 
 func main() {
 	runtime.LockOSThread() // for good: see "Threads" above
-	prefault()
 	if len(os.Args) > 1 && os.Args[1] == probeArg {
 		os.Exit(probeMain())
 	}
@@ -41,6 +40,7 @@ func run() error {
 	if os.Getpid() != 1 {
 		return fmt.Errorf("this program is started by nanoclaw, as process 1 of a new PID namespace")
 	}
+	prefault()
 	if err := guard(); err != nil {
 		return err
 	}

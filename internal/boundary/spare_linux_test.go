@@ -21,20 +21,26 @@ import (
 	"nanoclaw/internal/wire"
 )
 
-// TestThroughASpare runs the tests of this package once more, each start from an
-// init that stood ready: it must be confined as any other, and do the same.
+// TestThroughASpare runs the tests of what a session is, can and cannot do once
+// more, each start from an init that stood ready: it must be confined as any
+// other, and do the same.
 func TestThroughASpare(t *testing.T) {
 	if os.Getenv(sparesVar) != "" {
 		return
 	}
-	// Left out are tests that reach between the steps of a cold start, and those
-	// that start nothing.
-	const out = "^(TestAsOrdinaryUser|TestThroughASpare|TestSpare.*|TestSwappedMountIsRefused|TestLandlockClosesAMountTooMany|" +
-		"TestCgroupsLiveWithTheSession|TestExplain.*|TestRender.*|TestProgram.*|TestLowerPrivileges|TestNothingOutlivesAKilledDaemon)$"
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.skip="+out, "-test.timeout=120s")
+	tests := []string{
+		"Probe.*", "KeyringIsItsOwn", "LandlockIsFelt", "SecretsOutsideAreAbsent", "WritesOutsideFail", "InitTellsNothing",
+		"ForeignDescriptorsAreClosed", "EveryThreadIsConfined", "IdentityInside", "EnvironmentIsTheList", "Attack.*",
+		"ReadOnlyMounts", "MountsWithinMounts", "OwnersFolderIsWrittenAsTheOwner", "Adoption",
+		"Limits", "MemoryLimitEndsTheSession", "RefusedProcessesAreTold", "ProcessorsAreBounded",
+		"ExitCodes", "StdioIsCarried", "Terminal", "SocketpairCannotBeReopened", "SignalReachesTheGroup", "OrphansAreReaped",
+		"ConnectionsBecomeStreams", "HalfCloseIsCarried", "CloseKillsAll",
+	}
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^Test("+strings.Join(tests, "|")+")$", "-test.v", "-test.timeout=5m")
 	cmd.Env = append(os.Environ(), sparesVar+"=1")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, text)
+	text, err := cmd.CombinedOutput()
+	if ran := strings.Count(string(text), "\n--- PASS"); err != nil || ran < len(tests)-1 {
+		t.Errorf("%d tests passed, %v\n%s", ran, err, text)
 	}
 }
 
