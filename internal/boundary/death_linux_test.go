@@ -96,7 +96,7 @@ func hold() {
 		}
 		<-changed
 	}
-	fmt.Println(s.PID(), n.spares.ready[0].child.PID())
+	fmt.Println(s.PID(), n.spares.first().child.PID())
 	select {}
 }
 

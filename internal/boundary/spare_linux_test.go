@@ -32,7 +32,7 @@ func TestThroughASpare(t *testing.T) {
 		"Probe.*", "KeyringIsItsOwn", "LandlockIsFelt", "SecretsOutsideAreAbsent", "WritesOutsideFail", "InitTellsNothing",
 		"ForeignDescriptorsAreClosed", "EveryThreadIsConfined", "IdentityInside", "EnvironmentIsTheList", "Attack.*",
 		"ReadOnlyMounts", "MountsWithinMounts", "OwnersFolderIsWrittenAsTheOwner", "Adoption",
-		"Limits", "MemoryLimitEndsTheSession", "RefusedProcessesAreTold", "ProcessorsAreBounded",
+		"Limits", "MemoryLimitEndsTheSession", "RefusedProcessesAreTold", "DiskLimitEndsTheSession", "ProcessorsAreBounded",
 		"ExitCodes", "StdioIsCarried", "Terminal", "SocketpairCannotBeReopened", "SignalReachesTheGroup", "OrphansAreReaped",
 		"ConnectionsBecomeStreams", "HalfCloseIsCarried", "CloseKillsAll",
 	}
@@ -252,7 +252,7 @@ func TestSpareClosesItsSocket(t *testing.T) {
 		}
 		return strings.Join(all, " ")
 	}
-	if got := links(n.spares.ready[0].child.PID()); strings.Count(got, "socket:") != 1 {
+	if got := links(n.spares.first().child.PID()); strings.Count(got, "socket:") != 1 {
 		t.Errorf("a spare has %s", got)
 	}
 	b, used := begin(t, n, spec)
@@ -265,7 +265,7 @@ func TestSpareClosesItsSocket(t *testing.T) {
 func TestSpareThatDiesIsForgotten(t *testing.T) {
 	n, spec, _ := prepared(t, Options{})
 	changed := n.spares.waiter()
-	n.spares.ready[0].child.Kill()
+	n.spares.first().child.Kill()
 	<-changed
 	if n.Spares() != 0 {
 		t.Errorf("%d spares are left", n.Spares())
@@ -321,6 +321,13 @@ func TestSparesFollowWhatIsStarted(t *testing.T) {
 	if _, used := begin(t, n, kinds[1]); used {
 		t.Error("a spare is there after Close")
 	}
+}
+
+// first is the oldest one that stands ready.
+func (s *spares) first() *spare {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ready[0]
 }
 
 // waiter gives a channel that is closed when spares come or go.
@@ -394,7 +401,7 @@ func TestSparesServeManyAtOnce(t *testing.T) {
 // A start whose context ends takes the spare down with it.
 func TestSpareEndsWithTheContext(t *testing.T) {
 	n, spec, _ := prepared(t, Options{})
-	pid := n.spares.ready[0].child.PID()
+	pid := n.spares.first().child.PID()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if s, err := n.Start(ctx, spec); !errors.Is(err, context.Canceled) {
