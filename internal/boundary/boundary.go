@@ -101,7 +101,7 @@ type Options struct {
 	// and only an init built for these tests obeys.
 	skip []string
 	// onStart is told of each start before it happens. Only tests set it.
-	onStart func(*Native, Spec)
+	onStart func(Spec)
 }
 
 // StartError says why a session could not be started.

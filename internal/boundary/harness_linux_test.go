@@ -151,10 +151,12 @@ func newNative(t testing.TB, opts Options) *Native {
 	if opts.Init == nil {
 		opts.Init = bytes.NewReader(boundarytest.Init(t))
 	}
+	var n *Native
 	if os.Getenv(sparesVar) != "" {
-		opts.onStart = func(n *Native, spec Spec) { makeSpare(t, n, spec) }
+		opts.onStart = func(spec Spec) { makeSpare(t, n, spec) }
 	}
-	n, err := NewNative(opts)
+	var err error
+	n, err = NewNative(opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -97,7 +97,7 @@ func (n *Native) Start(ctx context.Context, spec Spec) (*Session, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("the boundary did not stand in time"))
 	defer cancel()
 	if n.opts.onStart != nil {
-		n.opts.onStart(n, spec)
+		n.opts.onStart(spec)
 	}
 	id, err := n.identify(spec.UID)
 	if err != nil {
