@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -52,15 +53,23 @@ func ready(env string, tags ...string) ([]byte, error) {
 	return Build(tags...)
 }
 
+// Without builds an init that leaves out the steps of these names, whoever starts
+// it.
+func Without(steps ...string) ([]byte, error) {
+	return build("-X main.always="+strings.Join(steps, ","), "layertest")
+}
+
 // Build builds an init with build tags.
-func Build(tags ...string) ([]byte, error) {
+func Build(tags ...string) ([]byte, error) { return build("", tags...) }
+
+func build(ldflags string, tags ...string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "nanoclaw-init-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	out := filepath.Join(dir, "nanoclaw-init")
-	args := []string{"build", "-trimpath", "-ldflags=-s -w -E=main.entry", "-o", out}
+	args := []string{"build", "-trimpath", "-ldflags=-s -w -E=main.entry " + ldflags, "-o", out}
 	for _, t := range tags {
 		args = append(args, "-tags", t)
 	}

@@ -1,0 +1,174 @@
+// Package attack holds the catalogue of known ways out of a boundary, and tries
+// them.
+//
+// Each line of the catalogue is data: what it tries, what must be seen inside,
+// what the host looks at afterwards, and what the audit must have heard of it.
+// Run plants what the attacks look for (files, a process, sockets, memory, keys),
+// starts sessions of one engine with the shape of a given grant, lets the other
+// half of this package, inside, attack from within, and then looks whether the
+// host is as it was. A line that no boundary can stop says so and why, and it is
+// asserted that it is not stopped: what is documented stays true.
+//
+// It promises that a run is safe: nothing is attacked but what was planted for
+// it, in a folder that is removed afterwards, and no byte goes to a network. That
+// the attacks would work without a boundary is shown by the tests of this
+// package, in namespaces made for that (attacktest). Owners never run that part.
+//
+// What it leaves to others: the engines, to package boundary; what a grant is,
+// to package grant. Lines that are about code of the host and not about a
+// boundary name the test that holds them; a test of this package looks whether
+// it exists.
+//
+// Trust: the results come from inside, where they could be forged. That is no
+// matter for attacks that we wrote ourselves; what an attacker would hide, the
+// host looks at itself.
+package attack
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"nanoclaw/internal/attack/inside"
+	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/grant"
+)
+
+// Engine is what the attacks need of a boundary's engine.
+type Engine interface {
+	Name() string
+	Start(ctx context.Context, spec boundary.Spec) (*boundary.Session, error)
+}
+
+// Options make a run of the catalogue.
+type Options struct {
+	Engine Engine
+	// Program is the path of a program that hands what follows inside.Verb to
+	// inside.Main. It is lent to the sessions, read-only.
+	Program string
+	// Grant gives the sessions their shape: the parts of the system, tools and
+	// environment. Folders and hosts of the owner in it are replaced by planted ones.
+	Grant grant.Grant
+	// UID is the kernel's uid of the sessions, as in boundary.Spec.
+	UID           int
+	LandlockFloor int
+	// Lines are those to try; empty means all.
+	Lines []string
+	// Log takes what the sessions tell. nil is silence.
+	Log *slog.Logger
+}
+
+// State is what came of one line.
+type State string
+
+// The states of a line.
+const (
+	// Held: the attack failed, the host is unchanged, the audit heard of it.
+	Held State = "held"
+	// Open: the attack succeeded, as the catalogue says of it.
+	Open State = "open"
+	// Broke: the attack succeeded and should not have, or left a trace.
+	Broke State = "BROKE"
+	// Shut: the attack failed though the catalogue says that nothing stops it.
+	Shut State = "SHUT"
+	// Missing: the attack was not tried, or not to its end.
+	Missing State = "NOT TRIED"
+	// Elsewhere: a test of the host's code holds the line.
+	Elsewhere State = "test"
+)
+
+// Good says whether a line came out as the catalogue says.
+func (s State) Good() bool { return s == Held || s == Open || s == Elsewhere }
+
+// Outcome is what came of one line.
+type Outcome struct {
+	Line  string `json:"line"`
+	State State  `json:"state"`
+	// Detail says what broke, or what held.
+	Detail string `json:"detail,omitempty"`
+}
+
+// Report is what came of one run.
+type Report struct {
+	Engine string `json:"engine"`
+	// User is "root" or "user", for whoever ran the host's side.
+	User     string    `json:"user"`
+	Outcomes []Outcome `json:"outcomes"`
+	// Missing are layers that the sessions did without.
+	Missing []string `json:"missing,omitempty"`
+}
+
+// Bad gives the lines that did not come out as the catalogue says.
+func (r Report) Bad() []Outcome {
+	var bad []Outcome
+	for _, o := range r.Outcomes {
+		if !o.State.Good() {
+			bad = append(bad, o)
+		}
+	}
+	return bad
+}
+
+// judge makes the outcome of a line from what its attempts came to and from what
+// the host found afterwards.
+func judge(l Line, engine string, results []inside.Result, found []finding) Outcome {
+	if !l.tried() && len(l.After) == 0 {
+		return Outcome{Line: l.ID, State: Elsewhere, Detail: strings.Join(l.Shown, ", ")}
+	}
+	made := make(map[string]bool)
+	var broke, held []string
+	for _, r := range results {
+		made[r.Name] = true
+		if text := r.Name + ": " + r.Detail; r.Broke {
+			broke = append(broke, text)
+		} else {
+			held = append(held, text)
+		}
+	}
+	for _, name := range inside.Attempts()[l.ID] {
+		if !made[name] {
+			return Outcome{Line: l.ID, State: Missing, Detail: name}
+		}
+	}
+	for _, f := range found {
+		if f.concerns(l) {
+			broke = append(broke, f.String())
+		}
+	}
+	why, open := l.open(engine)
+	switch {
+	case open && len(held) == 0:
+		return Outcome{Line: l.ID, State: Open, Detail: why}
+	case open:
+		return Outcome{Line: l.ID, State: Shut, Detail: strings.Join(held, "; ")}
+	case len(broke) > 0:
+		return Outcome{Line: l.ID, State: Broke, Detail: strings.Join(broke, "; ")}
+	}
+	if len(held) == 0 {
+		held = []string{"the host looked, and found nothing"}
+	}
+	return Outcome{Line: l.ID, State: Held, Detail: strings.Join(held, "; ")}
+}
+
+// finding is what the host found changed.
+type finding struct {
+	what   check
+	line   string // the one line that it is about, or ""
+	detail string
+}
+
+func (f finding) String() string { return fmt.Sprintf("afterwards, %s: %s", f.what, f.detail) }
+
+// concerns says whether a finding counts against a line.
+func (f finding) concerns(l Line) bool {
+	if f.line != "" {
+		return f.line == l.ID
+	}
+	for _, c := range l.After {
+		if c == f.what {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,293 @@
+package attack
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nanoclaw/internal/attack/inside"
+	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/wire"
+)
+
+// patience bounds each session of a run. One takes a second or two.
+const patience = 60 * time.Second
+
+// Run tries the catalogue on one engine. An error means that it could not be
+// tried at all.
+func Run(ctx context.Context, o Options) (Report, error) {
+	report := Report{Engine: o.Engine.Name(), User: "user"}
+	if os.Geteuid() == 0 {
+		report.User = "root"
+	}
+	dir, err := os.MkdirTemp("", "nanoclaw-attack-")
+	if err != nil {
+		return report, err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return report, err
+	}
+	r := &run{Options: o, found: make(map[string][]finding), results: make(map[string][]inside.Result)}
+	r.planted, err = Plant(PlantOptions{Dir: dir, Program: o.Program, UID: o.UID, Session: true})
+	if err != nil {
+		return report, err
+	}
+	defer r.planted.Remove()
+	if r.network, err = newNetwork(r.planted.Task.Secret); err != nil {
+		return report, err
+	}
+	defer r.network.close()
+	for _, kind := range []session{ordinary, noHosts, rough, hungry} {
+		if err := r.session(ctx, kind); err != nil {
+			return report, err
+		}
+	}
+	for _, l := range r.lines(Catalogue()) {
+		report.Outcomes = append(report.Outcomes, judge(l, report.Engine, r.results[l.ID], r.found[l.ID]))
+	}
+	report.Missing = r.missing
+	return report, nil
+}
+
+// run is one run of the catalogue.
+type run struct {
+	Options
+	planted *Planted
+	network *network
+	results map[string][]inside.Result // by line
+	found   map[string][]finding       // by line
+	missing []string
+}
+
+// lines leaves those that were asked for.
+func (r *run) lines(all []Line) []Line {
+	if len(r.Lines) == 0 {
+		return all
+	}
+	return slices.DeleteFunc(all, func(l Line) bool { return !slices.Contains(r.Lines, l.ID) })
+}
+
+// session starts one session, attacks from within, ends it and looks at the
+// host.
+func (r *run) session(ctx context.Context, kind session) error {
+	lines := slices.DeleteFunc(r.lines(Catalogue()), func(l Line) bool { return l.session != kind })
+	if !slices.ContainsFunc(lines, Line.tried) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	granted := hosts()
+	if kind == noHosts {
+		granted = nil
+	}
+	gateway := r.network.gateway(granted)
+	defer gateway.Close()
+	spec := boundary.Spec{
+		Grant: r.shape(kind, granted), UID: r.UID, LandlockFloor: r.LandlockFloor, Log: r.Log,
+		Serve: func(kind wire.Kind, conn net.Conn) {
+			if kind == wire.Proxy {
+				gateway.Serve(kind, conn)
+			}
+		},
+	}
+	s, err := r.Engine.Start(ctx, spec)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	r.missing = s.Missing()
+	if err := r.planted.After(); err != nil {
+		return err
+	}
+	found := r.planted.appeared()
+	attackErr := r.attack(ctx, s, kind, lines)
+	if s.Exceeded() == nil && kind == hungry {
+		found = append(found, finding{what: limit, detail: "the session goes on"})
+	}
+	if r.planted.made, err = r.planted.lent(); err != nil {
+		return err
+	}
+	if attackErr != nil && kind != hungry {
+		r.note(lines, []finding{{what: "the session", line: lines[0].ID, detail: attackErr.Error()}})
+	}
+	ended, err := r.end(s, kind)
+	if err != nil {
+		return err
+	}
+	gateway.Close() // and every refusal is recorded
+	found = slices.Concat(found, ended, r.planted.appeared(), r.planted.changed(), r.network.unheard(lines))
+	r.note(lines, found)
+	return nil
+}
+
+func (r *run) note(lines []Line, found []finding) {
+	for _, l := range lines {
+		for _, f := range found {
+			if f.concerns(l) {
+				r.found[l.ID] = append(r.found[l.ID], f)
+			}
+		}
+	}
+}
+
+// end ends a session: the rough one as a crash would, by killing its first
+// process.
+func (r *run) end(s *boundary.Session, kind session) ([]finding, error) {
+	all, err := tree(s.PID())
+	if err != nil {
+		return nil, fmt.Errorf("list the session's processes: %w", err)
+	}
+	defer closeTree(all)
+	if kind != rough || unix.Kill(s.PID(), unix.SIGKILL) != nil {
+		s.Close()
+	}
+	found := outlived(all)
+	s.Close()
+	return found, nil
+}
+
+// limits of the sessions. The attacks are made to pass them.
+func limits(kind session) grant.Limits {
+	l := grant.Limits{
+		RunTime: time.Hour, IdleTime: time.Hour, Output: 1 << 20,
+		Memory: 512 << 20, Processes: 128, OpenFiles: 256, FileSize: 16 << 20, TmpSize: 32 << 20,
+	}
+	if kind == hungry {
+		l.Memory = 128 << 20
+	}
+	return l
+}
+
+// program is where the attacker is, inside.
+const program = "/opt/nanoclaw-attack"
+
+// shape makes the grant of a session: the given one, with planted folders in
+// place of those of the owner.
+func (r *run) shape(kind session, granted []grant.Host) grant.Grant {
+	g, p := r.Grant, r.planted
+	g.Mounts = slices.DeleteFunc(slices.Clone(g.Mounts), func(m grant.Mount) bool {
+		return m.Target == grant.Workspace || m.Target == grant.Home || m.Target == grant.Global || strings.HasPrefix(m.Target, grant.Extra+"/")
+	})
+	const reason = "for the attacks"
+	g.Mounts = append(g.Mounts,
+		grant.Mount{Target: grant.Workspace, Source: p.path("work/workspace"), Write: true, Exec: true, Reason: reason},
+		grant.Mount{Target: grant.Home, Source: p.path("work/home"), Write: true, Exec: true, Reason: reason},
+		grant.Mount{Target: grant.Extra + "/project", Source: p.path(projectDir), Write: true, Exec: true, Foreign: true, Reason: reason},
+		grant.Mount{Target: grant.Extra + "/sealed", Source: p.path(sealedDir), Exec: true, Foreign: true, Reason: reason},
+		grant.Mount{Target: program, Source: r.Program, Exec: true, File: true, Reason: reason},
+	)
+	g.Egress = granted
+	g.Endpoints = []grant.Endpoint{{Name: string(wire.Proxy), Port: grant.ProxyPort, Reason: reason}}
+	g.Limits = limits(kind)
+	return g
+}
+
+// task is what was planted, as it is found inside.
+func (r *run) task(kind session, lines []Line) inside.Task {
+	t := r.planted.Task
+	for _, l := range lines {
+		t.Lines = append(t.Lines, l.ID)
+	}
+	t.Workspace, t.Project, t.Sealed = grant.Workspace, grant.Extra+"/project", grant.Extra+"/sealed"
+	t.Mount, t.Mask = t.Sealed, "/tmp"
+	l := limits(kind)
+	t.Processes, t.OpenFiles, t.FileSize, t.TmpSize, t.Memory = l.Processes, l.OpenFiles, l.FileSize, l.TmpSize, l.Memory
+	return t
+}
+
+// attack runs the attacker inside and takes its results.
+func (r *run) attack(ctx context.Context, s *boundary.Session, kind session, lines []Line) error {
+	outside, err := inside.Outside()
+	if err != nil {
+		return err
+	}
+	task, err := json.Marshal(r.task(kind, lines))
+	if err != nil {
+		return err
+	}
+	e := wire.Exec{Argv: []string{program, inside.Verb}, Env: []string{outside}, Dir: grant.Workspace}
+	for _, v := range r.Grant.Env {
+		e.Env = append(e.Env, v.Name+"="+v.Value)
+	}
+	p, err := s.Exec(ctx, e)
+	if err != nil {
+		return fmt.Errorf("start the attacker: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { s.Close() })
+	defer stop()
+	go func() {
+		p.Stdin.Write(task)
+		p.Stdin.Close()
+	}()
+	said := make(chan string, 1)
+	go func() {
+		b, _ := io.ReadAll(io.LimitReader(p.Stderr, 4<<10))
+		said <- string(b)
+		io.Copy(io.Discard, p.Stderr)
+	}()
+	results, err := read(p.Stdout)
+	for _, result := range results {
+		r.results[result.Line] = append(r.results[result.Line], result)
+	}
+	if kind == hungry {
+		r.memory(ctx, s)
+	}
+	end, waitErr := p.Wait(ctx)
+	switch {
+	case err != nil || waitErr != nil:
+		return errors.Join(err, waitErr)
+	case end.Code != 0:
+		return fmt.Errorf("the attacker ended with code %d, signal %d: %s", end.Code, end.Signal, <-said)
+	}
+	return nil
+}
+
+// memory writes the result that the attacker of memory cannot: it is killed
+// with its session.
+func (r *run) memory(ctx context.Context, s *boundary.Session) {
+	if len(r.results["R-02"]) > 0 {
+		return // it was not
+	}
+	select {
+	case <-s.Done():
+	case <-ctx.Done():
+	}
+	if err := s.Exceeded(); err != nil {
+		name := inside.Attempts()["R-02"][0]
+		r.results["R-02"] = []inside.Result{{Line: "R-02", Name: name, Detail: err.Error()}}
+	}
+}
+
+// maxResults bounds what an attacker says, in bytes.
+const maxResults = 4 << 20
+
+// read reads results up to the end.
+func read(from io.Reader) ([]inside.Result, error) {
+	var out []inside.Result
+	lines := bufio.NewScanner(io.LimitReader(from, maxResults))
+	lines.Buffer(nil, 64<<10)
+	for lines.Scan() {
+		var result inside.Result
+		if err := json.NewDecoder(bytes.NewReader(lines.Bytes())).Decode(&result); err != nil {
+			return out, fmt.Errorf("the attacker says %.80q: %w", lines.Text(), err)
+		}
+		out = append(out, result)
+	}
+	if err := lines.Err(); err != nil {
+		return out, err
+	}
+	return out, nil
+}
