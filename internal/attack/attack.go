@@ -57,6 +57,10 @@ type Options struct {
 	Lines []string
 	// Log takes what the sessions tell. nil is silence.
 	Log *slog.Logger
+
+	// rootless says that the sessions have no root of their own. Only tests of this
+	// package have such an engine.
+	rootless bool
 }
 
 // State is what came of one line.

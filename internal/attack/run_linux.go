@@ -201,7 +201,9 @@ func (r *run) task(kind session, lines []Line) inside.Task {
 	for _, l := range lines {
 		t.Lines = append(t.Lines, l.ID)
 	}
-	t.Workspace, t.Project, t.Sealed = grant.Workspace, grant.Extra+"/project", grant.Extra+"/sealed"
+	if !r.rootless {
+		t.Workspace, t.Project, t.Sealed = grant.Workspace, grant.Extra+"/project", grant.Extra+"/sealed"
+	}
 	t.Mount, t.Mask = t.Sealed, "/tmp"
 	l := limits(kind)
 	t.Processes, t.OpenFiles, t.FileSize, t.TmpSize, t.Memory = l.Processes, l.OpenFiles, l.FileSize, l.TmpSize, l.Memory
@@ -219,6 +221,9 @@ func (r *run) attack(ctx context.Context, s *boundary.Session, kind session, lin
 		return err
 	}
 	e := wire.Exec{Argv: []string{program, inside.Verb}, Env: []string{outside}, Dir: grant.Workspace}
+	if r.rootless {
+		e.Argv[0], e.Dir = r.Program, r.planted.Task.Workspace
+	}
 	for _, v := range r.Grant.Env {
 		e.Env = append(e.Env, v.Name+"="+v.Value)
 	}
