@@ -87,6 +87,13 @@ race: need-go
 test-user: deps claude srt build ## the part of "make test" that an ordinary user repeats: race tests
 	@CGO_ENABLED=1 $(STEP) "race tests as a user" go test -race -count=1 -timeout 15m $(PACKAGES)
 
+.PHONY: attack
+attack: srt build ## try every known attack on every engine, as root and as a user; the table is build/attack.txt
+	@mkdir -p build && rm -f build/attack.json
+	@status=0; NANOCLAW_ATTACK_TABLE=$(CURDIR)/build/attack.json $(STEP) attacks \
+		go test -count=1 -timeout 10m -run '^Test(Catalogue|ControlArm|RefusesOutside|AsOrdinaryUser)$$' ./internal/attack || status=$$?; \
+	go run ./internal/attack/attacktest/program table <build/attack.json >build/attack.txt && cat build/attack.txt; exit $$status
+
 .PHONY: bench
 bench: build ## measure, each figure beside its peer from the same run
 	@go test -run '^$$' -bench . -benchtime $(BENCHTIME) \
@@ -110,7 +117,7 @@ srt:
 
 .PHONY: clean
 clean: ## remove what was built
-	@rm -rf bin tools/bin tools/claude/node_modules tools/claude/claude tools/srt/node_modules $(INSIDE)/nanoclaw-init-*
+	@rm -rf bin build tools/bin tools/claude/node_modules tools/claude/claude tools/srt/node_modules $(INSIDE)/nanoclaw-init-*
 
 .PHONY: need-go
 need-go:

@@ -45,18 +45,21 @@ var ladder = []rung{
 	{"install", "", "fetches one program and finds it; what may run it, and where, is decided elsewhere"},
 	{"control", "chat", "who is on the socket, and what they asked"},
 
+	{"attack/inside", "", "runs inside, as the attacker; what it shares with the host is its task"},
+	{"attack", "attack/inside boundary egress grant wire", "attacks boundaries from without; they know nothing of it"},
+
 	{"agent", "chat grant wire", "drives a program in a box that somebody else made"},
 	{"runner", "agent audit boundary chat config egress grant hosttools queue wire", "one run from job to finish; it reads like the design"},
 	{"store", "audit chat outbox queue router runner", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent attest audit beneath boundary channel channel/console chat config control delayed doctor egress grant hostproc hosttools install outbox queue router runner store wire", "the one place that wires everything"},
+	{"daemon", "agent attack attest audit beneath boundary channel channel/console chat config control delayed doctor egress grant hostproc hosttools install outbox queue router runner store wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.
 var programs = []rung{
 	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
-	{"cmd/nanoclaw", "agent attest audit boundary channel channel/console chat config control daemon doctor egress grant hostproc hosttools install outbox queue router runner store wire", "flags and wiring"},
+	{"cmd/nanoclaw", "agent attack/inside attest audit boundary channel channel/console chat config control daemon doctor egress grant hostproc hosttools install outbox queue router runner store wire", "flags and wiring"},
 }
 
 // kit says that a folder holds doubles and conformance suites, such as
@@ -108,7 +111,10 @@ var starters = map[string]string{
 	"internal/boundary": "starts the init, on behalf of an agent",
 	"internal/hostproc": "starts a fixed list of host programs, never with agent data",
 	"internal/confine":  "is the inside: it has only what the boundary left",
-	"cmd/nanoclaw-init": "is the inside: it has only what the boundary left",
+	"internal/attack":   "starts one process of this program that is there to be attacked, with no data of an agent",
+
+	"internal/attack/inside": "is the inside: it has only what the boundary left, and runs nowhere else",
+	"cmd/nanoclaw-init":      "is the inside: it has only what the boundary left",
 }
 
 // starts are the ways to start a process, by import path.

@@ -12,22 +12,32 @@ import (
 )
 
 func (a *app) doctorCmd() *cobra.Command {
-	var noProbe bool
+	var noProbe, attack bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this machine can enforce, what is missing and how to mend it",
 		Long: `Say what this machine can enforce, what is missing and how to mend it. It starts
 a boundary and lets a probe try to break out of it, and lists programs on your
-PATH that agents do not see. The exit code is 1 if something fails.`,
-		Example: "  nanoclaw doctor\n  nanoclaw doctor --json",
+PATH that agents do not see. The exit code is 1 if something fails.
+
+With --attack it does something else: it tries every attack of its catalogue on
+each engine that stands here, and prints what came of each line. It attacks only
+what it planted for that, in a temporary folder, and sends nothing to any network.
+The exit code is 1 if a line came out otherwise than the catalogue says.`,
+		Example: "  nanoclaw doctor\n  nanoclaw doctor --json\n  nanoclaw doctor --attack",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), reading, func(s *session) error {
+				if attack {
+					return a.attack(cmd.Context(), s)
+				}
 				return a.doctor(cmd.Context(), s, !noProbe)
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&noProbe, "no-probe", false, "only look; start no boundary")
+	cmd.Flags().BoolVar(&attack, "attack", false, "try the catalogue of attacks")
+	cmd.MarkFlagsMutuallyExclusive("attack", "no-probe")
 	return cmd
 }
 

@@ -182,7 +182,15 @@ func TestPrinting(t *testing.T) {
 		}
 		return p, nil
 	}
-	b.host.OnDoctor = func(context.Context, control.DoctorQuery) (control.DoctorReport, error) {
+	b.host.OnDoctor = func(_ context.Context, q control.DoctorQuery) (control.DoctorReport, error) {
+		if q.Attack {
+			return control.DoctorReport{Attacks: &control.Attacks{
+				Text: "F-01  read  held\x1b[2J\n", Untried: []string{"srt: it is not there"},
+				Engines: []control.Attacked{{Engine: "native", User: "user", Lines: []control.AttackLine{
+					{Line: "F-01", State: "held", Good: true}, {Line: "F-02", State: "BROKE", Detail: "the secret"},
+				}}},
+			}}, nil
+		}
 		return control.DoctorReport{Checks: []control.Check{
 			{Name: "kernel", State: "ok", Detail: "6.18"},
 			{Name: "user namespaces", State: "fail", Detail: "restricted", Fix: "sysctl x=0"},
@@ -207,7 +215,7 @@ func TestPrinting(t *testing.T) {
 	for _, args := range []string{
 		"status", "status --json", "group list", "runs", "runs r1", "runs r9", "policy show", "policy show --json",
 		"policy show -g family", "policy show -g family --json", "policy show --render native", "policy show --render native --json",
-		"policy explain HOME", "policy explain HOME read:/x", "policy explain /x --json", "policy explain -g family /x", "policy explain x", "doctor", "doctor --no-probe --json", "audit list", "audit show 1",
+		"policy explain HOME", "policy explain HOME read:/x", "policy explain /x --json", "policy explain -g family /x", "policy explain x", "doctor", "doctor --no-probe --json", "doctor --attack", "doctor --attack --json", "audit list", "audit show 1",
 		"audit show x", "audit verify", "audit verify --json", "audit export", "stop r1", "stop --all --json", "stop r1 --all", "stop",
 	} {
 		got := b.run("", strings.Fields(args)...)

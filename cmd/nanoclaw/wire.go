@@ -25,8 +25,12 @@ func openWith(ctx context.Context, o hostOptions, init func() (io.ReadSeekCloser
 	if len(kept) > 0 {
 		o.log.Info("root's other privileges are given up; these are kept", "kept", strings.Join(kept, "; "))
 	}
+	self, err := os.Executable()
+	if err != nil {
+		o.log.Info("no attacks can be tried", "why", err)
+	}
 	return daemon.Open(ctx, daemon.Options{
-		Paths: o.paths, Init: init, Version: versionName(),
+		Paths: o.paths, Init: init, Attacker: self, Version: versionName(),
 		Getenv: o.getenv, Environ: os.Environ, Log: o.log, Say: o.say,
 	})
 }

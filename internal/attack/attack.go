@@ -28,6 +28,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"nanoclaw/internal/attack/inside"
@@ -80,10 +81,16 @@ const (
 	Missing State = "NOT TRIED"
 	// Elsewhere: a test of the host's code holds the line.
 	Elsewhere State = "test"
+	// Worked: the attack succeeded in the control arm. Left: it was not made there,
+	// for a reason.
+	Worked State = "works"
+	Left   State = "left out"
 )
 
 // Good says whether a line came out as the catalogue says.
-func (s State) Good() bool { return s == Held || s == Open || s == Elsewhere }
+func (s State) Good() bool {
+	return slices.Contains([]State{Held, Open, Elsewhere, Worked, Left}, s)
+}
 
 // Outcome is what came of one line.
 type Outcome struct {
@@ -92,6 +99,9 @@ type Outcome struct {
 	// Detail says what broke, or what held.
 	Detail string `json:"detail,omitempty"`
 }
+
+// Control is the name under which the control arm reports.
+const Control = "control"
 
 // Report is what came of one run.
 type Report struct {
@@ -169,10 +179,5 @@ func (f finding) concerns(l Line) bool {
 	if f.line != "" {
 		return f.line == l.ID
 	}
-	for _, c := range l.After {
-		if c == f.what {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(l.After, f.what)
 }

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -213,4 +215,40 @@ func controlled(t *testing.T) []inside.Result {
 		t.Fatal(err)
 	}
 	return results
+}
+
+// controlReport is what came of the control arm, as a report.
+func controlReport(results []inside.Result) Report {
+	report := Report{Engine: Control, User: "user"}
+	if os.Geteuid() == 0 {
+		report.User = "root"
+	}
+	byLine := make(map[string][]inside.Result)
+	for _, r := range results {
+		byLine[r.Line] = append(byLine[r.Line], r)
+	}
+	for _, l := range Catalogue() {
+		if !l.tried() {
+			continue
+		}
+		o := Outcome{Line: l.ID, State: Left}
+		left := make(map[string][]string) // by reason
+		for _, r := range byLine[l.ID] {
+			switch {
+			case r.Left != "":
+				left[r.Left] = append(left[r.Left], r.Name)
+			case r.Broke && o.State == Left:
+				o.State = Worked
+			case !r.Broke:
+				o.State = Missing
+			}
+		}
+		var texts []string
+		for _, why := range slices.Sorted(maps.Keys(left)) {
+			texts = append(texts, strings.Join(left[why], ", ")+" ("+why+")")
+		}
+		o.Detail = strings.Join(texts, "; ")
+		report.Outcomes = append(report.Outcomes, o)
+	}
+	return report
 }

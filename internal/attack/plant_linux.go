@@ -65,6 +65,7 @@ const (
 	workDir    = "work"    // the attackers' own: workspace and home
 	projectDir = "project" // the owner's, lent for writing
 	sealedDir  = "sealed"  // lent for reading
+	lateDir    = "late"    // for what is made when a session has begun
 	linkedDir  = "linked"  // holds the second name of a file in the project
 )
 
@@ -75,7 +76,7 @@ func Plant(o PlantOptions) (*Planted, error) {
 	}
 	p := &Planted{opts: o}
 	p.Task.Secret = o.Secret
-	for _, step := range []func() error{p.folders, p.elsewhere, p.descriptors, p.ipc, p.keys, p.listen, p.witness} {
+	for _, step := range []func() error{p.folders, p.elsewhere, p.descriptors, p.ipc, p.keys, p.listen, p.give, p.witness} {
 		if err := step(); err != nil {
 			return nil, errors.Join(fmt.Errorf("plant: %w", err), p.Remove())
 		}
@@ -107,7 +108,7 @@ func (p *Planted) folders() error {
 		"project/.git/HEAD": "ref: refs/heads/main\n", "project/.git/config": "[core]\n\tbare = false\n", "project/.git/hooks/README": "",
 		"project/.git/info/exclude": "", "project/.git/modules/lib/config": "[core]\n", "project/main.c": "int main;\n",
 		"project/worktree/.git": "gitdir: ../.git/worktrees/worktree\n", "project/member/.git/config": "[core]\n",
-		"sealed/file": "read-only\n", "sealed/victim": "read-only\n", "linked/file": "# outside\n",
+		"late/.keep": "", "sealed/file": "read-only\n", "sealed/victim": "read-only\n", "linked/file": "# outside\n",
 	} {
 		path := p.path(name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -122,20 +123,31 @@ func (p *Planted) folders() error {
 	}
 	t.Home, t.Session = p.path(homeDir), p.path("others/home/.claude/projects/x.jsonl")
 	t.Workspace, t.Project, t.Sealed = p.path("work/workspace"), p.path(projectDir), p.path(sealedDir)
-	t.Late = p.path("home/.env.prod")
-	return p.give(p.opts.Dir)
+	t.Late = p.path("late/.env.prod")
+	return nil
 }
 
-// give makes everything in a folder the attackers'.
-func (p *Planted) give(dir string) error {
+// give makes everything the attackers', for as long as it lasts: what is theirs
+// a host without all of root's rights could not remove.
+func (p *Planted) give() error {
 	if p.opts.UID == 0 || p.opts.UID == os.Geteuid() {
 		return nil
 	}
-	return filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+	p.later(func() error { return p.own(os.Geteuid(), os.Getegid()) })
+	return p.own(p.opts.UID, p.opts.UID)
+}
+
+// own changes the owner of everything in Dir, folders before what is in them,
+// and follows no link. What is made later stays ours to make.
+func (p *Planted) own(uid, gid int) error {
+	return filepath.WalkDir(p.opts.Dir, func(path string, _ os.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		return os.Lchown(path, p.opts.UID, p.opts.UID)
+		if path == p.path(lateDir) {
+			return filepath.SkipDir
+		}
+		return os.Lchown(path, uid, gid)
 	})
 }
 
@@ -144,8 +156,7 @@ func (p *Planted) After() error {
 	if err := os.WriteFile(p.Task.Late, []byte(p.opts.Secret+"\n"), 0o644); err != nil {
 		return err
 	}
-	p.before = nil
-	return errors.Join(p.give(p.path(homeDir)), p.look())
+	return p.look()
 }
 
 // elsewhere makes the files that are not in Dir, and a variable.
@@ -407,7 +418,7 @@ func (p *Planted) appeared() []finding {
 // snapshot describes every file that must not change.
 func (p *Planted) snapshot() (map[string]string, error) {
 	all := make(map[string]string)
-	for _, root := range []string{p.path(homeDir), p.path(othersDir), p.path(sealedDir), p.Task.Tmp, p.Task.ShmFile} {
+	for _, root := range []string{p.path(homeDir), p.path(othersDir), p.path(sealedDir), p.path(lateDir), p.Task.Tmp, p.Task.ShmFile} {
 		err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
 			if err != nil {
 				return err

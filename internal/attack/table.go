@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -24,6 +25,11 @@ func (s State) words() string {
 // what did not come out as it should.
 func WriteTable(w io.Writer, reports []Report) error {
 	catalogue := Catalogue()
+	reports = slices.Clone(reports)
+	slices.SortStableFunc(reports, func(a, b Report) int {
+		last := func(r Report) int { return strings.Count(r.Engine, Control) }
+		return cmp.Or(last(a)-last(b), cmp.Compare(a.Engine, b.Engine))
+	})
 	width := 0
 	for _, l := range catalogue {
 		width = max(width, utf8.RuneCountInString(l.Tries))
@@ -52,6 +58,21 @@ func WriteTable(w io.Writer, reports []Report) error {
 	return err
 }
 
+// left writes what the control arm did not try. The reasons are the same for all
+// who run it.
+func left(b *strings.Builder, reports []Report) {
+	i := slices.IndexFunc(reports, func(r Report) bool { return r.Engine == Control })
+	if i < 0 {
+		return
+	}
+	b.WriteString("\nThe control arm has no boundary: there the attacks work. It leaves out, by name:\n")
+	for _, o := range reports[i].Outcomes {
+		if o.Detail != "" {
+			fmt.Fprintf(b, "  %s: %s.\n", o.Line, o.Detail)
+		}
+	}
+}
+
 // notes writes what stands under a table.
 func notes(b *strings.Builder, catalogue []Line, reports []Report) {
 	open := make(map[string][]string) // reason to lines
@@ -75,6 +96,7 @@ func notes(b *strings.Builder, catalogue []Line, reports []Report) {
 	for _, why := range order {
 		fmt.Fprintf(b, "  %s: %s.\n", strings.Join(open[why], ", "), why)
 	}
+	left(b, reports)
 	b.WriteString("\n\"test\" is a line about code of the host, held by the tests that the catalogue names:\n")
 	for _, l := range catalogue {
 		if !l.tried() && len(l.After) == 0 {

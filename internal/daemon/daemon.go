@@ -32,8 +32,11 @@ import (
 type Options struct {
 	Paths config.Paths
 	// Init gives the nanoclaw-init program. Its error turns host mode off.
-	Init    func() (io.ReadSeekCloser, error)
-	Version string
+	Init func() (io.ReadSeekCloser, error)
+	// Attacker is the path of a program that plays the attacker (attack/inside), for
+	// the owner who asks for attacks. "" means that they cannot be had.
+	Attacker string
+	Version  string
 	// Getenv and Environ are the process's environment.
 	Getenv  func(string) string
 	Environ func() []string

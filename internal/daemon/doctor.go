@@ -17,6 +17,10 @@ import (
 // Doctor examines this machine. With Probe it runs the probe again, and what it
 // finds now counts as much as at start: one success turns host mode off.
 func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.DoctorReport, error) {
+	if q.Attack {
+		attacks, err := d.attack(ctx)
+		return control.DoctorReport{Attacks: &attacks}, err
+	}
 	in := doctor.Input{
 		System: runtime.GOOS, Root: os.DirFS("/"), UID: os.Geteuid(), LandlockABI: doctor.LandlockABI(), Engines: hostproc.Look,
 		Paths: d.opt.Paths, Config: d.config, SearchPath: d.opt.Getenv("PATH"), Home: d.machine.OwnerHome,

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"strings"
 	"time"
 )
@@ -200,10 +199,17 @@ func holdMany(*attacker) (string, error) {
 		}
 		held = append(held, conn)
 	}
-	for _, c := range slices.Backward(held) {
+	turned := make(chan bool, len(held))
+	for _, c := range held {
 		c.SetReadDeadline(time.Now().Add(patience))
-		b := make([]byte, 64)
-		if n, _ := c.Read(b); strings.Contains(string(b[:n]), " 503 ") {
+		go func() {
+			b := make([]byte, 64)
+			n, _ := c.Read(b)
+			turned <- strings.Contains(string(b[:n]), " 503 ")
+		}()
+	}
+	for range held {
+		if <-turned {
 			return "", refused("those beyond the limit were turned away")
 		}
 	}
