@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"os"
@@ -51,7 +50,6 @@ type Planted struct {
 	shared   []byte
 	planted  []int // keys
 	accepted atomic.Int64
-	sockets  []io.Closer
 
 	mu      sync.Mutex
 	signals []string // that reached the witness
