@@ -52,6 +52,7 @@ const (
 	mounts    check = "the machine's mounts"
 	leftovers check = "files that no attack made"
 	survivors check = "processes that live on"
+	identity  check = "processes inside that are root on the machine"
 	limit     check = "the limit"
 	recorded  check = "the audit"
 )

@@ -73,7 +73,7 @@ func kernelLines() []Line {
 		{ID: "K-14", Tries: "type into the owner's terminal", Want: refused},
 		{ID: "K-15", Tries: "control the owner's terminal by what is printed", Want: "control characters are taken out",
 			Shown: []string{"channel · TestSafeText", "channel · TestCleanerAcrossPieces", "boundary · TestWordsFromInsideAreMadePlain"}},
-		{ID: "K-16", Tries: "settings by which the kernel runs a program as root", Want: "read-only, and nobody inside is root outside", After: []check{settings}},
+		{ID: "K-16", Tries: "settings by which the kernel runs a program as root", Want: "read-only, and nobody inside is root outside", After: []check{settings, identity}},
 		{ID: "K-17", Tries: "control groups that run a program at their end", Want: "there are none"},
 		{ID: "K-18", Tries: "sysrq, power and firmware", Want: "read-only or absent", After: []check{settings}},
 		{ID: "K-19", Tries: "calls that administer the kernel", Want: refused},

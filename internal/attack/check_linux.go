@@ -148,6 +148,35 @@ func parents() (map[int][]int, error) {
 	return children, nil
 }
 
+// roots gives a finding for each process of a session that is root for the
+// kernel. Whom a uid stands for is seen from outside alone: a namespace within
+// another shows the one above it. Helpers of an engine that are in our own
+// namespace are not inside.
+func roots(session map[int]int) []finding {
+	ours, err := os.Readlink("/proc/self/ns/user")
+	if err != nil {
+		return []finding{{what: identity, detail: err.Error()}}
+	}
+	var out []finding
+	for pid := range session {
+		dir := "/proc/" + strconv.Itoa(pid)
+		if theirs, err := os.Readlink(dir + "/ns/user"); err == nil && theirs == ours {
+			continue
+		}
+		status, err := os.ReadFile(dir + "/status")
+		if err != nil {
+			continue // it ended
+		}
+		for line := range strings.Lines(string(status)) {
+			name, ids, _ := strings.Cut(line, ":")
+			if (name == "Uid" || name == "Gid") && slices.Contains(strings.Fields(ids), "0") {
+				out = append(out, finding{what: identity, detail: fmt.Sprintf("process %d: %s", pid, strings.TrimSpace(line))})
+			}
+		}
+	}
+	return out
+}
+
 // within is how long what was in a session may live on.
 const within = time.Second
 

@@ -151,6 +151,7 @@ func (r *run) end(s *boundary.Session, kind session) ([]finding, error) {
 		return nil, fmt.Errorf("list the session's processes: %w", err)
 	}
 	defer closeTree(all)
+	r.note(r.lines(Catalogue()), roots(all)) // whatever session K-16 is tried in
 	if kind != rough || unix.Kill(s.PID(), unix.SIGKILL) != nil {
 		s.Close()
 	}
