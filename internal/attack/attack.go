@@ -150,11 +150,13 @@ func judge(l Line, engine string, results []inside.Result, found []finding) Outc
 			broke = append(broke, f.String())
 		}
 	}
-	why, open := l.open(engine)
+	byEngine, partly := l.OpenBy[engine]
 	switch {
-	case open && len(held) == 0:
-		return Outcome{Line: l.ID, State: Open, Detail: why}
-	case open:
+	case partly && len(broke) > 0:
+		return Outcome{Line: l.ID, State: Open, Detail: byEngine}
+	case l.Open != "" && len(held) == 0:
+		return Outcome{Line: l.ID, State: Open, Detail: l.Open}
+	case l.Open != "" || partly:
 		return Outcome{Line: l.ID, State: Shut, Detail: strings.Join(held, "; ")}
 	case len(broke) > 0:
 		return Outcome{Line: l.ID, State: Broke, Detail: strings.Join(broke, "; ")}

@@ -17,8 +17,8 @@ type Line struct {
 	After []check
 	// Audit are hosts whose refusal has to be in the audit.
 	Audit []string
-	// Open says why no boundary stops it, "" if it has to be stopped. OpenBy says
-	// the same of single engines.
+	// Open says why no boundary stops it, "" if it has to be stopped: then every
+	// attempt succeeds. OpenBy says why a single engine does not stop all of it.
 	Open   string
 	OpenBy map[string]string
 	// Shown are tests that hold the line, or a part of it, in code of the host:
@@ -59,14 +59,6 @@ const (
 
 // tried says whether the line is attacked in a session.
 func (l Line) tried() bool { return len(inside.Attempts()[l.ID]) > 0 }
-
-// open says why an engine does not stop the line.
-func (l Line) open(engine string) (why string, open bool) {
-	if why, open = l.OpenBy[engine]; open {
-		return why, true
-	}
-	return l.Open, l.Open != ""
-}
 
 // Catalogue gives all lines, in order.
 func Catalogue() []Line {

@@ -20,6 +20,7 @@ const (
 	orphanArg  = "orphan"  // start a process that survives, and end
 	sleepArg   = "sleep"   // stay, whatever signals come
 	typeArg    = "type"    // type into our terminal
+	x32Arg     = "x32"     // make a call of the x32 table
 )
 
 // child plays a part within the boundary.
@@ -27,6 +28,8 @@ func child(args []string) int {
 	switch args[0] {
 	case nothingArg:
 		return 0
+	case x32Arg:
+		return callX32()
 	case typeArg:
 		return typeLetter(strings.Join(args[1:], ""))
 	case orphanArg:

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -141,8 +142,15 @@ func (a *attacker) self(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run runs a program and says what it printed, or how it failed.
+// run runs a program and says what it printed, or how it failed. One that does
+// not come back, since only its thread was killed, has failed too.
 func run(cmd *exec.Cmd) (string, error) {
+	stuck := time.AfterFunc(5*patience, func() {
+		if cmd.Process != nil {
+			cmd.Process.Kill()
+		}
+	})
+	defer stuck.Stop()
 	out, err := cmd.CombinedOutput()
 	text := strings.TrimSpace(string(out))
 	if err != nil {

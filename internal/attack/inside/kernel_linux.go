@@ -22,12 +22,11 @@ const x32 = 0x40000000
 func kernel() []attempt {
 	return []attempt{
 		without("only amd64 has it, and not every kernel", "K-04", "call by int 0x80", int80),
-		without("most kernels do not have the table", "K-05", "call by a number of the x32 table", func(*attacker) (string, error) {
+		without("most kernels do not have the table", "K-05", "call by a number of the x32 table", func(a *attacker) (string, error) {
 			if runtime.GOARCH != "amd64" {
 				return "", refused("only amd64 has the table")
 			}
-			r, err := call(unix.SYS_GETPID | x32)
-			return fmt.Sprint("process ", r), err
+			return run(a.self(x32Arg))
 		}),
 		try("K-06", "set up io_uring", func(*attacker) (string, error) {
 			params := make([]byte, 120)
@@ -88,6 +87,18 @@ func kernel() []attempt {
 			return reached(0xfff)
 		}),
 	}
+}
+
+// callX32 is a child that makes a call of the x32 table, for which it may be
+// killed.
+func callX32() int {
+	r, err := call(unix.SYS_GETPID | x32)
+	if err != nil {
+		fmt.Println(err)
+		return exitFailed
+	}
+	fmt.Println("process", r)
+	return 0
 }
 
 // int80 makes a 32-bit call in a program of its own: exit(42).
