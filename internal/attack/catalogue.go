@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"nanoclaw/internal/attack/inside"
+	"nanoclaw/internal/boundary"
 )
 
 // Line is one line of the catalogue.
@@ -81,7 +82,8 @@ func readLines() []Line {
 			Shown: []string{"boundary · TestForeignDescriptorsAreClosed"}},
 		{ID: "F-09", Tries: "find secrets in the environment", Want: "it is the list of the grant", Shown: []string{"grant · TestEnvironment"}},
 		{ID: "F-10", Tries: "read the memory of a process of the host", Want: "there is no such process", After: []check{process}},
-		{ID: "F-11", Tries: "read what the kernel tells of itself", Want: "masked or absent"},
+		{ID: "F-11", Tries: "read what the kernel tells of itself", Want: "masked or absent",
+			OpenBy: map[string]string{boundary.SRTEngine: "srt mounts /proc as it is; what the kernel tells everybody can be read, with addresses as zeroes"}},
 		{ID: "F-12", Tries: "read the disk itself", Want: "no node can be made, none is there"},
 		{ID: "F-13", Tries: "open files by handles, past the mounts (Shocker)", Want: "refused"},
 		{ID: "F-14", Tries: "unmount what hides something, in namespaces of its own", Want: "refused", After: []check{mounts}},

@@ -1,6 +1,7 @@
 package inside
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -145,14 +146,15 @@ func (a *attacker) self(args ...string) *exec.Cmd {
 // run runs a program and says what it printed, or how it failed. One that does
 // not come back, since only its thread was killed, has failed too.
 func run(cmd *exec.Cmd) (string, error) {
-	stuck := time.AfterFunc(5*patience, func() {
-		if cmd.Process != nil {
-			cmd.Process.Kill()
-		}
-	})
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	stuck := time.AfterFunc(5*patience, func() { cmd.Process.Kill() })
 	defer stuck.Stop()
-	out, err := cmd.CombinedOutput()
-	text := strings.TrimSpace(string(out))
+	err := cmd.Wait()
+	text := strings.TrimSpace(out.String())
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, text)
 	}
