@@ -71,7 +71,8 @@ func shell(mounts []source) string {
 // There is none on address space: programs with garbage collection reserve far
 // more than they use.
 func rlimits(l grant.Limits) []wire.Rlimit {
-	out := []wire.Rlimit{{Resource: unix.RLIMIT_CORE}, {Resource: unix.RLIMIT_MSGQUEUE}}
+	// No cores: a limit of 1, see confine's rules about cores.
+	out := []wire.Rlimit{{Resource: unix.RLIMIT_CORE, Value: 1}, {Resource: unix.RLIMIT_MSGQUEUE}}
 	for _, r := range []struct {
 		resource int
 		value    int64

@@ -19,19 +19,28 @@ const (
 	Allow      Action = 0
 	Refuse            = Action(unix.EPERM)
 	NoSuchCall        = Action(unix.ENOSYS)
+	// Pretend does nothing, and says that it was done. It is for what programs ask
+	// for the same reason as we refuse it.
+	Pretend Action = 1 << 16
 )
 
 // ret returns the action as seccomp(2) has it.
 func (a Action) ret() uint32 {
-	if a == Allow {
+	switch a {
+	case Allow:
 		return unix.SECCOMP_RET_ALLOW
+	case Pretend:
+		return unix.SECCOMP_RET_ERRNO
 	}
 	return unix.SECCOMP_RET_ERRNO | uint32(a)
 }
 
 func (a Action) String() string {
-	if a == Allow {
+	switch a {
+	case Allow:
 		return "allow"
+	case Pretend:
+		return "do nothing"
 	}
 	return unix.ErrnoName(unix.Errno(a))
 }
@@ -99,7 +108,7 @@ func SeccompRules() []Rule {
 	var rules []Rule
 	for _, part := range [...][]Rule{
 		namespaceRules(), mountRules(), setIDRules(), socketRules(), processRules(),
-		kernelRules(), machineRules(), terminalRules(), archRules(),
+		kernelRules(), machineRules(), coreRules(), terminalRules(), archRules(),
 	} {
 		rules = append(rules, part...)
 	}
@@ -257,6 +266,20 @@ func machineRules() []Rule {
 		deny("clock_adjtime", unix.SYS_CLOCK_ADJTIME, clock),
 		deny("nfsservctl", unix.SYS_NFSSERVCTL, "obsolete"),
 		deny("vhangup", unix.SYS_VHANGUP, "hangs up a terminal"),
+	}
+}
+
+// coreRules keep the limit on core files at 1, where it was set. Where a program
+// of the host takes cores (core_pattern with "|", core(5)), the kernel starts it
+// as root outside of all namespaces, for a limit of 0 too: the only one for which
+// it does not is 1, with which such a program guards against its own crash
+// (coredump_pipe in fs/coredump.c). Programs that ask for no cores get what they
+// mean.
+func coreRules() []Rule {
+	const reason = "with another limit a crash inside could start the host's handler of crashes"
+	return []Rule{
+		{"setrlimit", unix.SYS_SETRLIMIT, []Check{is(0, unix.RLIMIT_CORE)}, Pretend, reason},
+		{"prlimit64", unix.SYS_PRLIMIT64, []Check{is(1, unix.RLIMIT_CORE), {Arg: 2, Op: AnyBit, Mask: ^uint64(0), Wide: true}}, Pretend, reason},
 	}
 }
 

@@ -154,6 +154,11 @@ func TestFilterDecides(t *testing.T) {
 		{"personality linux", unix.SYS_PERSONALITY, [6]uint64{0}, Allow},
 		{"no address randomisation", unix.SYS_PERSONALITY, [6]uint64{0x40000}, Refuse},
 		{"ptrace", unix.SYS_PTRACE, [6]uint64{}, Allow},
+		{"limit on cores", unix.SYS_SETRLIMIT, [6]uint64{unix.RLIMIT_CORE, 8}, Pretend},
+		{"limit on files", unix.SYS_SETRLIMIT, [6]uint64{unix.RLIMIT_NOFILE, 8}, Allow},
+		{"limit on cores of a process", unix.SYS_PRLIMIT64, [6]uint64{0, unix.RLIMIT_CORE + high, 8}, Pretend},
+		{"limit on cores at a high address", unix.SYS_PRLIMIT64, [6]uint64{0, unix.RLIMIT_CORE, high}, Pretend},
+		{"question for the limit on cores", unix.SYS_PRLIMIT64, [6]uint64{0, unix.RLIMIT_CORE, 0, 8}, Allow},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := call{p.arch, tt.nr, tt.args}

@@ -85,6 +85,7 @@ func reads() []attempt {
 			return run(exec.Command("bwrap", "--ro-bind", "/", "/", "true"))
 		}),
 		without("where a core goes is a setting of the machine", "F-17", "leave a core after a crash", dumpCore),
+		try("F-17", "change the limit on cores, for which a handler may be started", changeLimit),
 		try("F-18", "find the sockets of the host's services", findSockets),
 		try("F-19", "read a file in the host's folder for temporary files", theft(func(a *attacker) string { return a.Tmp })),
 	}
@@ -235,6 +236,23 @@ func dumpCore(a *attacker) (string, error) {
 		return "the kernel says that it dumped", nil
 	}
 	return "", refused(fmt.Sprintf("no core: %v", cmd.ProcessState))
+}
+
+// changeLimit sets a limit of 0. A handler of crashes is started for that too, and
+// is not for a limit of 1 (core(5), fs/coredump.c).
+func changeLimit(*attacker) (string, error) {
+	var was, is unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_CORE, &was); err != nil {
+		return "", err
+	}
+	err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+	if e := unix.Getrlimit(unix.RLIMIT_CORE, &is); e != nil {
+		return "", e
+	}
+	if was.Cur == 1 && is == was {
+		return "", refused(fmt.Sprintf("it is still 1 (%v)", err))
+	}
+	return fmt.Sprint("it is ", is.Cur), nil
 }
 
 func findSockets(a *attacker) (string, error) {
