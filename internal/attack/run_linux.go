@@ -18,6 +18,7 @@ import (
 
 	"nanoclaw/internal/attack/inside"
 	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/egress"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/wire"
 )
@@ -80,8 +81,7 @@ func (r *run) lines(all []Line) []Line {
 	return slices.DeleteFunc(all, func(l Line) bool { return !slices.Contains(r.Lines, l.ID) })
 }
 
-// session starts one session, attacks from within, ends it and looks at the
-// host.
+// session tries the lines of one session, and looks at the host.
 func (r *run) session(ctx context.Context, kind session) error {
 	lines := slices.DeleteFunc(r.lines(Catalogue()), func(l Line) bool { return l.session != kind })
 	if !slices.ContainsFunc(lines, Line.tried) {
@@ -95,7 +95,27 @@ func (r *run) session(ctx context.Context, kind session) error {
 	}
 	gateway := r.network.gateway(granted)
 	defer gateway.Close()
-	spec := boundary.Spec{
+	s, err := r.Engine.Start(ctx, r.spec(kind, granted, gateway))
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	r.missing = s.Missing()
+	found, err := r.within(ctx, s, kind, lines)
+	if err != nil {
+		return err
+	}
+	ended, err := r.end(s, kind)
+	if err != nil {
+		return err
+	}
+	gateway.Close() // and every refusal is recorded
+	r.note(lines, slices.Concat(found, ended, r.planted.appeared(), r.planted.changed(), r.network.unheard(lines)))
+	return nil
+}
+
+func (r *run) spec(kind session, granted []grant.Host, gateway *egress.Gateway) boundary.Spec {
+	return boundary.Spec{
 		Grant: r.shape(kind, granted), UID: r.UID, LandlockFloor: r.LandlockFloor, Log: r.Log,
 		Serve: func(kind wire.Kind, conn net.Conn) {
 			if kind == wire.Proxy {
@@ -103,34 +123,26 @@ func (r *run) session(ctx context.Context, kind session) error {
 			}
 		},
 	}
-	s, err := r.Engine.Start(ctx, spec)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	r.missing = s.Missing()
+}
+
+// within attacks from within a session that has begun. What it finds are files
+// that appeared without an attack, a limit that did not end the session, and that
+// the attacker did not come to its end.
+func (r *run) within(ctx context.Context, s *boundary.Session, kind session, lines []Line) ([]finding, error) {
 	if err := r.planted.After(); err != nil {
-		return err
+		return nil, err
 	}
 	found := r.planted.appeared()
 	attackErr := r.attack(ctx, s, kind, lines)
-	if s.Exceeded() == nil && kind == hungry {
+	switch {
+	case kind == hungry && s.Exceeded() == nil:
 		found = append(found, finding{what: limit, detail: "the session goes on"})
+	case kind != hungry && attackErr != nil:
+		found = append(found, finding{what: "the attacker", line: lines[0].ID, detail: attackErr.Error()})
 	}
-	if r.planted.made, err = r.planted.lent(); err != nil {
-		return err
-	}
-	if attackErr != nil && kind != hungry {
-		r.note(lines, []finding{{what: "the session", line: lines[0].ID, detail: attackErr.Error()}})
-	}
-	ended, err := r.end(s, kind)
-	if err != nil {
-		return err
-	}
-	gateway.Close() // and every refusal is recorded
-	found = slices.Concat(found, ended, r.planted.appeared(), r.planted.changed(), r.network.unheard(lines))
-	r.note(lines, found)
-	return nil
+	var err error
+	r.planted.made, err = r.planted.lent()
+	return found, err
 }
 
 func (r *run) note(lines []Line, found []finding) {
