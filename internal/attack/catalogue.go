@@ -36,8 +36,12 @@ const (
 	ordinary session = iota // all that does not disturb the others
 	noHosts                 // a grant without any host
 	rough                   // what may end the session, within small limits
-	hungry                  // what has to end it
+	hungry                  // what has to end it, by its memory
+	filling                 // and by its disk
 )
+
+// ends says whether the last attempt of a session is to end it.
+func (s session) ends() bool { return s == hungry || s == filling }
 
 // check is something that the host looks at afterwards.
 type check string
@@ -112,8 +116,8 @@ func writeLines() []Line {
 		{ID: "F-27", Tries: "rename across the edge of a mount, and exchange", Want: "refused", After: []check{files}},
 		{ID: "F-28", Tries: "remount what is read-only", Want: "refused", After: []check{files, mounts}},
 		{ID: "F-29", Tries: "write by way of /proc/self", Want: "read-only", After: []check{files}},
-		{ID: "F-30", Tries: "fill the disk", Want: "a file and /tmp have their limits", session: rough,
-			Shown: []string{"boundary · TestLimits"}},
+		{ID: "F-30", Tries: "fill the disk", Want: "a file and /tmp have their limits; the workspace's ends the session", After: []check{limit},
+			session: filling, Shown: []string{"boundary · TestLimits", "boundary · TestDiskLimitEndsTheSession"}},
 	}
 }
 
@@ -151,7 +155,7 @@ func laterLines() []Line {
 		{ID: "G-18", Tries: "swap a path between the host's look and its mount", Want: "found out, or without effect",
 			Shown: []string{"boundary · TestSwappedMountIsRefused"}},
 		{ID: "G-19", Tries: "have files left behind by killing the launcher", Want: "there are none", After: []check{leftovers}, session: rough,
-			Shown: []string{"boundary · TestNothingOutlivesAKilledDaemon"}},
+			Shown: []string{"boundary · TestNothingOutlivesAKilledDaemon", "boundary · TestNothingOutlivesAKill"}},
 		lent("G-20", "leave a package script that the owner runs"),
 		{ID: "G-21", Tries: "replace the programs of the boundary and of the agent", Want: "read-only", After: []check{files},
 			Shown: []string{"boundary · TestProgramIsImmutable"}},

@@ -84,7 +84,7 @@ func kernelLines() []Line {
 			OpenBy: map[string]string{boundary.SRTEngine: "the bounding set is full, as srt's own helper leaves it; under no_new_privs nothing can be gained from it"}},
 		{ID: "K-21", Tries: "programs with capabilities", Want: "refused"},
 		{ID: "K-22", Tries: "leave processes that survive", Want: "all are dead within a second", After: []check{survivors}, session: rough,
-			Shown: []string{"boundary · TestNothingOutlivesAKilledDaemon"}},
+			Shown: []string{"boundary · TestNothingOutlivesAKilledDaemon", "boundary · TestNothingOutlivesAKill"}},
 		{ID: "K-23", Tries: "trace, stop or kill process 1", Want: "it goes on", session: rough, Shown: []string{"boundary · TestInitTellsNothing"}},
 		{ID: "K-24", Tries: "turn off defences by personality", Want: refused},
 		{ID: "K-25", Tries: "run a program from memory", Want: "it runs",

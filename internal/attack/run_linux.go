@@ -51,7 +51,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		return report, err
 	}
 	defer r.network.close()
-	for _, kind := range []session{ordinary, noHosts, rough, hungry} {
+	for _, kind := range []session{ordinary, noHosts, rough, hungry, filling} {
 		if err := r.session(ctx, kind); err != nil {
 			return report, err
 		}
@@ -135,9 +135,9 @@ func (r *run) within(ctx context.Context, s *boundary.Session, kind session, lin
 	found := r.planted.appeared()
 	attackErr := r.attack(ctx, s, kind, lines)
 	switch {
-	case kind == hungry && s.Exceeded() == nil:
+	case kind.ends() && s.Exceeded() == nil:
 		found = append(found, finding{what: limit, detail: "the session goes on"})
-	case kind != hungry && attackErr != nil:
+	case !kind.ends() && attackErr != nil:
 		found = append(found, finding{what: "the attacker", line: lines[0].ID, detail: attackErr.Error()})
 	}
 	var err error
@@ -178,8 +178,11 @@ func limits(kind session) grant.Limits {
 		RunTime: time.Hour, IdleTime: time.Hour, Output: 1 << 20,
 		Memory: 512 << 20, Processes: 128, OpenFiles: 256, FileSize: 16 << 20, TmpSize: 32 << 20,
 	}
-	if kind == hungry {
+	switch kind {
+	case hungry:
 		l.Memory = 128 << 20
+	case filling:
+		l.Disk = 48 << 20
 	}
 	return l
 }
@@ -219,7 +222,7 @@ func (r *run) task(kind session, lines []Line) inside.Task {
 	}
 	t.Mount, t.Mask = t.Sealed, "/tmp"
 	l := limits(kind)
-	t.Processes, t.OpenFiles, t.FileSize, t.TmpSize, t.Memory = l.Processes, l.OpenFiles, l.FileSize, l.TmpSize, l.Memory
+	t.Processes, t.OpenFiles, t.FileSize, t.TmpSize, t.Memory, t.Disk = l.Processes, l.OpenFiles, l.FileSize, l.TmpSize, l.Memory, l.Disk
 	return t
 }
 
@@ -260,8 +263,8 @@ func (r *run) attack(ctx context.Context, s *boundary.Session, kind session, lin
 	for _, result := range results {
 		r.results[result.Line] = append(r.results[result.Line], result)
 	}
-	if kind == hungry {
-		r.memory(ctx, s)
+	if kind.ends() {
+		r.ended(ctx, s, lines[0].ID)
 	}
 	end, waitErr := p.Wait(ctx)
 	switch {
@@ -273,19 +276,19 @@ func (r *run) attack(ctx context.Context, s *boundary.Session, kind session, lin
 	return nil
 }
 
-// memory writes the result that the attacker of memory cannot: it is killed
-// with its session.
-func (r *run) memory(ctx context.Context, s *boundary.Session) {
-	if len(r.results["R-02"]) > 0 {
-		return // it was not
+// ended writes the result that the attacker cannot: the last attempt of the line
+// is to end its session, and it with that.
+func (r *run) ended(ctx context.Context, s *boundary.Session, line string) {
+	names := inside.Attempts()[line]
+	if len(r.results[line]) != len(names)-1 {
+		return // it came to an end itself, or not so far
 	}
 	select {
 	case <-s.Done():
 	case <-ctx.Done():
 	}
 	if err := s.Exceeded(); err != nil {
-		name := inside.Attempts()["R-02"][0]
-		r.results["R-02"] = []inside.Result{{Line: "R-02", Name: name, Detail: err.Error()}}
+		r.results[line] = append(r.results[line], inside.Result{Line: line, Name: names[len(names)-1], Detail: err.Error()})
 	}
 }
 

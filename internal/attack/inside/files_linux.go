@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -321,6 +322,7 @@ func writes() []attempt {
 			return a.allocate(filepath.Join(a.Workspace, "huge"), a.FileSize+1<<20)
 		}),
 		without(harm, "F-30", "fill /tmp beyond its size", fillTmp),
+		without(harm, "F-30", "fill the workspace, and remove the files' names", fillWorkspace),
 	}
 }
 
@@ -389,6 +391,27 @@ func fillTmp(a *attacker) (string, error) {
 			return "", fmt.Errorf("after %d bytes: %w", taken, err)
 		}
 	}
+	return "it holds more than it may", nil
+}
+
+// fillWorkspace holds twice what the workspace may until it is killed for it, or
+// has held it for so long that nobody minds.
+func fillWorkspace(a *attacker) (string, error) {
+	for taken := int64(0); taken < 2*a.Disk; taken += a.FileSize {
+		path := filepath.Join(a.Workspace, fmt.Sprint("fill-", taken))
+		f, err := os.Create(path)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		if err := os.Remove(path); err != nil {
+			return "", err
+		}
+		if _, err := f.Write(make([]byte, a.FileSize)); err != nil {
+			return "", fmt.Errorf("after %d bytes: %w", taken, err)
+		}
+	}
+	time.Sleep(held)
 	return "it holds more than it may", nil
 }
 

@@ -89,6 +89,7 @@ type Task struct {
 	FileSize  int64 `json:"file_size"`
 	TmpSize   int64 `json:"tmp_size"`
 	Memory    int64 `json:"memory"`
+	Disk      int64 `json:"disk"`
 }
 
 // Result is what came of one attempt.
