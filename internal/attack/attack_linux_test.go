@@ -165,7 +165,7 @@ func TestEachLayerIsMissed(t *testing.T) {
 // Lines that name tests name such as exist.
 func TestNamedTestsExist(t *testing.T) {
 	reference := regexp.MustCompile(`^([a-z/.]+) · (Test[A-Za-z0-9]+)$`)
-	for _, l := range Catalogue() {
+	for _, l := range slices.Concat(Catalogue(), macLines()) {
 		for _, shown := range l.Shown {
 			m := reference.FindStringSubmatch(shown)
 			if m == nil {
@@ -234,6 +234,23 @@ func TestCatalogueIsWhole(t *testing.T) {
 		}
 		if sorted := slices.Sorted(slices.Values(names)); len(slices.Compact(sorted)) != len(names) {
 			t.Errorf("two attempts of %s have one name", line)
+		}
+	}
+}
+
+// The lines of macOS are there for a Mac, each once, and name who asks them of
+// the profile here.
+func TestMacLines(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, l := range macLines() {
+		if seen[l.ID] || l.Tries == "" || l.Want == "" || len(l.Shown) == 0 {
+			t.Errorf("%+v", l)
+		}
+		seen[l.ID] = true
+	}
+	for i := 1; i <= 14; i++ {
+		if id := fmt.Sprintf("M-%02d", i); !seen[id] {
+			t.Errorf("%s is missing", id)
 		}
 	}
 }

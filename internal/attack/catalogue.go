@@ -10,7 +10,8 @@ import (
 // Line is one line of the catalogue.
 type Line struct {
 	// ID is its name: a letter for its chapter (F files, G what the host runs
-	// later, N network, K kernel and other processes, R resources) and a number.
+	// later, N network, K kernel and other processes, R resources, M macOS) and a
+	// number.
 	ID string
 	// Tries says what the attack tries, Want what is expected of it inside.
 	Tries, Want string
@@ -65,8 +66,10 @@ const (
 // tried says whether the line is attacked in a session.
 func (l Line) tried() bool { return len(inside.Attempts()[l.ID]) > 0 }
 
-// Catalogue gives all lines, in order.
-func Catalogue() []Line {
+// Catalogue gives all lines that are about this system, in order.
+func Catalogue() []Line { return lines() }
+
+func linuxLines() []Line {
 	return slices.Concat(readLines(), writeLines(), laterLines(), networkLines(), kernelLines(), resourceLines())
 }
 

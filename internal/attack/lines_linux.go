@@ -1,0 +1,4 @@
+package attack
+
+// lines are those of Linux.
+func lines() []Line { return linuxLines() }
