@@ -26,12 +26,9 @@ package attack
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 
-	"nanoclaw/internal/attack/inside"
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/grant"
 )
@@ -122,64 +119,4 @@ func (r Report) Bad() []Outcome {
 		}
 	}
 	return bad
-}
-
-// judge makes the outcome of a line from what its attempts came to and from what
-// the host found afterwards.
-func judge(l Line, engine string, results []inside.Result, found []finding) Outcome {
-	if !l.tried() && len(l.After) == 0 {
-		return Outcome{Line: l.ID, State: Elsewhere, Detail: strings.Join(l.Shown, ", ")}
-	}
-	made := make(map[string]bool)
-	var broke, held []string
-	for _, r := range results {
-		made[r.Name] = true
-		if text := r.Name + ": " + r.Detail; r.Broke {
-			broke = append(broke, text)
-		} else {
-			held = append(held, text)
-		}
-	}
-	for _, name := range inside.Attempts()[l.ID] {
-		if !made[name] {
-			return Outcome{Line: l.ID, State: Missing, Detail: name}
-		}
-	}
-	for _, f := range found {
-		if f.concerns(l) {
-			broke = append(broke, f.String())
-		}
-	}
-	byEngine, partly := l.OpenBy[engine]
-	switch {
-	case partly && len(broke) > 0:
-		return Outcome{Line: l.ID, State: Open, Detail: byEngine}
-	case l.Open != "" && len(held) == 0:
-		return Outcome{Line: l.ID, State: Open, Detail: l.Open}
-	case l.Open != "" || partly:
-		return Outcome{Line: l.ID, State: Shut, Detail: strings.Join(held, "; ")}
-	case len(broke) > 0:
-		return Outcome{Line: l.ID, State: Broke, Detail: strings.Join(broke, "; ")}
-	}
-	if len(held) == 0 {
-		held = []string{"the host looked, and found nothing"}
-	}
-	return Outcome{Line: l.ID, State: Held, Detail: strings.Join(held, "; ")}
-}
-
-// finding is what the host found changed.
-type finding struct {
-	what   check
-	line   string // the one line that it is about, or ""
-	detail string
-}
-
-func (f finding) String() string { return fmt.Sprintf("afterwards, %s: %s", f.what, f.detail) }
-
-// concerns says whether a finding counts against a line.
-func (f finding) concerns(l Line) bool {
-	if f.line != "" {
-		return f.line == l.ID
-	}
-	return slices.Contains(l.After, f.what)
 }

@@ -1,4 +1,0 @@
-package attack
-
-// lines are those of Linux.
-func lines() []Line { return linuxLines() }
