@@ -41,6 +41,7 @@ func (b *builder) stand() *wire.Failed {
 	b.began = time.Now()
 	b.layers = append(b.layers, "namespaces: user, mount, pid, network, ipc, uts, cgroup")
 	return b.run(
+		step{"inotify", b.watches}, // while the machine's /proc is there
 		step{"root", b.root},
 		step{"loopback", confine.LoopbackUp},
 		step{"hostname", func() error { return unix.Sethostname([]byte(b.spec.Hostname)) }},
@@ -92,6 +93,18 @@ func failure(step string, err error) *wire.Failed {
 		failed.Errno = int(errno)
 	}
 	return failed
+}
+
+// watches goes on without the bound: a machine whose /proc/sys cannot be written,
+// such as a container, has nothing else to take its place.
+func (b *builder) watches() error {
+	layer, err := confine.Watches()
+	if err != nil {
+		b.missing = append(b.missing, "a limit on inotify: "+err.Error())
+		return nil
+	}
+	b.note(layer, "")
+	return nil
 }
 
 func (b *builder) root() (err error) {

@@ -20,9 +20,9 @@ import (
 const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
 	unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 
-// buildCaps are what the init needs, in its own namespaces, to build its root
-// and to bring up "lo". It gives them up before anything of the agent runs.
-var buildCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SETPCAP, unix.CAP_SYS_CHROOT}
+// buildCaps are what the init needs, in its own namespaces, to build its root,
+// to bring up "lo" and to bound inotify. It gives them up before anything of the agent runs.
+var buildCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SETPCAP, unix.CAP_SYS_CHROOT, unix.CAP_SYS_RESOURCE}
 
 // cloner starts processes from one thread that lives as long as this program.
 // The kernel sends the parent death signal when the cloning thread ends, and

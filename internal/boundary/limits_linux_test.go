@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"nanoclaw/internal/wire"
 )
 
@@ -191,4 +193,45 @@ func TestLimitInWords(t *testing.T) {
 			t.Errorf("%d: %q, want %q", bytes, got, want)
 		}
 	}
+}
+
+// What a session takes of files, locks and watches is its own: when it has all
+// that it may have, programs beside it get theirs.
+func TestExhaustionStaysInside(t *testing.T) {
+	b := start(t, func(s *Spec) { s.Grant.Limits.OpenFiles = 256 })
+	if !strings.Contains(strings.Join(b.Layers(), "\n"), "inotify: ") {
+		t.Errorf("layers %q, missing %q", b.Layers(), b.Missing())
+	}
+	p := b.start(wire.Exec{Argv: []string{"python3", "-c", `
+import ctypes, errno, os, time
+c = ctypes.CDLL(None, use_errno=True)
+n = 0
+while c.inotify_init1(0) >= 0: n += 1
+inotify = ctypes.get_errno()
+files = []
+try:
+    while True: files.append(os.open("/dev/null", os.O_RDONLY))
+except OSError as e: print(n, errno.errorcode[inotify], len(files), errno.errorcode[e.errno], flush=True)
+time.sleep(1000)
+`}})
+	line, err := bufio.NewReader(p.Stdout).ReadString('\n')
+	var n, files int
+	var one, other string
+	if _, e := fmt.Sscan(line, &n, &one, &files, &other); e != nil || err != nil {
+		t.Fatalf("it says %q, %v, %v", line, err, e)
+	}
+	text, err := os.ReadFile("/proc/sys/fs/inotify/max_user_instances")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var most int
+	fmt.Sscan(string(text), &most)
+	if n == 0 || n > most/8 || one != "EMFILE" || n+files > 256 || other != "EMFILE" {
+		t.Errorf("it got %d inotify instances (%s) of %d, and %d files (%s)", n, one, most, files, other)
+	}
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+	if err != nil {
+		t.Fatalf("the host can watch nothing any more: %v", err)
+	}
+	unix.Close(fd)
 }
