@@ -15,7 +15,7 @@ func (a *app) configOptions() config.Options {
 	return config.Options{Getenv: a.getenv, CheckHost: func(entry string) error {
 		_, err := grant.ParseHost(entry)
 		return err
-	}}
+	}, CheckDeny: grant.CheckDeny, CheckTerms: grant.CheckTerms}
 }
 
 func (a *app) loadConfig(p config.Paths) (*config.Config, error) {

@@ -41,6 +41,9 @@ type Config struct {
 	Tools []string `json:"tools"`
 	// Limits bound every run.
 	Limits Limits `json:"limits"`
+	// Egress says what holds of the way out, for every group. It lets nobody out:
+	// that does a group's own egress.
+	Egress Egress `json:"egress"`
 	// Groups are the chats that have an agent, by name. "main" is the owner's own.
 	Groups map[string]Group `json:"groups"`
 }
@@ -140,6 +143,50 @@ type Limits struct {
 	QueuedMessages int `json:"queuedMessages"`
 }
 
+// Egress says what holds of the way out, for every group.
+type Egress struct {
+	// Deny are hosts that no group reaches, whatever else allows them: HOST for
+	// every port, HOST:PORT for one, *.SUFFIX for the names below, or "*" for all.
+	Deny []string `json:"deny"`
+	// Hosts say how a host is treated where a group may reach it, by HOST,
+	// HOST:PORT or *.SUFFIX. They let nobody out by themselves.
+	Hosts map[string]EgressHost `json:"hosts"`
+	// Upload is how much a session may send through the proxy. The model's own
+	// endpoint is not counted, here and below.
+	Upload Size `json:"upload"`
+	// Download is how much a session may receive.
+	Download Size `json:"download"`
+	// Connections is how many connections a session may make in all.
+	Connections int `json:"connections"`
+}
+
+// EgressHost says how a host is treated.
+type EgressHost struct {
+	// Address is dialled for the name, and DNS is not asked: a line of a hosts
+	// file. It may be private, and the machine's own too.
+	Address string `json:"address,omitempty"`
+	// Private accepts private addresses for the name, as DNS gives them.
+	Private bool `json:"private,omitempty"`
+	// Raw lets a tunnel carry anything in place of TLS for the name, such as SSH.
+	Raw bool `json:"raw,omitempty"`
+	// ECH accepts tunnels whose real name is encrypted (Encrypted ClientHello).
+	ECH bool `json:"ech,omitempty"`
+	// Inspect looks into TLS, with a certificate authority that the session makes
+	// for itself and for the hosts to be inspected alone.
+	Inspect bool `json:"inspect,omitempty"`
+	// Rules are the only requests that pass, as METHOD[,METHOD] /PATH, where * is
+	// a part of a name and ** any number of folders. For https they need inspect.
+	Rules []string `json:"rules,omitempty"`
+	// WebSocket lets a plain or inspected connection become a WebSocket.
+	WebSocket bool `json:"webSocket,omitempty"`
+	// Upload is how much a session may send to this host. Empty: the limit above.
+	Upload Size `json:"upload,omitempty"`
+	// Download is how much a session may receive from it. Empty: the limit above.
+	Download Size `json:"download,omitempty"`
+	// Connections is how many a session may make to it. 0: the limit above.
+	Connections int `json:"connections,omitempty"`
+}
+
 // Group is one chat, or several, with one agent and one set of rights.
 type Group struct {
 	// Mode is "host" or "container". Empty: executionMode above.
@@ -165,6 +212,10 @@ type Group struct {
 	// Egress are hosts that the agent may reach, as HOST, *.SUFFIX, HOST:PORT, or
 	// a preset: @git, @npm, @go, @pypi. Empty: only the model.
 	Egress []string `json:"egress,omitempty"`
+	// EgressDeny are hosts that this group does not reach, beside egress.deny above.
+	EgressDeny []string `json:"egressDeny,omitempty"`
+	// EgressHosts go before those of egress.hosts above, for this group.
+	EgressHosts map[string]EgressHost `json:"egressHosts,omitempty"`
 	// Model to ask for in this group. Empty: agent.claude.model above.
 	Model string `json:"model,omitempty"`
 }

@@ -23,6 +23,10 @@ type Options struct {
 	// CheckHost says what is wrong with one egress entry. The syntax belongs to
 	// the grant package; nil leaves it to be checked there.
 	CheckHost func(entry string) error
+	// CheckDeny and CheckTerms do the same for an entry of egress.deny and for how
+	// a host is treated.
+	CheckDeny  func(entry string) error
+	CheckTerms func(entry string, h EgressHost) error
 }
 
 // Decode reads the text of a configuration. What the text does not say has the

@@ -48,6 +48,10 @@ func Default() Config {
 			MessageSize:     64 << 10,
 			QueuedMessages:  100,
 		},
+		Egress: Egress{
+			Deny: []string{}, Hosts: map[string]EgressHost{},
+			Upload: 2 << 30, Download: 20 << 30, Connections: 20_000,
+		},
 		Groups: map[string]Group{mainGroup: {}},
 	}
 }
@@ -108,6 +112,12 @@ func Encode(c Config) ([]byte, error) {
 	}
 	if c.Groups == nil {
 		c.Groups = map[string]Group{}
+	}
+	if c.Egress.Deny == nil {
+		c.Egress.Deny = []string{}
+	}
+	if c.Egress.Hosts == nil {
+		c.Egress.Hosts = map[string]EgressHost{}
 	}
 	v, err := toTree(c)
 	if err != nil {

@@ -99,7 +99,7 @@ func TestExampleGroupIsValid(t *testing.T) {
 		if inside {
 			lines = append(lines, strings.Replace(line, "// ", "", 1))
 		}
-		if strings.HasPrefix(strings.TrimSpace(line), "// },") {
+		if inside && strings.HasPrefix(strings.TrimSpace(line), "// },") {
 			break
 		}
 	}

@@ -31,6 +31,7 @@ func (c *Config) Validate(o Options) Problems {
 	v.oneOf(at("executionMode"), c.ExecutionMode, modeContainer, modeHost)
 	v.limits(c)
 	v.tools(c.Tools)
+	v.way(c.Egress, o)
 
 	chats := make(map[string]string) // address to the group that has it
 	names := slices.Sorted(maps.Keys(c.Groups))
@@ -42,7 +43,7 @@ func (c *Config) Validate(o Options) Problems {
 		if v.full() {
 			break
 		}
-		v.group(name, c.Groups[name], chats, o.CheckHost)
+		v.group(name, c.Groups[name], chats, o)
 	}
 	return v.problems
 }
@@ -212,7 +213,7 @@ func (v *validator) hostPath(field Path, p string) bool {
 // maxPath is the longest path of Linux, without its final zero byte.
 const maxPath = 4095
 
-func (v *validator) group(name string, g Group, chats map[string]string, checkHost func(string) error) {
+func (v *validator) group(name string, g Group, chats map[string]string, o Options) {
 	field := at("groups", name)
 	if _, err := chat.ParseGroup(name); err != nil {
 		_, why, _ := strings.Cut(err.Error(), ": ")
@@ -243,8 +244,10 @@ func (v *validator) group(name string, g Group, chats map[string]string, checkHo
 		if v.full() {
 			return
 		}
-		v.egress(field.plus("egress", i), h, checkHost)
+		v.egress(field.plus("egress", i), h, hostForm, o.CheckHost)
 	}
+	v.denied(field.plus("egressDeny"), g.EgressDeny, o)
+	v.terms(field.plus("egressHosts"), g.EgressHosts, o)
 }
 
 func (v *validator) chats(field Path, name string, list []string, owner map[string]string) {
@@ -319,19 +322,6 @@ func (m Mount) Inside() string {
 func safeElement(s string) bool {
 	return s != "" && s != "." && s != ".." && s != "~" && len(s) <= 100 && s[0] != '-' &&
 		s == strings.TrimSpace(s) && !strings.ContainsAny(s, `/\:,`) && !hasControl(s)
-}
-
-func (v *validator) egress(field Path, entry string, check func(string) error) {
-	if entry == "" || hasControl(entry) {
-		v.add(field, "HOST, *.SUFFIX, HOST:PORT or a preset", quote(entry), "")
-		return
-	}
-	if check == nil {
-		return
-	}
-	if err := check(entry); err != nil {
-		v.add(field, "HOST, *.SUFFIX, HOST:PORT or a preset", quote(entry), oneLine(err.Error()))
-	}
 }
 
 // hasControl finds characters that end lines, steer terminals or turn the

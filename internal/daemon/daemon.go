@@ -157,7 +157,7 @@ func (d *Daemon) checkMount(m grant.Mount, path string) error {
 
 // loadConfig reads the configuration, writing it first if there is none.
 func (d *Daemon) loadConfig(ctx context.Context) error {
-	o := config.Options{Getenv: d.opt.Getenv, CheckHost: checkHost}
+	o := config.Options{Getenv: d.opt.Getenv, CheckHost: checkHost, CheckDeny: grant.CheckDeny, CheckTerms: grant.CheckTerms}
 	c, print, err := config.Load(d.opt.Paths.Config, o)
 	if errors.Is(err, config.ErrNoConfig) {
 		if err := d.firstStart(ctx); err != nil {

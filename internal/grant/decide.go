@@ -47,14 +47,18 @@ func Decide(r Request) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
-	egress, err := egressHosts(r.Group, group)
+	egress, err := egressHosts(r.Group, group, r.Config.Egress)
+	if err != nil {
+		return Grant{}, err
+	}
+	deny, err := denied(string(r.Group), r.Config.Egress.Deny, group.EgressDeny)
 	if err != nil {
 		return Grant{}, err
 	}
 	return Grant{
 		Group: r.Group, Mode: mode, ModeReason: reason, Agent: agent,
-		Mounts: mounts, Egress: egress,
-		Env:       r.environment(agent),
+		Mounts: mounts, Egress: egress, Denied: deny, Budget: budget(r.Config.Egress),
+		Env:       append(r.environment(agent), trust(egress)...),
 		Endpoints: endpoints(agent),
 		Tools:     tools(r.Group),
 		Limits:    limits(r.Config.Limits),
@@ -305,23 +309,4 @@ func limits(l config.Limits) Limits {
 		Memory: int64(l.Memory), CPUs: l.CPUs, CPUTime: time.Duration(l.CPUTime), Processes: l.Processes, OpenFiles: l.OpenFiles,
 		FileSize: int64(l.FileSize), TmpSize: int64(l.TmpSize), Disk: int64(l.Disk), Output: int64(l.Output),
 	}
-}
-
-func egressHosts(name chat.Group, g config.Group) ([]Host, error) {
-	var out []Host
-	seen := map[string]bool{}
-	for i, entry := range g.Egress {
-		hosts, err := ParseHost(entry)
-		if err != nil {
-			return nil, &Refusal{"egress.entry", fmt.Sprintf("groups.%s.egress[%d]: %v", name, i, err), ""}
-		}
-		for _, h := range hosts {
-			if key := fmt.Sprintf("%s:%d", h.Pattern, h.Port); !seen[key] {
-				seen[key] = true
-				h.Reason = fmt.Sprintf("groups.%s.egress %s", name, entry)
-				out = append(out, h)
-			}
-		}
-	}
-	return out, nil
 }

@@ -3,7 +3,6 @@ package grant
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 )
@@ -28,6 +27,9 @@ type Question struct {
 	Op   Op     // of a path
 	Name string // the path, the host, or the name of what else is asked about
 	Port string // of a host, as written; "" is HTTPS's
+	// Of a URL: the request that is meant. Scheme is "" if a host alone is asked
+	// about.
+	Scheme, Method, Path string
 }
 
 // ErrQuestion is in the error of ParseQuestion for what has no one meaning.
@@ -38,10 +40,14 @@ var ErrQuestion = errors.New("it is not clear what is asked about")
 //	/path            may it be read? Also write:/path, create:, remove:, rename:,
 //	                 link:, exec: and list:
 //	host, host:port  HTTPS where no port is named
+//	https://host/x   one request; also "POST https://host/x"
 //	$VAR or VAR      a variable of the environment
 //	tool:NAME        a host tool
 //	call:NAME        a system call, also with numbers: call:socket(1,1,0)
 func ParseQuestion(s string) (Question, error) {
+	if q, ok := parseURL(s); ok {
+		return q, nil
+	}
 	prefix, rest, cut := strings.Cut(s, ":")
 	switch {
 	case cut && rest != "" && slices.Contains(ops, Op(prefix)):
@@ -73,10 +79,14 @@ func (q Question) String() string {
 	case AboutVar:
 		return "$" + q.Name
 	case AboutHost:
-		if q.Port == "" {
-			return q.Name
+		host := q.Name
+		if q.Port != "" {
+			host += ":" + q.Port
 		}
-		return q.Name + ":" + q.Port
+		if q.Scheme == "" {
+			return host
+		}
+		return q.Method + " " + q.Scheme + "://" + host + q.Path
 	}
 	return string(q.Kind) + ":" + q.Name
 }
@@ -151,56 +161,4 @@ func (g Grant) explainTool(q Question) Answer {
 		}
 	}
 	return Answer{Why: "the grant names no such host tool for this group"}
-}
-
-func (g Grant) explainHost(q Question) Answer {
-	port := HTTPSPort
-	if q.Port != "" {
-		p, err := ParsePort(q.Port)
-		if err != nil {
-			return Answer{Why: err.Error()}
-		}
-		port = p
-	}
-	if own, exact := loopback(q.Name); own {
-		return g.explainLoopback(exact, port)
-	}
-	name, err := CanonicalHost(q.Name)
-	if err != nil {
-		return Answer{Why: err.Error()}
-	}
-	if h, ok := Match(g.Egress, name, port); ok {
-		return Answer{Allowed: true, Line: h.line()}
-	}
-	a := Answer{Why: fmt.Sprintf("no line of the grant names %s with port %d, and there is no other way out", name, port)}
-	entry := name
-	if port != HTTPSPort {
-		entry = fmt.Sprintf("%s:%d", name, port)
-	}
-	if _, err := ParseHost(entry); err == nil {
-		a.Allow = fmt.Sprintf("nanoclaw group egress add %s %s", g.Group, entry)
-	} else {
-		a.Why += "; it cannot be granted: " + err.Error()
-	}
-	return a
-}
-
-// loopback says whether a host is the machine itself as seen from inside, and
-// whether it is the address at which the endpoints listen.
-func loopback(host string) (own, exact bool) {
-	name := strings.TrimSuffix(lowerASCII(host), ".")
-	if name == "localhost" {
-		return true, true
-	}
-	a, err := netip.ParseAddr(strings.Trim(name, "[]"))
-	return err == nil && a.IsLoopback(), err == nil && a == netip.AddrFrom4([4]byte{127, 0, 0, 1})
-}
-
-func (g Grant) explainLoopback(exact bool, port int) Answer {
-	for _, e := range g.Endpoints {
-		if exact && e.Port == port {
-			return Answer{Allowed: true, Line: e.line()}
-		}
-	}
-	return Answer{Why: "inside, this address is the session's own, and only its endpoints and the agent's programs listen there: services of this machine cannot be reached"}
 }

@@ -89,6 +89,11 @@ func (g Grant) places() []place {
 	for _, p := range GeneratedFiles() {
 		out = append(out, place{path: p, rights: "r", kind: single, why: "it is generated for the session and tells nothing about this machine"})
 	}
+	if g.Inspects() {
+		const why = "hosts are inspected: the session's authority and the system's"
+		out = append(out, place{path: TrustDir, rights: "r", kind: closed, why: why},
+			place{path: Authority, rights: "r", kind: single, why: why}, place{path: Roots, rights: "r", kind: single, why: why})
+	}
 	for _, n := range devices {
 		out = append(out, place{path: "/dev/" + n, rights: "rw", kind: single, why: ownDev})
 	}

@@ -12,20 +12,22 @@ import (
 
 func TestParseQuestion(t *testing.T) {
 	tests := map[string]Question{
-		"/etc/shadow":           {Kind: AboutPath, Op: OpRead, Name: "/etc/shadow"},
-		"write:/tmp/x":          {Kind: AboutPath, Op: OpWrite, Name: "/tmp/x"},
-		"/odd:name":             {Kind: AboutPath, Op: OpRead, Name: "/odd:name"},
-		"github.com":            {Kind: AboutHost, Name: "github.com"},
-		"github.com:80":         {Kind: AboutHost, Name: "github.com", Port: "80"},
-		"localhost":             {Kind: AboutHost, Name: "localhost"},
-		"localhost:22":          {Kind: AboutHost, Name: "localhost", Port: "22"},
-		"::1":                   {Kind: AboutHost, Name: "::1"},
-		"[::1]:80":              {Kind: AboutHost, Name: "[::1]", Port: "80"},
-		"$home":                 {Kind: AboutVar, Name: "home"},
-		"HOME":                  {Kind: AboutVar, Name: "HOME"},
-		"http_proxy":            {Kind: AboutVar, Name: "http_proxy"},
-		"tool:list_groups":      {Kind: AboutTool, Name: "list_groups"},
-		"call:socket(1,0x1, 0)": {Kind: AboutCall, Name: "socket(1,0x1, 0)"},
+		"/etc/shadow":                  {Kind: AboutPath, Op: OpRead, Name: "/etc/shadow"},
+		"write:/tmp/x":                 {Kind: AboutPath, Op: OpWrite, Name: "/tmp/x"},
+		"/odd:name":                    {Kind: AboutPath, Op: OpRead, Name: "/odd:name"},
+		"github.com":                   {Kind: AboutHost, Name: "github.com"},
+		"github.com:80":                {Kind: AboutHost, Name: "github.com", Port: "80"},
+		"localhost":                    {Kind: AboutHost, Name: "localhost"},
+		"localhost:22":                 {Kind: AboutHost, Name: "localhost", Port: "22"},
+		"::1":                          {Kind: AboutHost, Name: "::1"},
+		"[::1]:80":                     {Kind: AboutHost, Name: "[::1]", Port: "80"},
+		"https://example.com":          {Kind: AboutHost, Name: "example.com", Scheme: "https", Method: "GET", Path: "/"},
+		"POST http://a.b:81/c/d?e=f#g": {Kind: AboutHost, Name: "a.b", Port: "81", Scheme: "http", Method: "POST", Path: "/c/d"},
+		"$home":                        {Kind: AboutVar, Name: "home"},
+		"HOME":                         {Kind: AboutVar, Name: "HOME"},
+		"http_proxy":                   {Kind: AboutVar, Name: "http_proxy"},
+		"tool:list_groups":             {Kind: AboutTool, Name: "list_groups"},
+		"call:socket(1,0x1, 0)":        {Kind: AboutCall, Name: "socket(1,0x1, 0)"},
 	}
 	for text, want := range tests {
 		got, err := ParseQuestion(text)
@@ -35,7 +37,7 @@ func TestParseQuestion(t *testing.T) {
 			t.Errorf("%s: %s", text, diff)
 		}
 	}
-	for _, text := range []string{"", "photos", "$", "$1", "photos/x", "https://example.com/", "tool:", "9LIVES"} {
+	for _, text := range []string{"", "photos", "$", "$1", "photos/x", "https:///x", "get https://example.com/", "ftp://example.com/", "tool:", "9LIVES"} {
 		if q, err := ParseQuestion(text); !errors.Is(err, ErrQuestion) {
 			t.Errorf("%q: %+v, %v", text, q, err)
 		}

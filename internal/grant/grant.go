@@ -46,19 +46,30 @@ const (
 	ToolsPort = 8481 // host tools over MCP, for agents without their own stdio way
 )
 
+// Files inside that name certificate authorities, where a host is inspected.
+const (
+	TrustDir  = "/etc/nanoclaw"
+	Authority = TrustDir + "/session-ca.pem" // the session's own
+	Roots     = TrustDir + "/roots.pem"      // it and the system's
+)
+
 // Grant is everything one session may touch.
 type Grant struct {
 	Group chat.Group `json:"group"`
 	Mode  Mode       `json:"mode"`
 	// ModeReason is why this mode: the line of the configuration.
-	ModeReason string     `json:"mode_reason"`
-	Agent      string     `json:"agent"` // "claude" or "shell"
-	Mounts     []Mount    `json:"mounts"`
-	Env        []Var      `json:"env"`
-	Egress     []Host     `json:"egress"`
-	Endpoints  []Endpoint `json:"endpoints"`
-	Tools      []Tool     `json:"tools"`
-	Limits     Limits     `json:"limits"`
+	ModeReason string  `json:"mode_reason"`
+	Agent      string  `json:"agent"` // "claude" or "shell"
+	Mounts     []Mount `json:"mounts"`
+	Env        []Var   `json:"env"`
+	Egress     []Host  `json:"egress"`
+	// Denied goes before Egress.
+	Denied []Denied `json:"denied,omitempty"`
+	// Budget is what the session may use up on the way out, all hosts together.
+	Budget    Budget     `json:"budget,omitzero"`
+	Endpoints []Endpoint `json:"endpoints"`
+	Tools     []Tool     `json:"tools"`
+	Limits    Limits     `json:"limits"`
 }
 
 // Mount lets the agent see Source, a path of the host, at Target.
@@ -100,6 +111,7 @@ type Host struct {
 	Pattern string `json:"pattern"`
 	Port    int    `json:"port"`
 	Reason  string `json:"reason"`
+	Terms
 }
 
 // Endpoint is a loopback port inside that leads over the wire to the host.

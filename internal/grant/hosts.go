@@ -263,14 +263,22 @@ func canonicalPattern(s string) (string, error) {
 
 // Match finds the line that allows host and port. It canonicalises host itself,
 // so that no caller can match one spelling and use another; a host without a
-// canonical form matches nothing. An exact line is preferred to a wildcard. A
+// canonical form matches nothing. An exact line is preferred to a wildcard, and a
+// longer wildcard to a shorter one, since each may have terms of its own. A
 // wildcard matches names below its suffix, at any depth, never the suffix itself
 // and never a name that only ends in the same letters.
+//
+// What is denied is not its matter: see Denies.
 func Match(hosts []Host, host string, port int) (Host, bool) {
 	name, err := CanonicalHost(host)
 	if err != nil {
 		return Host{}, false
 	}
+	return match(hosts, name, port)
+}
+
+// match takes a canonical name.
+func match(hosts []Host, name string, port int) (Host, bool) {
 	var wild *Host
 	for i, h := range hosts {
 		if h.Port != port {
@@ -279,7 +287,7 @@ func Match(hosts []Host, host string, port int) (Host, bool) {
 		if h.Pattern == name {
 			return h, true
 		}
-		if wild == nil && matchesWildcard(h.Pattern, name) {
+		if (wild == nil || len(h.Pattern) > len(wild.Pattern)) && matchesWildcard(h.Pattern, name) {
 			wild = &hosts[i]
 		}
 	}

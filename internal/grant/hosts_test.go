@@ -93,15 +93,15 @@ func TestParseHost(t *testing.T) {
 		want        []Host
 		err         string
 	}{
-		{name: "host", entry: "Example.com.", want: []Host{{"example.com", 443, "egress entry Example.com."}}},
-		{name: "port", entry: "example.com:8443", want: []Host{{"example.com", 8443, "egress entry example.com:8443"}}},
-		{name: "plain HTTP only when written", entry: "example.com:80", want: []Host{{"example.com", 80, "egress entry example.com:80"}}},
-		{name: "wildcard", entry: "*.Example.com", want: []Host{{"*.example.com", 443, "egress entry *.Example.com"}}},
-		{name: "wildcard with port", entry: "*.example.com:8443", want: []Host{{"*.example.com", 8443, "egress entry *.example.com:8443"}}},
-		{name: "wildcard below a private suffix", entry: "*.alice.github.io", want: []Host{{"*.alice.github.io", 443, "egress entry *.alice.github.io"}}},
+		{name: "host", entry: "Example.com.", want: []Host{{Pattern: "example.com", Port: 443, Reason: "egress entry Example.com."}}},
+		{name: "port", entry: "example.com:8443", want: []Host{{Pattern: "example.com", Port: 8443, Reason: "egress entry example.com:8443"}}},
+		{name: "plain HTTP only when written", entry: "example.com:80", want: []Host{{Pattern: "example.com", Port: 80, Reason: "egress entry example.com:80"}}},
+		{name: "wildcard", entry: "*.Example.com", want: []Host{{Pattern: "*.example.com", Port: 443, Reason: "egress entry *.Example.com"}}},
+		{name: "wildcard with port", entry: "*.example.com:8443", want: []Host{{Pattern: "*.example.com", Port: 8443, Reason: "egress entry *.example.com:8443"}}},
+		{name: "wildcard below a private suffix", entry: "*.alice.github.io", want: []Host{{Pattern: "*.alice.github.io", Port: 443, Reason: "egress entry *.alice.github.io"}}},
 		{name: "go", entry: "@go", want: []Host{
-			{"proxy.golang.org", 443, "egress entry @go (Go modules)"},
-			{"sum.golang.org", 443, "egress entry @go (Go modules)"}}},
+			{Pattern: "proxy.golang.org", Port: 443, Reason: "egress entry @go (Go modules)"},
+			{Pattern: "sum.golang.org", Port: 443, Reason: "egress entry @go (Go modules)"}}},
 
 		{name: "star", entry: "*", err: "bare *"},
 		{name: "star dot", entry: "*.", err: "empty"},
@@ -164,8 +164,8 @@ func TestPresetsAreExact(t *testing.T) {
 
 func TestMatch(t *testing.T) {
 	hosts := []Host{
-		{"*.example.com", 443, "wild"}, {"api.example.com", 443, "exact"}, {"github.com", 443, "git"},
-		{"plain.test.org", 80, "plain"}, {"*.", 443, "broken"}, {"*", 443, "broken"}, {"*.com", 443, "broken"}, {"", 443, "broken"},
+		{Pattern: "*.example.com", Port: 443, Reason: "wild"}, {Pattern: "api.example.com", Port: 443, Reason: "exact"}, {Pattern: "github.com", Port: 443, Reason: "git"},
+		{Pattern: "plain.test.org", Port: 80, Reason: "plain"}, {Pattern: "*.", Port: 443, Reason: "broken"}, {Pattern: "*", Port: 443, Reason: "broken"}, {Pattern: "*.com", Port: 443, Reason: "broken"}, {Pattern: "", Port: 443, Reason: "broken"},
 	}
 	tests := []struct {
 		name, host string
@@ -214,7 +214,7 @@ func FuzzCanonicalHost(f *testing.F) {
 		"a..b", "*.example.com", "bücher.example", "a@b", "xn--a.example.com", ".example.com", "example.com.."} {
 		f.Add(s)
 	}
-	hosts := []Host{{"*.example.com", 443, "wild"}, {"github.com", 443, "exact"}}
+	hosts := []Host{{Pattern: "*.example.com", Port: 443, Reason: "wild"}, {Pattern: "github.com", Port: 443, Reason: "exact"}}
 	f.Fuzz(func(t *testing.T, s string) {
 		got, err := CanonicalHost(s)
 		match, ok := Match(hosts, s, 443)

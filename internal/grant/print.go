@@ -19,8 +19,14 @@ func (g Grant) Lines() []string {
 	for _, v := range g.Env {
 		out = append(out, v.line())
 	}
+	for _, d := range g.Denied {
+		out = append(out, d.line())
+	}
 	for _, h := range g.Egress {
 		out = append(out, h.line())
+	}
+	if g.Budget != (Budget{}) {
+		out = append(out, "egress "+g.Budget.words()+"  # of the whole session")
 	}
 	for _, e := range g.Endpoints {
 		out = append(out, e.line())
@@ -43,7 +49,17 @@ func (m Mount) line() string {
 
 func (v Var) line() string { return fmt.Sprintf("env %s=%s  # %s", v.Name, v.Value, v.Reason) }
 
-func (h Host) line() string { return fmt.Sprintf("egress %s:%d  # %s", h.Pattern, h.Port, h.Reason) }
+func (h Host) line() string {
+	return fmt.Sprintf("egress %s:%d%s  # %s", h.Pattern, h.Port, h.words(), h.Reason)
+}
+
+func (d Denied) line() string {
+	pattern := d.Pattern
+	if d.Port != 0 {
+		pattern = fmt.Sprintf("%s:%d", d.Pattern, d.Port)
+	}
+	return fmt.Sprintf("egress never %s  # %s", pattern, d.Reason)
+}
 
 func (e Endpoint) line() string {
 	return fmt.Sprintf("endpoint 127.0.0.1:%d %s  # %s", e.Port, e.Name, e.Reason)
