@@ -68,6 +68,9 @@ type Spec struct {
 	// runs in a goroutine of its own, the connection is closed after it, and a
 	// panic in it ends the session. nil refuses all.
 	Serve func(kind wire.Kind, conn net.Conn)
+	// Files are made inside beside the usual generated ones, readable and public:
+	// the agent has them in full.
+	Files []wire.File
 	// Log takes what the session tells. nil is silence.
 	Log *slog.Logger
 }

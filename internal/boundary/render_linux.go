@@ -19,7 +19,7 @@ func render(spec Spec, mounts []source, links []wire.Link) wire.Spec {
 	g := spec.Grant
 	w := wire.Spec{
 		Version: wire.Version, Token: newToken(), Hostname: hostname,
-		Links: links, Files: generated(mounts),
+		Links: links, Files: append(generated(mounts), spec.Files...),
 		TmpBytes: g.Limits.TmpSize, Rlimits: rlimits(g.Limits),
 		LandlockFloor: spec.LandlockFloor, Landlock: landlock(g.Mounts, mounts),
 	}

@@ -34,7 +34,7 @@ type Verdict string
 
 // The verdicts. The Close of a connection that was allowed by name may still
 // say Refused: its name led to an address that is never allowed, or what came
-// through the tunnel was not TLS for that name.
+// through the tunnel was not TLS for that name, or a budget ended.
 const (
 	Allowed Verdict = "allowed"
 	Refused Verdict = "refused"
@@ -56,9 +56,13 @@ type Event struct {
 	Method string `json:"method,omitempty"` // CONNECT, GET, POST
 	Host   string `json:"host,omitempty"`   // canonical, except where Reason says that it is not a name
 	Port   int    `json:"port,omitempty"`
-	// Path of a plain request or of a model request, without the query.
+	// Path of a request that could be seen (plain, inspected, to the model),
+	// without the query.
 	Path string `json:"path,omitempty"`
-	// Rule is the line of the grant that allowed it, as PATTERN:PORT.
+	// Tunnel is the ID of the connection in which an inspected request was made.
+	Tunnel uint64 `json:"tunnel,omitempty"`
+	// Rule is the line of the grant that allowed it, as PATTERN:PORT, with the
+	// host's rule after it where there is one.
 	Rule string `json:"rule,omitempty"`
 	// Addr is the address that was checked and dialled. Never one of a refused
 	// host: the audit would then tell what a private name resolves to.
@@ -68,8 +72,11 @@ type Event struct {
 	// Allow is the command that would allow what was refused, if one would.
 	Allow string `json:"allow,omitempty"`
 
-	// Up and Down are bytes towards and from the other side, and Took is the
-	// whole duration; in a Close only.
+	// Spent says which budget is used up, if that is the reason.
+	Spent string `json:"spent,omitempty"`
+
+	// Up and Down are bytes towards and from the other side, of an inspected
+	// request those of its bodies. Took is the whole duration. In a Close only.
 	Up   int64         `json:"up,omitempty"`
 	Down int64         `json:"down,omitempty"`
 	Took time.Duration `json:"took,omitempty"`

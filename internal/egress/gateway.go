@@ -9,16 +9,23 @@
 //
 //   - A host is judged in its canonical spelling, with its port, before anything
 //     is looked up. An empty list allows nothing.
-//   - An allowed name is resolved once, as an absolute name; addresses that are
-//     not public are dropped; the address that was checked is the one dialled.
-//   - A tunnel carries TLS for the name it was opened for (SNI), and nothing else.
+//   - What the owner denied is refused, whatever allows it.
+//   - An allowed name is resolved once, in DNS alone and as an absolute name;
+//     addresses that are not public are dropped, unless the grant names them with
+//     host and port; the address that was checked is the one dialled.
+//   - A tunnel carries TLS for the name it was opened for (SNI, and no encrypted
+//     one), and nothing else, unless the grant says otherwise of the host.
 //   - A plain request is made anew from its parsed target. What has two readings
 //     is refused.
+//   - Where the owner chose to inspect a host, TLS ends here, with certificates of
+//     an authority that this session alone has and trusts; each request is judged
+//     by the host's rules, and goes on over TLS that is verified as strictly as any.
 //   - The model's credential is added on the host, to a short list of requests,
 //     and whatever the agent sent in its place is dropped (I4).
 //   - The verdict is recorded before the first connection; if it cannot be
 //     recorded, there is no connection (I9). Each one ends in exactly one Close.
-//   - Number, size, time and pace of everything are bounded (I10).
+//   - Number, size, time and pace of everything are bounded (I10). What a session
+//     may use up in all is a budget of the grant.
 //
 // Trust: every byte from a connection is hostile. Who is asking is known from
 // which Gateway the connection was given to and from nothing inside it (I5); a
@@ -27,15 +34,16 @@
 // endpoint is trusted with the credential: one that put it into the body of an
 // answer could not be stopped here.
 //
-// What it does not do: look inside TLS. An allowed host that serves many
-// customers can be asked for another one by the Host header inside the tunnel or
-// by an encrypted ClientHello (the outer name is what is compared; the audit
-// notes the extension). An allowed host can be sent anything, a wildcard lets the
-// names themselves carry data. Whoever allows a host trusts it to that extent.
+// What it does not do: look inside TLS of hosts that are not inspected. Such a
+// host, if it serves many customers, can be asked for another one by the Host
+// header inside the tunnel. An allowed host can be sent anything that its rules
+// let pass, credentials that the agent has among it; a wildcard lets the names
+// themselves carry data. Whoever allows a host trusts it to that extent.
 package egress
 
 import (
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -55,6 +63,12 @@ type Options struct {
 	Session chat.SessionID
 	// Hosts is the egress list of the grant. Empty: no host.
 	Hosts []grant.Host
+	// Denied goes before Hosts.
+	Denied []grant.Denied
+	// Budget is what the session may use up through the proxy.
+	Budget grant.Budget
+	// RunTime is the longest run; the session's certificates outlast it.
+	RunTime time.Duration
 	// Model is where model requests go. Nil: they are refused in words.
 	Model *Upstream
 	// Record writes an Event to the audit log and returns once it is durable. It
@@ -71,6 +85,11 @@ type Options struct {
 	Resolver Resolver
 	Dial     func(context.Context, netip.AddrPort) (net.Conn, error)
 	Own      func() ([]netip.Addr, error)
+	// Trust are the authorities by which inspected hosts are verified, and
+	// RootFiles where the system's list may lie. Nil: the system's. They are
+	// replaced by tests.
+	Trust     *x509.CertPool
+	RootFiles []string
 }
 
 // Limits bound one session's way out.
@@ -115,14 +134,18 @@ func or[T comparable](v, def T) T {
 
 // Gateway is one session's way out.
 type Gateway struct {
-	opts     Options
-	limits   Limits
-	guard    *guard
-	resolver Resolver
-	dialer   func(context.Context, netip.AddrPort) (net.Conn, error)
-	log      *slog.Logger
-	pace     pace
-	models   *modelServer
+	opts   Options
+	limits Limits
+	guard  *guard
+	// authority is nil if no host is inspected.
+	authority   *authority
+	budget      *budget
+	hostBudgets map[string]*budget
+	resolver    Resolver
+	dialer      func(context.Context, netip.AddrPort) (net.Conn, error)
+	log         *slog.Logger
+	pace        pace
+	models      *modelServer
 
 	// ctx ends with Close.
 	ctx    context.Context
@@ -150,7 +173,7 @@ func New(o Options) *Gateway {
 		g.guard.own = interfaceAddrs
 	}
 	if g.resolver == nil {
-		g.resolver = net.DefaultResolver
+		g.resolver = newNameClient()
 	}
 	if g.dialer == nil {
 		g.dialer = dialTCP
@@ -161,7 +184,19 @@ func New(o Options) *Gateway {
 	g.pace = pace{interval: g.limits.Interval, burst: g.limits.Burst}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.models = newModelServer(g)
+	g.budget, g.hostBudgets = budgets(o)
+	var err error
+	if g.authority, err = newAuthority(o.Hosts, o.RunTime); err != nil {
+		// Inspected hosts are refused then; see tunnel.
+		g.log.Error("the session's certificate authority could not be made", "err", err)
+	}
 	return g
+}
+
+// Stale says that the session should not be used for another run: its
+// certificates would end during one, or a budget is used up.
+func (g *Gateway) Stale() bool {
+	return !g.spendable() || g.authority != nil && time.Now().Add(g.opts.RunTime).After(g.authority.until)
 }
 
 // Serve handles one connection from the session's wire, to its end, and closes

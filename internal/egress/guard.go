@@ -9,9 +9,11 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"nanoclaw/internal/grant"
 )
 
-// Resolver looks names up. *net.Resolver is one.
+// Resolver looks names up.
 type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
@@ -115,10 +117,11 @@ func (g *guard) class(a netip.Addr, own []netip.Addr) string {
 	return ""
 }
 
-// filter keeps the addresses that may be reached. If none is left, the error
-// names the kinds and not the addresses: what the owner's private names resolve
-// to is not the agent's business.
-func (g *guard) filter(addrs []netip.Addr) ([]netip.Addr, error) {
+// filter keeps the addresses that may be reached, private ones only if the grant
+// accepts them for this host and port. If none is left, the error names the kinds
+// and not the addresses: what the owner's private names resolve to is not the
+// agent's business.
+func (g *guard) filter(addrs []netip.Addr, private bool) ([]netip.Addr, error) {
 	own, err := g.own()
 	if err != nil {
 		return nil, fmt.Errorf("the addresses of this machine cannot be listed, so nothing can be checked: %w", err)
@@ -133,6 +136,9 @@ func (g *guard) filter(addrs []netip.Addr) ([]netip.Addr, error) {
 	var classes []string
 	for _, a := range addrs {
 		class := g.class(a, own)
+		if private && (class == "private" || class == "carrier-grade NAT") {
+			class = g.reserved(a, own)
+		}
 		if class == "" {
 			good = append(good, a.Unmap())
 		} else if !slices.Contains(classes, class) {
@@ -143,6 +149,16 @@ func (g *guard) filter(addrs []netip.Addr) ([]netip.Addr, error) {
 		return nil, fmt.Errorf("its name leads only to addresses that no agent may reach (%s)", strings.Join(classes, ", "))
 	}
 	return good, nil
+}
+
+// reserved says why an address of a private network is out of reach even where
+// private ones are accepted: a name that somebody else holds must not lead to
+// this machine, nor to what no owner can grant.
+func (g *guard) reserved(a netip.Addr, own []netip.Addr) string {
+	if slices.Contains(own, a.Unmap()) {
+		return "this machine's own"
+	}
+	return grant.NeverAddress(a)
 }
 
 // interfaceAddrs lists the addresses of this machine.
@@ -161,8 +177,17 @@ func interfaceAddrs() ([]netip.Addr, error) {
 }
 
 // resolve looks name up, once for each connection, as an absolute name: no
-// search list may turn it into another. name is canonical.
-func (g *Gateway) resolve(ctx context.Context, name string) ([]netip.Addr, *refusal) {
+// search list may turn it into another. name is canonical. An address that the
+// grant gives for the name is taken without asking, and may be any that an owner
+// can grant: it stands there on purpose.
+func (g *Gateway) resolve(ctx context.Context, name string, rule grant.Host) ([]netip.Addr, *refusal) {
+	if rule.Address != "" {
+		a, err := netip.ParseAddr(rule.Address)
+		if err != nil || grant.NeverAddress(a) != "" {
+			return nil, &refusal{status: 403, text: fmt.Sprintf("%s was not reached: its address in the grant cannot be granted", name)}
+		}
+		return []netip.Addr{a.Unmap()}, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, g.limits.DialTime)
 	defer cancel()
 	addrs, err := g.resolver.LookupNetIP(ctx, "ip", name+".")
@@ -172,7 +197,7 @@ func (g *Gateway) resolve(ctx context.Context, name string) ([]netip.Addr, *refu
 	if err != nil {
 		return nil, &refusal{status: 502, text: fmt.Sprintf("the name %s could not be resolved: %s", name, lookupWords(err)), failed: true}
 	}
-	good, err := g.guard.filter(addrs)
+	good, err := g.guard.filter(addrs, rule.Private)
 	if err != nil {
 		return nil, &refusal{status: 403, text: fmt.Sprintf("%s was not reached: %v", name, err)}
 	}

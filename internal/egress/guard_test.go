@@ -86,24 +86,24 @@ func TestGuardFilter(t *testing.T) {
 	}
 	none := func() ([]netip.Addr, error) { return nil, nil }
 	g := newGuard(none)
-	got, err := g.filter(parse("10.0.0.1", "::ffff:93.184.216.34", "127.0.0.1", "2606:2800::1"))
+	got, err := g.filter(parse("10.0.0.1", "::ffff:93.184.216.34", "127.0.0.1", "2606:2800::1"), false)
 	if want := parse("93.184.216.34", "2606:2800::1"); err != nil || !slices.Equal(got, want) {
 		t.Errorf("filter = %v, %v; want %v", got, err, want)
 	}
-	_, err = g.filter(parse("10.0.0.1", "192.168.7.7", "127.0.0.1"))
+	_, err = g.filter(parse("10.0.0.1", "192.168.7.7", "127.0.0.1"), false)
 	if err == nil || !strings.Contains(err.Error(), "(private, loopback)") || strings.Contains(err.Error(), "7.7") {
 		t.Errorf("error %v: want the kinds and no address", err)
 	}
-	if _, err := g.filter(nil); err == nil {
+	if _, err := g.filter(nil, false); err == nil {
 		t.Error("no address at all is no error")
 	}
 	many := slices.Repeat(parse("127.0.0.1"), maxAddresses)
-	if _, err := g.filter(append(many, parse("93.184.216.34")...)); err == nil {
+	if _, err := g.filter(append(many, parse("93.184.216.34")...), false); err == nil {
 		t.Error("an address beyond the limit counts")
 	}
 
 	g = newGuard(func() ([]netip.Addr, error) { return nil, errors.New("netlink is gone") })
-	if _, err := g.filter(parse("93.184.216.34")); err == nil {
+	if _, err := g.filter(parse("93.184.216.34"), false); err == nil {
 		t.Error("without the own addresses nothing can be checked, yet an address passed")
 	}
 	// The real list of this machine must be readable and hold loopback.

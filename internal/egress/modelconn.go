@@ -22,10 +22,16 @@ func newConnListener() *connListener {
 
 // put hands conn to Accept and returns when conn is closed.
 func (l *connListener) put(conn net.Conn) {
-	c := &watchedConn{Conn: conn, done: make(chan struct{})}
+	c := watched(conn)
+	l.hand(c, c)
+}
+
+// hand hands conn to Accept and returns when what lies below it is closed. The
+// server may have to see conn itself: net/http asks a *tls.Conn for the protocol.
+func (l *connListener) hand(conn net.Conn, below *watchedConn) {
 	select {
-	case l.next <- c:
-		<-c.done
+	case l.next <- conn:
+		<-below.done
 	case <-l.closed:
 		conn.Close()
 	}
@@ -52,6 +58,8 @@ type wireAddr struct{}
 
 func (wireAddr) Network() string { return "wire" }
 func (wireAddr) String() string  { return "wire" }
+
+func watched(conn net.Conn) *watchedConn { return &watchedConn{Conn: conn, done: make(chan struct{})} }
 
 // watchedConn tells when it is closed.
 type watchedConn struct {

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"nanoclaw/internal/grant"
 )
@@ -24,59 +26,122 @@ const maxAnswerHead = 64 << 10
 // one well-known parser decides where a message ends there.
 func (x *exchange) forward(req *request, up net.Conn) {
 	idle := x.watch(up)
-	far := &farConn{Conn: up, m: &x.meter, asked: make(chan struct{})}
-	transport := &http.Transport{
+	far := newFarConn(up, &x.meter)
+	x.relay(req, &http.Transport{
 		DialContext:            func(context.Context, string, string) (net.Conn, error) { return far, nil },
 		DisableKeepAlives:      true,
 		DisableCompression:     true, // the agent's Accept-Encoding counts
 		MaxResponseHeaderBytes: maxAnswerHead,
-	}
+	})
+	x.event.Reason = idle.stop(x.event.Reason)
+}
+
+// relay sends a request over the transport and the answer to the client. The
+// event says how it went.
+func (x *exchange) relay(req *request, over http.RoundTripper) {
 	if req.expect { // answered here and not passed on: the decision to forward is made
 		io.WriteString(x.conn, "HTTP/1.1 100 Continue\r\n\r\n")
 	}
-	resp, err := transport.RoundTrip(x.outgoing(req))
-	if err == nil && resp.StatusCode < 200 {
+	resp, err := over.RoundTrip(x.outgoing(req))
+	if err == nil && resp.StatusCode < 200 && !(resp.StatusCode == http.StatusSwitchingProtocols && req.webSocket) {
 		resp.Body.Close()
 		err = errors.New("it switched to another protocol")
 	}
 	if err != nil {
 		// No lingering: net/http may still be reading the body from the agent.
-		x.deny(&refusal{status: 502, text: "the host gave no answer: " + clean(netWords(err)), failed: true})
-		x.event.Reason = idle.stop(x.event.Reason)
+		x.deny(noAnswer(err))
 		return
 	}
 	defer resp.Body.Close()
-	x.event.Status = resp.StatusCode
-	if err := x.reply(req, resp); err != nil {
-		x.event.Reason = idle.stop("cut off: " + clean(netWords(err)))
-		return
+	x.event.Status, x.event.Reason = resp.StatusCode, "ended"
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		err = x.change(resp)
+	} else {
+		err = x.reply(req, resp)
 	}
-	x.event.Reason = idle.stop("ended")
+	if err != nil {
+		x.event.Reason = x.cut(err)
+	}
+}
+
+// noAnswer is the refusal where a host could not be asked.
+func noAnswer(err error) *refusal {
+	var spent *spentError
+	if errors.As(err, &spent) {
+		return &refusal{status: 403, text: spent.text, spent: true}
+	}
+	return &refusal{status: 502, text: "the host gave no answer: " + clean(netWords(err)), failed: true}
 }
 
 // outgoing is the request for the far side. The agent's query and header values
 // pass; target, Host and framing are ours.
 func (x *exchange) outgoing(req *request) *http.Request {
-	host := req.host
-	if req.port != grant.HTTPPort {
+	host, scheme, usual := req.host, "http", grant.HTTPPort
+	if x.event.Tunnel != 0 {
+		scheme, usual = "https", grant.HTTPSPort
+	}
+	if req.port != usual {
 		host = net.JoinHostPort(host, strconv.Itoa(req.port))
 	}
 	out := &http.Request{
 		Method: req.method,
-		URL: &url.URL{Scheme: "http", Host: host, Path: req.target.Path, RawPath: req.target.RawPath,
+		URL: &url.URL{Scheme: scheme, Host: host, Path: req.target.Path, RawPath: req.target.RawPath,
 			RawQuery: req.target.RawQuery, ForceQuery: req.target.ForceQuery},
 		Host: host, Header: req.header, ContentLength: req.length, Body: http.NoBody,
 	}
 	if _, ok := out.Header["User-Agent"]; !ok {
 		out.Header["User-Agent"] = []string{""} // else net/http adds its own
 	}
+	if req.webSocket {
+		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+	}
 	switch {
 	case req.length > 0:
-		out.Body = io.NopCloser(io.LimitReader(x.in, req.length))
+		out.Body = x.counted(io.NopCloser(io.LimitReader(x.in, req.length)), &x.meter.up)
 	case req.length < 0:
-		out.Body = io.NopCloser(httputil.NewChunkedReader(x.in))
+		out.Body = x.counted(io.NopCloser(httputil.NewChunkedReader(x.in)), &x.meter.up)
 	}
 	return out.WithContext(x.g.ctx)
+}
+
+// counted counts a body of an inspected request. Of a plain one the connection
+// counts.
+func (x *exchange) counted(body io.ReadCloser, n *atomic.Int64) io.ReadCloser {
+	if x.event.Tunnel == 0 {
+		return body
+	}
+	return &countedBody{body, n}
+}
+
+type countedBody struct {
+	io.ReadCloser
+	n *atomic.Int64
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.n.Add(int64(n))
+	return n, err
+}
+
+// change passes on that the host goes on with a WebSocket, and then what is said.
+// What a request may be is not judged any more: the grant allowed that.
+func (x *exchange) change(resp *http.Response) error {
+	far, ok := resp.Body.(io.ReadWriteCloser)
+	if !ok || !wantsWebSocket(resp.Header) {
+		return errors.New("the host changed to another protocol than was asked for")
+	}
+	h := endToEnd(resp.Header)
+	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+	var head bytes.Buffer
+	head.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
+	h.Write(&head)
+	head.WriteString("\r\n")
+	if _, err := x.conn.Write(head.Bytes()); err != nil {
+		return err
+	}
+	free := func(int) error { return nil } // the connection below counts
+	return x.both(far, free, free)
 }
 
 // reply writes the answer. Fields of the hop are dropped, the connection ends
@@ -101,11 +166,11 @@ func (x *exchange) reply(req *request, resp *http.Response) error {
 		return err
 	}
 	if !chunked {
-		_, err := copyFlushing(w, w, resp.Body)
+		_, err := copyFlushing(w, w, x.counted(resp.Body, &x.meter.down))
 		return err
 	}
 	chunks := httputil.NewChunkedWriter(w)
-	if _, err := copyFlushing(chunks, w, resp.Body); err != nil {
+	if _, err := copyFlushing(chunks, w, x.counted(resp.Body, &x.meter.down)); err != nil {
 		return err
 	}
 	chunks.Close()
@@ -148,20 +213,27 @@ type farConn struct {
 	asked chan struct{}
 }
 
+func newFarConn(conn net.Conn, m *meter) *farConn {
+	return &farConn{Conn: conn, m: m, asked: make(chan struct{})}
+}
+
 func (c *farConn) Read(p []byte) (int, error) {
 	<-c.asked
 	n, err := c.Conn.Read(p)
-	c.m.down.Add(int64(n))
-	c.m.touch()
+	if n > 0 {
+		if err := c.m.moved(0, n); err != nil {
+			return 0, err
+		}
+	}
 	return n, err
 }
 
 func (c *farConn) Write(p []byte) (int, error) {
 	c.once.Do(func() { close(c.asked) })
-	n, err := c.Conn.Write(p)
-	c.m.up.Add(int64(n))
-	c.m.touch()
-	return n, err
+	if err := c.m.moved(len(p), 0); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
 }
 
 func (c *farConn) Close() error {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strconv"
 	"sync/atomic"
@@ -31,16 +32,35 @@ type exchange struct {
 	event Event
 	start time.Time
 	meter meter
+	// rule is the line of the grant that allows the host, addrs where it may be.
+	rule  grant.Host
+	addrs []netip.Addr
 }
 
-// meter counts bytes and remembers when the last one moved.
+// meter counts bytes, takes them from the budgets and remembers when the last
+// one moved.
 type meter struct {
 	up, down atomic.Int64
 	last     atomic.Int64 // nanoseconds since the exchange began
 	start    time.Time
+	budgets  []*budget
 }
 
 func (m *meter) touch() { m.last.Store(int64(time.Since(m.start))) }
+
+// moved counts bytes that are about to go on. An error is a *spentError, and
+// then they must not.
+func (m *meter) moved(up, down int) error {
+	m.touch()
+	for _, b := range m.budgets {
+		if err := b.add(up, down); err != nil {
+			return err
+		}
+	}
+	m.up.Add(int64(up))
+	m.down.Add(int64(down))
+	return nil
+}
 
 func (g *Gateway) serveProxy(conn net.Conn) {
 	x := &exchange{g: g, conn: conn, in: bufio.NewReaderSize(conn, 16<<10), event: g.newEvent(ProxyGate), start: time.Now()}
@@ -72,7 +92,9 @@ func (g *Gateway) serveProxy(conn net.Conn) {
 }
 
 // read takes in the request and writes what is known of it into the event.
-func (x *exchange) read() (*request, *refusal) {
+func (x *exchange) read() (*request, *refusal) { return x.readWith(parseRequest) }
+
+func (x *exchange) readWith(parse func([]string) (*request, *refusal)) (*request, *refusal) {
 	x.conn.SetReadDeadline(x.start.Add(x.g.limits.HeadTime))
 	defer x.conn.SetReadDeadline(time.Time{})
 	lines, err := readHead(x.in)
@@ -82,7 +104,7 @@ func (x *exchange) read() (*request, *refusal) {
 	case err != nil:
 		return nil, bad("%s", clean(err.Error()))
 	}
-	req, no := parseRequest(lines)
+	req, no := parse(lines)
 	if req != nil {
 		x.event.Method, x.event.Host, x.event.Port = clean(req.method), req.host, req.port
 		if req.target != nil {
@@ -95,29 +117,57 @@ func (x *exchange) read() (*request, *refusal) {
 // decide asks the grant. Nothing has been looked up yet, so that a refused name
 // leaves no trace outside: not even a question to a name server.
 func (x *exchange) decide(req *request) *refusal {
+	dest := req.host
+	if req.port != grant.HTTPSPort {
+		dest += ":" + strconv.Itoa(req.port)
+	}
+	if d, ok := grant.Denies(x.g.opts.Denied, req.host, req.port); ok {
+		return &refusal{status: 403, text: fmt.Sprintf("the owner denied %s (%s)", dest, d.Reason)}
+	}
 	rule, ok := grant.Match(x.g.opts.Hosts, req.host, req.port)
 	if !ok {
-		dest := req.host
-		if req.port != grant.HTTPSPort {
-			dest += ":" + strconv.Itoa(req.port)
-		}
 		return &refusal{
 			status: 403,
 			text:   fmt.Sprintf("%s is not in the grant of group %s", dest, x.g.opts.Group),
 			allow:  fmt.Sprintf("nanoclaw group egress add %s %s", x.g.opts.Group, dest),
 		}
 	}
-	x.event.Rule = rule.Pattern + ":" + strconv.Itoa(rule.Port)
-	x.event.Reason = rule.Reason
+	x.rule = rule
+	x.event.Rule, x.event.Reason = ruleName(rule), rule.Reason
+	if req.connect() && len(rule.Rules) > 0 && !rule.Inspect {
+		return &refusal{status: 403, text: fmt.Sprintf("%s has rules for requests, which could not be seen in a tunnel: plain HTTP is let through", dest)}
+	}
+	if !req.connect() {
+		if no := x.permit(req); no != nil {
+			return no
+		}
+	}
+	return x.spend()
+}
+
+func ruleName(h grant.Host) string { return h.Pattern + ":" + strconv.Itoa(h.Port) }
+
+// spend takes the connection from the budgets.
+func (x *exchange) spend() *refusal {
+	x.meter.budgets = []*budget{x.g.budget}
+	if b := x.g.hostBudgets[ruleName(x.rule)]; b != nil {
+		x.meter.budgets = append(x.meter.budgets, b)
+	}
+	for _, b := range x.meter.budgets {
+		if err := b.connect(); err != nil {
+			return &refusal{status: 403, text: err.Error(), spent: true}
+		}
+	}
 	return nil
 }
 
 // connect resolves, checks, records and dials, in this order.
 func (x *exchange) connect(req *request) (net.Conn, *refusal) {
-	addrs, no := x.g.resolve(x.g.ctx, req.host)
+	addrs, no := x.g.resolve(x.g.ctx, req.host, x.rule)
 	if no != nil {
 		return nil, no
 	}
+	x.addrs = addrs
 	x.event.Verdict, x.event.Phase = Allowed, Open
 	x.event.Addr = addrs[0].String()
 	if !x.g.record(x.event) {
@@ -141,6 +191,14 @@ func (x *exchange) refuse(no *refusal) {
 
 // deny answers and fills the event.
 func (x *exchange) deny(no *refusal) error {
+	x.refused(no)
+	x.conn.SetDeadline(time.Now().Add(x.g.limits.HeadTime))
+	_, err := x.conn.Write(answer(no))
+	return err
+}
+
+// refused fills the event.
+func (x *exchange) refused(no *refusal) {
 	x.event.Verdict = Refused
 	if no.failed {
 		x.event.Verdict = Allowed
@@ -148,9 +206,9 @@ func (x *exchange) deny(no *refusal) error {
 		x.event.Addr = ""
 	}
 	x.event.Status, x.event.Reason, x.event.Allow = no.status, no.text, no.allow
-	x.conn.SetDeadline(time.Now().Add(x.g.limits.HeadTime))
-	_, err := x.conn.Write(answer(no))
-	return err
+	if no.spent {
+		x.event.Spent = no.text
+	}
 }
 
 // linger closes our half and reads on for at most half a second and 256 KB.
@@ -172,15 +230,23 @@ func (x *exchange) close() {
 	x.g.record(x.event)
 }
 
+// words are the body of a refusal.
+func words(no *refusal) string {
+	s := fmt.Sprintf("nanoclaw: %s.\n", no.text)
+	if no.allow != "" {
+		s += fmt.Sprintf("The owner can allow it with:\n  %s\n", no.allow)
+	}
+	return s
+}
+
 // answer is a whole response in words. The reason phrase says it too, since
 // many clients show only that of a CONNECT that failed.
 func answer(no *refusal) []byte {
 	var body, b bytes.Buffer
 	phrase := http.StatusText(no.status)
-	fmt.Fprintf(&body, "nanoclaw: %s.\n", no.text)
+	body.WriteString(words(no))
 	if no.allow != "" {
 		phrase = no.text + "; the owner can allow it: " + no.allow
-		fmt.Fprintf(&body, "The owner can allow it with:\n  %s\n", no.allow)
 	}
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=us-ascii\r\nX-Content-Type-Options: nosniff\r\n"+
 		"Content-Length: %d\r\nConnection: close\r\n\r\n", no.status, phrase, body.Len())

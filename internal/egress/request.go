@@ -40,6 +40,8 @@ type request struct {
 	length int64
 	// expect says that the client waits for "100 Continue".
 	expect bool
+	// webSocket says that the client wants to go on with a WebSocket.
+	webSocket bool
 }
 
 func (r *request) connect() bool { return r.method == http.MethodConnect }
@@ -53,6 +55,8 @@ type refusal struct {
 	allow string
 	// failed says that the grant allowed it and the network did not.
 	failed bool
+	// spent says that a budget is used up.
+	spent bool
 }
 
 func bad(format string, args ...any) *refusal {
@@ -92,6 +96,32 @@ func readHead(r *bufio.Reader) ([]string, error) {
 // parseRequest reads a head for a proxy. It is pure. What could be understood
 // in two ways is refused with 400 and not repaired (RFC 9112 sections 3 and 6).
 func parseRequest(lines []string) (*request, *refusal) {
+	return parseHead(lines, func(r *request, target string) *refusal {
+		if r.connect() {
+			return r.parseConnect(target)
+		}
+		return r.parseAbsolute(target)
+	})
+}
+
+// parseInside reads a head that came through an inspected tunnel to host and
+// port, which are canonical. It is as strict.
+func parseInside(lines []string, host string, port int) (*request, *refusal) {
+	return parseHead(lines, func(r *request, target string) *refusal {
+		r.host, r.port = host, port
+		return r.parseInside(target)
+	})
+}
+
+// parseInside reads the only form of target that a request to a host itself has.
+func (r *request) parseInside(target string) *refusal {
+	if r.connect() || !strings.HasPrefix(target, "/") {
+		return bad("a request to a host has a path for its target")
+	}
+	return r.setPath(target)
+}
+
+func parseHead(lines []string, parseTarget func(*request, string) *refusal) (*request, *refusal) {
 	if len(lines) == 0 {
 		return nil, bad("the request has no first line")
 	}
@@ -105,12 +135,7 @@ func parseRequest(lines []string) (*request, *refusal) {
 	if no != nil {
 		return nil, no
 	}
-	if method == http.MethodConnect {
-		no = req.parseConnect(target)
-	} else {
-		no = req.parseAbsolute(target)
-	}
-	if no != nil {
+	if no := parseTarget(req, target); no != nil {
 		return req, no
 	}
 	if no := req.checkHost(fields); no != nil {
@@ -121,8 +146,22 @@ func parseRequest(lines []string) (*request, *refusal) {
 	}
 	if !req.connect() {
 		req.header = endToEnd(fields)
+		req.webSocket = wantsWebSocket(fields)
 	}
 	return req, nil
+}
+
+// wantsWebSocket says whether a client wants to go on with a WebSocket (RFC 6455
+// section 4.1). Other upgrades are fields of the hop and end here.
+func wantsWebSocket(h http.Header) bool {
+	for _, v := range h["Upgrade"] {
+		for name := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.Trim(name, " \t"), "websocket") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // parseFields reads the header lines: a name, a colon without space before it,

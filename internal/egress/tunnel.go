@@ -32,10 +32,15 @@ func (x *exchange) tunnel(req *request, up net.Conn) {
 		x.event.Reason = "the client went away"
 		return
 	}
+	if x.rule.Raw {
+		x.conn.SetDeadline(time.Time{})
+		x.event.Reason = x.splice(nil, up)
+		return
+	}
 	h, err := readHello(x.in)
 	x.event.ECH = h.ech
 	if err == nil {
-		err = checkName(h.name, req.host)
+		err = x.checkHello(h, req.host)
 		if err != nil {
 			io.WriteString(x.conn, unrecognizedName)
 			defer x.linger()
@@ -46,7 +51,28 @@ func (x *exchange) tunnel(req *request, up net.Conn) {
 		return
 	}
 	x.conn.SetDeadline(time.Time{})
+	if x.rule.Inspect {
+		x.inspect(req, h, up)
+		return
+	}
 	x.event.Reason = x.splice(h.raw, up)
+}
+
+// checkHello judges who the client means. An encrypted ClientHello hides a second
+// name, which may be any that the host serves; where TLS ends here, nobody is
+// there to read it. Some clients send it as padding without meaning, which
+// cannot be told apart: whoever needs them says so of the host.
+func (x *exchange) checkHello(h hello, host string) error {
+	if err := checkName(h.name, host); err != nil {
+		return err
+	}
+	switch {
+	case x.rule.Inspect && x.g.authority == nil:
+		return errors.New("the host is to be inspected, and the session has no certificates for that")
+	case h.ech && !x.rule.ECH && !x.rule.Inspect:
+		return errors.New("the TLS ClientHello carries an encrypted one (ECH), whose name cannot be checked")
+	}
+	return nil
 }
 
 // checkName requires that the name in the ClientHello is the one that was
@@ -66,50 +92,69 @@ func checkName(sni, host string) error {
 // ended, one fails, or nothing moves for the idle time. It says how it ended.
 func (x *exchange) splice(first []byte, up net.Conn) string {
 	idle := x.watch(up)
-	n, err := up.Write(first)
-	x.meter.up.Add(int64(n))
-	if err != nil {
-		return idle.stop("the host went away")
+	err := x.meter.moved(len(first), 0)
+	if err == nil && len(first) > 0 {
+		if _, err := up.Write(first); err != nil {
+			return idle.stop("the host went away")
+		}
 	}
+	if err == nil {
+		err = x.both(up, func(n int) error { return x.meter.moved(n, 0) }, func(n int) error { return x.meter.moved(0, n) })
+	}
+	if err != nil {
+		return idle.stop(x.cut(err))
+	}
+	return idle.stop("ended")
+}
+
+// cut says why an exchange was broken off, and sees to its verdict.
+func (x *exchange) cut(err error) string {
+	var spent *spentError
+	if errors.As(err, &spent) {
+		x.event.Verdict, x.event.Spent = Refused, spent.text
+		return spent.text
+	}
+	return "cut off: " + clean(netWords(err))
+}
+
+// both copies both ways until both have ended or one has failed. up and down are
+// asked before bytes go on.
+func (x *exchange) both(far io.ReadWriteCloser, up, down func(int) error) error {
 	done := make(chan error, 1)
 	go func() {
 		err := errPanic
 		defer func() { done <- err }()
 		defer x.g.contain()
-		err = x.pump(up, x.in, &x.meter.up)
-		x.end(err, up)
+		err = pump(far, x.in, up)
+		x.end(err, far)
 	}()
-	down := x.pump(x.conn, up, &x.meter.down)
-	x.end(down, up)
-	if err := errors.Join(<-done, down); err != nil {
-		return idle.stop("cut off: " + clean(netWords(err)))
-	}
-	return idle.stop("ended")
+	err := pump(x.conn, far, down)
+	x.end(err, far)
+	return errors.Join(<-done, err)
 }
 
 var errPanic = errors.New("a bug in the gateway")
 
 // end closes both sides if one direction failed, so that the other one does not
 // wait for it.
-func (x *exchange) end(err error, up net.Conn) {
+func (x *exchange) end(err error, far io.Closer) {
 	if err != nil {
 		x.conn.Close()
-		up.Close()
+		far.Close()
 	}
 }
 
 // pump copies until src ends, then ends dst's direction.
-func (x *exchange) pump(dst net.Conn, src io.Reader, count interface{ Add(int64) int64 }) error {
+func pump(dst io.WriteCloser, src io.Reader, moved func(int) error) error {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := src.Read(buf)
 		if n > 0 {
-			x.meter.touch()
-			w, werr := dst.Write(buf[:n])
-			count.Add(int64(w))
-			x.meter.touch()
-			if werr != nil {
-				return werr
+			if err := moved(n); err != nil {
+				return err
+			}
+			if _, err := dst.Write(buf[:n]); err != nil {
+				return err
 			}
 		}
 		if err == io.EOF {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 
@@ -63,7 +62,7 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 	}
 	o := outcome(res, err, cause)
 	o.At = time.Now()
-	o.Replies = replies(job, res, o, r.refusals(job.Run), notice)
+	o.Replies = replies(job, res, o, r.wayOut(job.Run), notice)
 	data := audit.RunEndedData{
 		State: string(o.State), Error: o.Error, Ms: o.At.Sub(job.Claimed).Milliseconds(),
 		CostUSD: o.CostUSD, ToolCalls: o.ToolCalls, Found: found,
@@ -134,7 +133,7 @@ func outcome(res agent.Result, err, cause error) Outcome {
 
 // replies are the messages that a run leaves: what the agent said, and, where
 // it did not succeed, a notice in our own words. The last one is marked.
-func replies(job queue.Job, res agent.Result, o Outcome, refused []string, found string) []chat.Outbound {
+func replies(job queue.Job, res agent.Result, o Outcome, wayOut, found string) []chat.Outbound {
 	var out []chat.Outbound
 	if res.Text != "" || o.State == Succeeded {
 		text := res.Text
@@ -145,8 +144,8 @@ func replies(job queue.Job, res agent.Result, o Outcome, refused []string, found
 			To: job.Last().From, Kind: chat.Reply, Text: text, Run: job.Run, Group: job.Group, Key: "run:" + string(job.Run) + ":reply",
 		})
 	}
-	if len(refused) > 0 {
-		hosts := notice(job, "The agent tried to reach hosts that its group may not reach. To allow them:\n"+strings.Join(refused, "\n"))
+	if wayOut != "" {
+		hosts := notice(job, wayOut)
 		hosts.Key, hosts.Failed, hosts.Last = hosts.Key+":egress", false, false
 		out = append(out, hosts)
 	}
@@ -162,14 +161,23 @@ func replies(job queue.Job, res agent.Result, o Outcome, refused []string, found
 	return out
 }
 
-// refusals are the commands that would have allowed what a run was refused.
-func (r *Runner) refusals(run chat.RunID) []string {
+// wayOut says what a run was refused on the way out: hosts, with the commands that
+// would allow them, and what it used up.
+func (r *Runner) wayOut(run chat.RunID) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if l := r.live[run]; l != nil {
-		return slices.Clone(l.refused)
+	l := r.live[run]
+	if l == nil {
+		return ""
 	}
-	return nil
+	var parts []string
+	if len(l.refused) > 0 {
+		parts = append(parts, "The agent tried to reach hosts that its group may not reach. To allow them:\n"+strings.Join(l.refused, "\n"))
+	}
+	if len(l.spent) > 0 {
+		parts = append(parts, "Connections were ended: "+strings.Join(l.spent, "; ")+". A new session begins with the next message.")
+	}
+	return strings.Join(parts, "\n")
 }
 
 func notice(job queue.Job, text string) chat.Outbound {

@@ -51,6 +51,25 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
+// What a run was refused on the way out is told once, for the run it belongs to.
+func TestWayOut(t *testing.T) {
+	r := New(Options{})
+	r.live["r1"] = &live{}
+	for range 2 {
+		r.Refused("r1", "allow a")
+		r.Refused("other", "allow b")
+		r.Spent("r1", "the session used up its 1MB of upload")
+	}
+	want := "The agent tried to reach hosts that its group may not reach. To allow them:\nallow a\n" +
+		"Connections were ended: the session used up its 1MB of upload. A new session begins with the next message."
+	if got := r.wayOut("r1"); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := r.wayOut("other"); got != "" {
+		t.Errorf("a run that is over: %q", got)
+	}
+}
+
 // What a run says goes to the chat that called it, once each, and the last one
 // is marked.
 func TestReplies(t *testing.T) {
@@ -61,30 +80,29 @@ func TestReplies(t *testing.T) {
 		Last   bool
 	}
 	tests := []struct {
-		name    string
-		res     agent.Result
-		state   State
-		err     string
-		refused []string
-		found   string
-		want    []said
+		name   string
+		res    agent.Result
+		state  State
+		err    string
+		wayOut string
+		found  string
+		want   []said
 	}{
-		{"an answer", agent.Result{Text: "hi"}, Succeeded, "", nil, "", []said{{chat.Reply, "hi", false, true}}},
-		{"an answer that was cut", agent.Result{Text: "hi", Truncated: true}, Succeeded, "", nil, "",
+		{"an answer", agent.Result{Text: "hi"}, Succeeded, "", "", "", []said{{chat.Reply, "hi", false, true}}},
+		{"an answer that was cut", agent.Result{Text: "hi", Truncated: true}, Succeeded, "", "", "",
 			[]said{{chat.Reply, "hi\n[the answer was longer and is cut here]", false, true}}},
-		{"a failure", agent.Result{}, Failed, "no", nil, "", []said{{chat.Notice, "no", true, true}}},
-		{"half an answer", agent.Result{Text: "hal"}, Failed, "no", nil, "", []said{{chat.Reply, "hal", false, false}, {chat.Notice, "no", true, true}}},
-		{"a refused host", agent.Result{Text: "hi"}, Succeeded, "", []string{"allow a"}, "", []said{
-			{chat.Reply, "hi", false, false},
-			{chat.Notice, "The agent tried to reach hosts that its group may not reach. To allow them:\nallow a", false, true}}},
-		{"files found", agent.Result{Text: "hi"}, Failed, "no", nil, "moved", []said{
+		{"a failure", agent.Result{}, Failed, "no", "", "", []said{{chat.Notice, "no", true, true}}},
+		{"half an answer", agent.Result{Text: "hal"}, Failed, "no", "", "", []said{{chat.Reply, "hal", false, false}, {chat.Notice, "no", true, true}}},
+		{"a refused host", agent.Result{Text: "hi"}, Succeeded, "", "to allow it: a", "", []said{
+			{chat.Reply, "hi", false, false}, {chat.Notice, "to allow it: a", false, true}}},
+		{"files found", agent.Result{Text: "hi"}, Failed, "no", "", "moved", []said{
 			{chat.Reply, "hi", false, false}, {chat.Notice, "moved", false, false}, {chat.Notice, "no", true, true}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []said
 			keys := map[string]bool{}
-			for _, m := range replies(job, tt.res, Outcome{State: tt.state, Error: tt.err}, tt.refused, tt.found) {
+			for _, m := range replies(job, tt.res, Outcome{State: tt.state, Error: tt.err}, tt.wayOut, tt.found) {
 				got = append(got, said{m.Kind, m.Text, m.Failed, m.Last})
 				if m.To.Chat != "2" || m.Run != "r1" || m.Group != "family" {
 					t.Errorf("it goes to %v of run %s", m.To, m.Run)

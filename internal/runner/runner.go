@@ -29,6 +29,10 @@ type Boundary interface {
 // Gateway is a session's way out.
 type Gateway interface {
 	Serve(kind wire.Kind, conn net.Conn)
+	// Files are to be made inside, such as certificates to trust.
+	Files() []wire.File
+	// Stale says that the session must not be used for another run.
+	Stale() bool
 	Close()
 }
 
@@ -110,6 +114,8 @@ type live struct {
 	conv   agent.Conversation // nil until the agent is there
 	// refused are the commands that would allow what the agent tried to reach.
 	refused []string
+	// spent are the budgets that it used up, in words.
+	spent []string
 }
 
 // ErrHeld is what Decide gives if no new run may start now. The job is put back.
@@ -274,6 +280,18 @@ func (r *Runner) Refused(run chat.RunID, allow string) {
 		return
 	}
 	l.refused = append(l.refused, allow)
+}
+
+// Spent notes in words that a run used up a budget. The owner is told when the
+// run ends.
+func (r *Runner) Spent(run chat.RunID, what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.live[run]
+	if l == nil || len(l.spent) >= maxRefused || slices.Contains(l.spent, what) {
+		return
+	}
+	l.spent = append(l.spent, what)
 }
 
 // Interrupt ends what a group's agent is doing and keeps its session.

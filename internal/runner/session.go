@@ -131,6 +131,7 @@ func (r *Runner) open(ctx context.Context, engine string, s *session, terminal b
 	s.tools = r.Tools(s.grant, s.caller())
 	s.box, err = r.Boundary.Start(ctx, engine, boundary.Spec{
 		Grant: s.grant, Session: s.id, UID: uid, LandlockFloor: r.LandlockFloor, Log: r.Log.With("session", s.id), Terminal: terminal,
+		Files: s.way.Files(),
 		Serve: func(kind wire.Kind, conn net.Conn) {
 			if kind == wire.Tools {
 				s.tools.Serve(conn)
@@ -311,14 +312,15 @@ func (r *Runner) closeIdle(s *session) {
 	r.closeSession(s)
 }
 
-// warm gives the warm session of a group if it lives and its grant is equal to
-// g. One that is not is closed: rights are never mixed.
+// warm gives the warm session of a group if it lives, its grant is equal to g and
+// its way out is good for another run. One that is not is closed: rights are
+// never mixed.
 func (r *Runner) warm(group chat.Group, g grant.Grant) *session {
 	s := r.sessions.take(group)
 	if s == nil {
 		return nil
 	}
-	if !s.alive() || !reflect.DeepEqual(s.grant, g) {
+	if !s.alive() || s.way.Stale() || !reflect.DeepEqual(s.grant, g) {
 		r.closeIdle(s)
 		return nil
 	}
