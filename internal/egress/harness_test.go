@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -236,7 +237,7 @@ func status(t *testing.T, response string) int {
 // the pretended address 93.184.216.34.
 func (w *world) site(h http.Handler) *httptest.Server {
 	s := httptest.NewUnstartedServer(h)
-	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // refused handshakes are what is tested
+	s.Config.ErrorLog = quiet()
 	s.StartTLS()
 	w.t.Cleanup(s.Close)
 	w.names["example.com."] = []string{"93.184.216.34"}
@@ -244,6 +245,9 @@ func (w *world) site(h http.Handler) *httptest.Server {
 	w.servers["93.184.216.34:443"] = s.Listener.Addr().String()
 	return s
 }
+
+// quiet is the log of a server whose refused handshakes are what is tested.
+func quiet() *log.Logger { return slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) }
 
 // plainSite is an HTTP server behind 93.184.216.35:80.
 func (w *world) plainSite(h http.Handler) *httptest.Server {

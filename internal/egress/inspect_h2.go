@@ -113,6 +113,9 @@ func (x *exchange) replyHTTP2(w http.ResponseWriter, resp *http.Response) error 
 	flush := http.NewResponseController(w).Flush
 	body, buf := x.counted(resp.Body, &x.meter.down), make([]byte, 32<<10)
 	for {
+		if err := flush(); err != nil { // the head too, and then each piece as it comes
+			return err
+		}
 		n, err := body.Read(buf)
 		if n > 0 {
 			if _, err := w.Write(buf[:n]); err != nil {
@@ -123,9 +126,6 @@ func (x *exchange) replyHTTP2(w http.ResponseWriter, resp *http.Response) error 
 			break
 		}
 		if err != nil {
-			return err
-		}
-		if err := flush(); err != nil {
 			return err
 		}
 	}
