@@ -55,7 +55,7 @@ func trust(hosts []Host) []Var {
 	for _, name := range []string{
 		"SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE",
 		"CARGO_HTTP_CAINFO", "DENO_CERT", "NIX_SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-		"CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", "HTTPLIB2_CA_CERTS", "BUNDLE_SSL_CA_CERT",
+		"CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", "HTTPLIB2_CA_CERTS", "BUNDLE_SSL_CA_CERT", "npm_config_cafile",
 	} {
 		out = append(out, Var{name, Roots, why})
 	}
