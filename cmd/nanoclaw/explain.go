@@ -27,6 +27,7 @@ says so. A question is one of
                   create:PATH, remove:PATH, rename:PATH and link:PATH. The path is
                   the agent's, or one of this machine in a folder it was given
   HOST[:PORT]     may it connect there? HTTPS where no port is named
+  URL             may it ask for this? A GET, or "POST https://HOST/PATH"
   $VAR            is this variable in its environment?
   tool:NAME       may it call this host tool?
   call:NAME       may it make this system call? Also with the arguments as

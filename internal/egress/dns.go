@@ -104,7 +104,8 @@ func (c *nameClient) LookupNetIP(ctx context.Context, _, host string) ([]netip.A
 	if err == nil || errors.Is(err, errNoName) {
 		return nil, &net.DNSError{Err: errNoName.Error(), Name: host, IsNotFound: true}
 	}
-	return nil, &net.DNSError{Err: err.Error(), Name: host, IsTimeout: errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil}
+	var slow net.Error
+	return nil, &net.DNSError{Err: err.Error(), Name: host, IsTimeout: errors.As(err, &slow) && slow.Timeout() || ctx.Err() != nil}
 }
 
 func interleave(a, b []netip.Addr) []netip.Addr {

@@ -29,7 +29,7 @@ import (
 // the loopback servers that stand behind them. The gateway judges the pretended
 // addresses; only its last step, the dial, is turned to loopback.
 type world struct {
-	t *testing.T
+	t testing.TB
 
 	mu      sync.Mutex
 	names   map[string][]string // absolute name to addresses
@@ -43,7 +43,7 @@ type world struct {
 
 // newWorld makes an empty one. At the end of the test no goroutine of this package
 // may be left.
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Cleanup(func() { noLeaks(t) })
 	return &world{t: t, names: map[string][]string{}, servers: map[string]string{}, changed: make(chan struct{}, 1)}
 }

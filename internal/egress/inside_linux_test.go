@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -44,8 +43,8 @@ type inside struct {
 	g   *Gateway
 	box *boundary.Session
 	env []string
-	// workspace is the group's folder on the host.
-	workspace string
+	// workspace is the group's folder on the host, roots the world's authority.
+	workspace, roots string
 }
 
 // start makes what a daemon makes of a configuration: grant, gateway, boundary.
@@ -77,7 +76,8 @@ func (w *world) start(t testing.TB, outside *authority, c config.Config) *inside
 		}
 	}
 	c.HostMode.Enabled, c.ExecutionMode, c.Agent.Kind = true, "host", "shell"
-	c.Tools = append(c.Tools, filepath.Join(runtime.GOROOT(), "bin"), runtime.GOROOT())
+	goroot := strings.TrimSpace(host(t, dir, "go", "env", "GOROOT"))
+	c.Tools = append(c.Tools, goroot, filepath.Join(goroot, "bin")) // the second for PATH
 	main := c.Groups["main"]
 	main.HostModeAllowed = true
 	c.Groups = map[string]config.Group{"main": main}
@@ -93,7 +93,7 @@ func (w *world) start(t testing.TB, outside *authority, c config.Config) *inside
 	}
 	o.Trust = x509.NewCertPool()
 	o.Trust.AddCert(outside.cert)
-	i := &inside{t: t, g: New(o), workspace: filepath.Join(m.GroupDir("main"), "workspace")}
+	i := &inside{t: t, g: New(o), workspace: filepath.Join(m.GroupDir("main"), "workspace"), roots: o.RootFiles[0]}
 	files := i.g.Files()
 	if files == nil {
 		// Nothing is inspected: the world's authority takes the place of the system's.

@@ -111,7 +111,7 @@ func (x *exchange) replyHTTP2(w http.ResponseWriter, resp *http.Response) error 
 	}
 	w.WriteHeader(resp.StatusCode)
 	flush := http.NewResponseController(w).Flush
-	body, buf := x.counted(resp.Body, &x.meter.down), make([]byte, 32<<10)
+	body, buf := x.counted(resp.Body, &x.meter.down), make([]byte, copySize)
 	for {
 		if err := flush(); err != nil { // the head too, and then each piece as it comes
 			return err

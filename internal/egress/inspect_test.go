@@ -318,7 +318,7 @@ func TestAuthority(t *testing.T) {
 			t.Errorf("leaf %+v", leaf)
 		}
 	}
-	life := a.cert.NotAfter.Sub(time.Now())
+	life := time.Until(a.cert.NotAfter)
 	if !a.cert.MaxPathLenZero || !a.cert.PermittedDNSDomainsCritical || life > 14*time.Hour || life < 12*time.Hour {
 		t.Errorf("authority lives %v: %+v", life, a.cert)
 	}

@@ -181,7 +181,7 @@ func (x *exchange) reply(req *request, resp *http.Response) error {
 // copyFlushing copies and flushes after each read, so that a slow stream is seen
 // as it comes.
 func copyFlushing(dst io.Writer, buffered *bufio.Writer, src io.Reader) (int64, error) {
-	buf := make([]byte, 32<<10)
+	buf := make([]byte, copySize)
 	var total int64
 	for {
 		n, err := src.Read(buf)
