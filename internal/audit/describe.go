@@ -78,7 +78,11 @@ var tellers = map[Kind]teller{
 		if d.Host == "" {
 			return "a connection that names no host: " + d.Verdict + why(d.Reason)
 		}
-		return fmt.Sprintf("connection to %s:%d: %s", d.Host, d.Port, d.Verdict) + why(d.Reason) + traffic(d)
+		what := fmt.Sprintf("connection to %s:%d", d.Host, d.Port)
+		if d.Path != "" {
+			what = fmt.Sprintf("%s %s:%d%s", d.Method, d.Host, d.Port, d.Path)
+		}
+		return what + ": " + d.Verdict + why(d.Reason) + traffic(d)
 	}),
 	RunEnded: as(func(d RunEndedData) string {
 		return "run " + d.State + after(d.Ms) + cost(d.CostUSD) + pre(": ", d.Error) + list("; files that run code later: ", d.Found)

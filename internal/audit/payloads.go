@@ -84,8 +84,10 @@ type (
 	}
 	// EgressData belongs to EgressTried. Up and Down are bytes.
 	EgressData struct {
+		Method  string `json:"method,omitempty"`
 		Host    string `json:"host"`
 		Port    int    `json:"port"`
+		Path    string `json:"path,omitempty"`
 		Addr    string `json:"addr,omitempty"`
 		Verdict string `json:"verdict"`
 		Reason  string `json:"reason,omitempty"`
