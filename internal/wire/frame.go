@@ -15,7 +15,7 @@ const (
 	reservedStreams = 64
 	// maxFrame is the most payload in one frame. It is small so that a control
 	// message never waits behind much of other streams' data.
-	maxFrame = 32 << 10
+	maxFrame = 64 << 10
 	// window is the most bytes of one stream on their way or unread. It is
 	// yamux's least and default window.
 	window = 256 << 10

@@ -118,7 +118,7 @@ func TestGuard(t *testing.T) {
 		{"reset with a length", [][]byte{open, f(kWindow, flagRST, 1, 1)}, wire.ErrProtocol},
 		{"end by a data frame", [][]byte{open, f(kData, flagFIN, 1, 0)}, wire.ErrProtocol},
 		{"empty data", [][]byte{open, f(kData, 0, 1, 0)}, wire.ErrProtocol},
-		{"frame too large", [][]byte{open, f(kData, 0, 1, 32<<10+1)}, wire.ErrProtocol},
+		{"frame too large", [][]byte{open, f(kData, 0, 1, 64<<10+1)}, wire.ErrProtocol},
 		{"frame of 4 GiB", [][]byte{open, f(kData, 0, 1, 1<<32-1)}, wire.ErrProtocol},
 		{"credit that was never used", [][]byte{open, f(kWindow, 0, 1, 1)}, wire.ErrProtocol},
 		{"credit of 4 GiB", [][]byte{open, f(kWindow, 0, 1, 1<<32-1)}, wire.ErrProtocol},
