@@ -241,6 +241,11 @@ func TestNamesOfHostsFile(t *testing.T) {
 	if err != nil || !slices.Equal(got, []netip.Addr{netip.MustParseAddr("93.184.216.34")}) {
 		t.Errorf("got %v, %v", got, err)
 	}
+	g := New(Options{})
+	defer g.Close()
+	if _, ok := g.resolver.(*nameClient); !ok {
+		t.Errorf("a gateway asks %T", g.resolver)
+	}
 }
 
 // TestNamesOverServers: one server that is gone does not matter, and all of them

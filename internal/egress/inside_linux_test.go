@@ -28,14 +28,15 @@ import (
 // groupUID is the kernel uid of sessions that root's tests start.
 const groupUID = 1900000011
 
-// engine prepares one boundary for all tests, as a daemon does.
-var engine = sync.OnceValues(func() (*boundary.Native, error) {
-	program, err := boundarytest.Build()
+// engine prepares a boundary.
+func engine(t testing.TB) *boundary.Native {
+	t.Helper()
+	native, err := boundary.NewNative(boundary.Options{Init: bytes.NewReader(boundarytest.Init(t))})
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
-	return boundary.NewNative(boundary.Options{Init: bytes.NewReader(program)})
-})
+	return native
+}
 
 // inside is a real boundary whose way out is a gateway in a made-up world.
 type inside struct {
@@ -105,11 +106,7 @@ func (w *world) start(t testing.TB, outside *authority, c config.Config) *inside
 	for _, v := range g.Env {
 		i.env = append(i.env, v.Name+"="+v.Value)
 	}
-	native, err := engine()
-	if err != nil {
-		t.Fatal(err)
-	}
-	i.box, err = native.Start(t.Context(), boundary.Spec{Grant: g, Session: "s1", UID: uid, Files: files, Serve: i.g.Serve})
+	i.box, err = engine(t).Start(t.Context(), boundary.Spec{Grant: g, Session: "s1", UID: uid, Files: files, Serve: i.g.Serve})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@
 // # What it promises
 //
 // A stream that nobody reads holds up no other stream: each has a window of its
-// own (256 KiB), a frame carries at most 32 KiB, and neither side's receiver
+// own (256 KiB), a frame carries at most 64 KiB, and neither side's receiver
 // ever waits for a consumer. What one session can make the host hold is bounded
 // (see the constants in frame.go and codec.go). The end of a stream is only
 // reported as io.EOF if the peer ended it: a session that broke is an error.
