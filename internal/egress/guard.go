@@ -137,7 +137,12 @@ func (g *guard) filter(addrs []netip.Addr, private bool) ([]netip.Addr, error) {
 	for _, a := range addrs {
 		class := g.class(a, own)
 		if private && (class == "private" || class == "carrier-grade NAT") {
-			class = g.reserved(a, own)
+			// Other machines are meant: a name that somebody else holds must not lead
+			// back here.
+			class = ""
+			if slices.Contains(own, a.Unmap()) {
+				class = "this machine's own"
+			}
 		}
 		if class == "" {
 			good = append(good, a.Unmap())
@@ -149,16 +154,6 @@ func (g *guard) filter(addrs []netip.Addr, private bool) ([]netip.Addr, error) {
 		return nil, fmt.Errorf("its name leads only to addresses that no agent may reach (%s)", strings.Join(classes, ", "))
 	}
 	return good, nil
-}
-
-// reserved says why an address of a private network is out of reach even where
-// private ones are accepted: a name that somebody else holds must not lead to
-// this machine, nor to what no owner can grant.
-func (g *guard) reserved(a netip.Addr, own []netip.Addr) string {
-	if slices.Contains(own, a.Unmap()) {
-		return "this machine's own"
-	}
-	return grant.NeverAddress(a)
 }
 
 // interfaceAddrs lists the addresses of this machine.

@@ -253,6 +253,30 @@ func TestInspectedSmuggling(t *testing.T) {
 	}
 }
 
+// TestInspectedAuthority is N-12 in HTTP/2: a request names another host than the
+// tunnel is for, even one that is granted.
+func TestInspectedAuthority(t *testing.T) {
+	w := newWorld(t)
+	reached := false
+	site := w.site(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
+	g, trust := w.inspecting(site, nil)
+	for _, host := range []string{"evil.test", "api.example.com", "example.com:8443"} {
+		r, err := http.NewRequest("GET", "https://example.com/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = host
+		resp, err := trusting(t, g, trust, true).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != 400 || resp.ProtoMajor != 2 || reached {
+			t.Errorf("%s: %s %d, reached the host: %v", host, resp.Proto, resp.StatusCode, reached)
+		}
+	}
+}
+
 // insideTunnel opens an inspected tunnel to example.com and ends TLS in it.
 func insideTunnel(t *testing.T, g *Gateway, trust *x509.CertPool) *tls.Conn {
 	t.Helper()
