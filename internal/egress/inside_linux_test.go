@@ -122,7 +122,7 @@ func (i *inside) sh(script string) (out string, code int) {
 
 func (i *inside) run(argv ...string) (out string, code int) {
 	i.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	p, err := i.box.Exec(ctx, wire.Exec{Argv: argv, Env: i.env, Dir: grant.Workspace})
 	if err != nil {
