@@ -46,7 +46,7 @@ var ladder = []rung{
 	{"control", "chat", "who is on the socket, and what they asked"},
 
 	{"attack/inside", "", "runs inside, as the attacker; what it shares with the host is its task"},
-	{"attack", "attack/inside boundary egress grant seatbelt wire", "attacks boundaries from without; they know nothing of it"},
+	{"attack", "attack/inside beneath boundary delayed egress grant seatbelt wire", "attacks boundaries from without; they know nothing of it"},
 
 	{"agent", "chat grant wire", "drives a program in a box that somebody else made"},
 	{"runner", "agent audit boundary chat config egress grant hosttools queue wire", "one run from job to finish; it reads like the design"},

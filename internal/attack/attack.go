@@ -68,6 +68,9 @@ type State string
 const (
 	// Held: the attack failed, the host is unchanged, the audit heard of it.
 	Held State = "held"
+	// Cleared: a file was left that would run later, and it was found when the
+	// session was over: moved away, or told to the owner.
+	Cleared State = "found after"
 	// Open: the attack succeeded, as the catalogue says of it.
 	Open State = "open"
 	// Broke: the attack succeeded and should not have, or left a trace.
@@ -86,7 +89,7 @@ const (
 
 // Good says whether a line came out as the catalogue says.
 func (s State) Good() bool {
-	return slices.Contains([]State{Held, Open, Elsewhere, Worked, Left}, s)
+	return slices.Contains([]State{Held, Cleared, Open, Elsewhere, Worked, Left}, s)
 }
 
 // Outcome is what came of one line.

@@ -8,17 +8,26 @@ import (
 	"nanoclaw/internal/attack/inside"
 )
 
+// result is what came of one attempt, and what was done about what it left.
+type result struct {
+	inside.Result
+	after string
+}
+
 // judge makes the outcome of a line from what its attempts came to and from what
 // the host found afterwards.
-func judge(l Line, engine string, results []inside.Result, found []finding) Outcome {
+func judge(l Line, engine string, results []result, found []finding) Outcome {
 	if !l.tried() && len(l.After) == 0 {
 		return Outcome{Line: l.ID, State: Elsewhere, Detail: strings.Join(l.Shown, ", ")}
 	}
 	made := make(map[string]bool)
 	var broke, held []string
+	state := Held
 	for _, r := range results {
 		made[r.Name] = true
-		if text := r.Name + ": " + r.Detail; r.Broke {
+		if text := r.Name + ": " + r.Detail; r.Broke && r.after != "" {
+			held, state = append(held, text+", "+r.after), Cleared
+		} else if r.Broke {
 			broke = append(broke, text)
 		} else {
 			held = append(held, text)
@@ -48,7 +57,7 @@ func judge(l Line, engine string, results []inside.Result, found []finding) Outc
 	if len(held) == 0 {
 		held = []string{"the host looked, and found nothing"}
 	}
-	return Outcome{Line: l.ID, State: Held, Detail: strings.Join(held, "; ")}
+	return Outcome{Line: l.ID, State: state, Detail: strings.Join(held, "; ")}
 }
 
 // finding is what the host found changed.

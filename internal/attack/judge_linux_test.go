@@ -10,10 +10,19 @@ import (
 )
 
 // attempted gives results for all attempts of a line: each broke or not.
-func attempted(line string, broke ...bool) []inside.Result {
-	var out []inside.Result
+func attempted(line string, broke ...bool) []result {
+	var out []result
 	for i, name := range inside.Attempts()[line] {
-		out = append(out, inside.Result{Line: line, Name: name, Broke: broke[i], Detail: "what came of it"})
+		out = append(out, result{Result: inside.Result{Line: line, Name: name, Broke: broke[i], Detail: "what came of it"}})
+	}
+	return out
+}
+
+// cleared is attempted for files that were found afterwards.
+func cleared(line string, broke ...bool) []result {
+	out := attempted(line, broke...)
+	for i := range out {
+		out[i].after = "moved away afterwards"
 	}
 	return out
 }
@@ -25,7 +34,7 @@ func TestJudge(t *testing.T) {
 		name   string
 		line   Line
 		engine string
-		give   []inside.Result
+		give   []result
 		found  []finding
 		want   State
 		detail string
@@ -36,6 +45,8 @@ func TestJudge(t *testing.T) {
 			[]finding{{what: files, detail: "a key is gone"}}, Broke, "a key is gone"},
 		{"what changed is another line's matter", stopped, "native", attempted("F-05", false),
 			[]finding{{what: process, detail: "it has ended"}, {what: files, line: "F-20", detail: "x"}}, Held, ""},
+		{"left, and found afterwards", all["G-10"], "native", cleared("G-10", true, true), nil, Cleared, "moved away afterwards"},
+		{"left, and not found", all["G-10"], "native", attempted("G-10", true, false), nil, Broke, ""},
 		{"the attacker said nothing of it", stopped, "native", nil, nil, Missing, "move the folder"},
 		{"known to succeed, and it does", open, "native", attempted("N-21", true), nil, Open, "its own"},
 		{"known to succeed, and it did not", open, "native", attempted("N-21", false), nil, Shut, ""},

@@ -65,6 +65,8 @@ const (
 	sealedDir  = "sealed"  // lent for reading
 	lateDir    = "late"    // for what is made when a session has begun
 	linkedDir  = "linked"  // holds the second name of a file in the project
+
+	quarantineDir = "quarantine" // for what attacks left in the project
 )
 
 // Plant plants everything. Remove takes it away again, also if Plant fails.
@@ -104,9 +106,10 @@ func (p *Planted) folders() error {
 		"home/private/k.pem": secret, "others/home/.claude/projects/x.jsonl": secret,
 		"work/workspace/.keep": "", "work/home/.keep": "",
 		"project/.git/HEAD": "ref: refs/heads/main\n", "project/.git/config": "[core]\n\tbare = false\n", "project/.git/hooks/README": "",
-		"project/.git/info/exclude": "", "project/.git/modules/lib/config": "[core]\n", "project/main.c": "int main;\n",
+		"project/.git/info/exclude": "", "project/.git/modules/lib/HEAD": "ref: refs/heads/main\n", "project/.git/modules/lib/config": "[core]\n",
+		"project/.git/modules/lib/objects/.keep": "", "project/.git/modules/lib/refs/.keep": "", "project/main.c": "int main;\n",
 		"project/worktree/.git": "gitdir: ../.git/worktrees/worktree\n", "project/member/.git/config": "[core]\n",
-		"late/.keep": "", "sealed/file": "read-only\n", "sealed/victim": "read-only\n", "linked/file": "# outside\n",
+		"late/.keep": "", "quarantine/.keep": "", "sealed/file": "read-only\n", "sealed/victim": "read-only\n", "linked/file": "# outside\n",
 	} {
 		path := p.path(name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -142,7 +145,7 @@ func (p *Planted) own(uid, gid int) error {
 		if err != nil {
 			return err
 		}
-		if path == p.path(lateDir) {
+		if path == p.path(lateDir) || path == p.path(quarantineDir) {
 			return filepath.SkipDir
 		}
 		return os.Lchown(path, uid, gid)

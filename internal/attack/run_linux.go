@@ -41,7 +41,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return report, err
 	}
-	r := &run{Options: o, found: make(map[string][]finding), results: make(map[string][]inside.Result)}
+	r := &run{Options: o, found: make(map[string][]finding), results: make(map[string][]result)}
 	r.planted, err = Plant(PlantOptions{Dir: dir, Program: o.Program, UID: o.UID, Session: true})
 	if err != nil {
 		return report, err
@@ -68,8 +68,8 @@ type run struct {
 	Options
 	planted *Planted
 	network *network
-	results map[string][]inside.Result // by line
-	found   map[string][]finding       // by line
+	results map[string][]result  // by line
+	found   map[string][]finding // by line
 	missing []string
 }
 
@@ -95,7 +95,12 @@ func (r *run) session(ctx context.Context, kind session) error {
 	}
 	gateway := r.network.gateway(granted)
 	defer gateway.Close()
-	s, err := r.Engine.Start(ctx, r.spec(kind, granted, gateway))
+	g, lent, err := lend(r.shape(kind, granted), project, r.planted.path(projectDir))
+	if err != nil {
+		return fmt.Errorf("look at the lent folder: %w", err)
+	}
+	defer lent.close()
+	s, err := r.Engine.Start(ctx, r.spec(g, gateway))
 	if err != nil {
 		return err
 	}
@@ -109,14 +114,19 @@ func (r *run) session(ctx context.Context, kind session) error {
 	if err != nil {
 		return err
 	}
+	told, err := lent.clear(r.planted.path(projectDir), r.planted.path(quarantineDir))
+	if err != nil {
+		return fmt.Errorf("clear the lent folder: %w", err)
+	}
+	r.judgeLeft(told)
 	gateway.Close() // and every refusal is recorded
 	r.note(lines, slices.Concat(found, ended, r.planted.appeared(), r.planted.changed(), r.network.unheard(lines)))
 	return nil
 }
 
-func (r *run) spec(kind session, granted []grant.Host, gateway *egress.Gateway) boundary.Spec {
+func (r *run) spec(g grant.Grant, gateway *egress.Gateway) boundary.Spec {
 	return boundary.Spec{
-		Grant: r.shape(kind, granted), UID: r.UID, LandlockFloor: r.LandlockFloor, Log: r.Log,
+		Grant: g, UID: r.UID, LandlockFloor: r.LandlockFloor, Log: r.Log,
 		Serve: func(kind wire.Kind, conn net.Conn) {
 			if kind == wire.Proxy {
 				gateway.Serve(kind, conn)
@@ -187,8 +197,11 @@ func limits(kind session) grant.Limits {
 	return l
 }
 
-// program is where the attacker is, inside.
-const program = "/opt/nanoclaw-attack"
+// Where things are, inside.
+const (
+	program = "/opt/nanoclaw-attack" // the attacker
+	project = grant.Extra + "/project"
+)
 
 // shape makes the grant of a session: the given one, with planted folders in
 // place of those of the owner.
@@ -201,7 +214,7 @@ func (r *run) shape(kind session, granted []grant.Host) grant.Grant {
 	g.Mounts = append(g.Mounts,
 		grant.Mount{Target: grant.Workspace, Source: p.path("work/workspace"), Write: true, Exec: true, Reason: reason},
 		grant.Mount{Target: grant.Home, Source: p.path("work/home"), Write: true, Exec: true, Reason: reason},
-		grant.Mount{Target: grant.Extra + "/project", Source: p.path(projectDir), Write: true, Exec: true, Foreign: true, Reason: reason},
+		grant.Mount{Target: project, Source: p.path(projectDir), Write: true, Exec: true, Foreign: true, Reason: reason},
 		grant.Mount{Target: grant.Extra + "/sealed", Source: p.path(sealedDir), Exec: true, Foreign: true, Reason: reason},
 		grant.Mount{Target: program, Source: r.Program, Exec: true, File: true, Reason: reason},
 	)
@@ -218,7 +231,7 @@ func (r *run) task(kind session, lines []Line) inside.Task {
 		t.Lines = append(t.Lines, l.ID)
 	}
 	if !r.rootless {
-		t.Workspace, t.Project, t.Sealed = grant.Workspace, grant.Extra+"/project", grant.Extra+"/sealed"
+		t.Workspace, t.Project, t.Sealed = grant.Workspace, project, grant.Extra+"/sealed"
 	}
 	t.Mount, t.Mask = t.Sealed, "/tmp"
 	l := limits(kind)
@@ -260,8 +273,8 @@ func (r *run) attack(ctx context.Context, s *boundary.Session, kind session, lin
 		io.Copy(io.Discard, p.Stderr)
 	}()
 	results, err := read(p.Stdout)
-	for _, result := range results {
-		r.results[result.Line] = append(r.results[result.Line], result)
+	for _, got := range results {
+		r.results[got.Line] = append(r.results[got.Line], result{Result: got})
 	}
 	if kind.ends() {
 		r.ended(ctx, s, lines[0].ID)
@@ -288,7 +301,7 @@ func (r *run) ended(ctx context.Context, s *boundary.Session, line string) {
 	case <-ctx.Done():
 	}
 	if err := s.Exceeded(); err != nil {
-		r.results[line] = append(r.results[line], inside.Result{Line: line, Name: names[len(names)-1], Detail: err.Error()})
+		r.results[line] = append(r.results[line], result{Result: inside.Result{Line: line, Name: names[len(names)-1], Detail: err.Error()}})
 	}
 }
 

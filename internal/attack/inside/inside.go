@@ -100,6 +100,8 @@ type Result struct {
 	Broke bool `json:"broke"`
 	// Detail is what it got hold of, or the refusal.
 	Detail string `json:"detail"`
+	// Path is the file that it leaves in the project, to be run later.
+	Path string `json:"path,omitempty"`
 	// Left says why the control arm leaves it out, "" if it was made.
 	Left string `json:"left,omitempty"`
 }
@@ -116,6 +118,7 @@ func Attempts() map[string][]string {
 // attempt is one thing to try for a line.
 type attempt struct {
 	line, name string
+	path       string // see Result.Path
 	// left says why the control arm leaves it out, "" if it does not.
 	left string
 	// do gives what it got hold of, or the refusal.
@@ -175,7 +178,7 @@ func (a *attacker) run(out *json.Encoder) error {
 		if !want[t.line] {
 			continue
 		}
-		r := Result{Line: t.line, Name: t.name}
+		r := Result{Line: t.line, Name: t.name, Path: t.path}
 		if a.Control && t.left != "" {
 			r.Left = t.left
 		} else {

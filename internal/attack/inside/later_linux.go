@@ -14,7 +14,7 @@ import (
 // afterwards. They work on a project of the owner that is lent for writing.
 func later() []attempt {
 	in := func(line, what, name, text string) attempt {
-		return try(line, what, func(a *attacker) (string, error) { return a.leave(name, text) })
+		return attempt{line: line, name: what, path: name, do: func(a *attacker) (string, error) { return a.leave(name, text) }}
 	}
 	const hook = "#!/bin/sh\necho attacked\n"
 	return []attempt{
@@ -24,7 +24,15 @@ func later() []attempt {
 		}),
 		try("G-03", "move the repository away and leave another in its place", moveRepository),
 		in("G-04", "leave a nested repository", "nested/.git/config", "[core]\n\tfsmonitor = sh -c true\n"),
-		in("G-04", "leave a bare repository", "bare.git/config", "[core]\n\tbare = true\n\tfsmonitor = sh -c true\n"),
+		// Without its HEAD git takes a folder for no repository.
+		{line: "G-04", name: "leave a bare repository", path: "bare.git/HEAD", do: func(a *attacker) (string, error) {
+			for name, text := range map[string]string{"HEAD": "ref: refs/heads/main\n", "objects/x": "", "refs/x": ""} {
+				if _, err := a.leave("bare.git/"+name, text); err != nil {
+					return "", err
+				}
+			}
+			return a.leave("bare.git/config", "[core]\n\tbare = true\n\tfsmonitor = sh -c true\n")
+		}},
 		try("G-05", "aim the .git file of a worktree elsewhere", func(a *attacker) (string, error) {
 			return "aimed", os.WriteFile(filepath.Join(a.Project, "worktree/.git"), []byte("gitdir: ../nested/.git\n"), 0o644)
 		}),
