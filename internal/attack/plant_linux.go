@@ -135,17 +135,18 @@ func (p *Planted) give() error {
 		return nil
 	}
 	p.later(func() error { return p.own(os.Geteuid(), os.Getegid()) })
-	return p.own(p.opts.UID, p.opts.UID)
+	return p.own(p.opts.UID, p.opts.UID, lateDir, quarantineDir)
 }
 
 // own changes the owner of everything in Dir, folders before what is in them,
-// and follows no link. What is made later stays ours to make.
-func (p *Planted) own(uid, gid int) error {
+// and follows no link. Folders that are named, in which we make something later,
+// stay whose they are.
+func (p *Planted) own(uid, gid int, but ...string) error {
 	return filepath.WalkDir(p.opts.Dir, func(path string, _ os.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		if path == p.path(lateDir) || path == p.path(quarantineDir) {
+		if slices.Contains(but, filepath.Base(path)) && filepath.Dir(path) == p.opts.Dir {
 			return filepath.SkipDir
 		}
 		return os.Lchown(path, uid, gid)
