@@ -9,6 +9,7 @@ import (
 	"nanoclaw/internal/attest"
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/control"
+	"nanoclaw/internal/delayed"
 	"nanoclaw/internal/grant"
 )
 
@@ -47,7 +48,9 @@ func (d *Daemon) openEngine(name string) (boundary.Engine, error) {
 		return nil, err
 	}
 	defer program.Close()
-	return boundary.New(name, boundary.Options{Init: program, Check: d.checkMount, Dir: d.opt.Paths.DataDir, Log: d.log})
+	return boundary.New(name, boundary.Options{
+		Init: program, Check: d.checkMount, Dir: d.opt.Paths.DataDir, Protected: delayed.Names(), Log: d.log,
+	})
 }
 
 // engine gives an engine by name. "" is the one of the configuration, where

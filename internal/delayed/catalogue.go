@@ -62,6 +62,28 @@ var catalogue = []group{
 	{"git attributes", Tell, `.gitattributes`},
 }
 
+// Names are the patterns of what is held, for a boundary that can refuse names: a
+// session can then neither change nor make them, and nothing has to be found
+// afterwards. Each is the end of a path, in which "*" is any part of one name.
+//
+// Left out are those in a folder with an ordinary name, such as "library": a
+// boundary would have to refuse making that folder. They are found by Compare.
+func Names() []string {
+	names := []string{".git/commondir", ".git/info/attributes", ".git/rebase-merge/git-rebase-todo", ".git/rebase-apply/git-rebase-todo",
+		".git/worktrees/*/gitdir", ".git/worktrees/*/commondir", ".git/worktrees/*/config.worktree"}
+	for _, name := range []string{"config", "config.worktree", "hooks"} {
+		names = append(names, ".git/"+name, ".git/modules/*/"+name)
+	}
+	for _, g := range catalogue {
+		for name := range strings.FieldsSeq(g.patterns) {
+			if above, _ := path.Split(name); g.deed == Hold && (above == "" || name[0] == '.') {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
 // index is the catalogue by the last part of its patterns: exact ones, and those
 // with "*".
 type index struct {

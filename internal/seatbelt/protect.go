@@ -35,26 +35,50 @@ func (w *writer) protect(all []area, p Params) error {
 	if err != nil {
 		return err
 	}
-	for _, root := range roots {
+	for _, some := range together(roots) {
 		if len(names) == 0 {
 			break
 		}
-		w.note("Names in %s that make the owner's programs run something.", root)
-		if err := w.deny("file-write*", root, names, "(/.*)?$"); err != nil {
+		w.note("Names in %s that make the owner's programs run something.", strings.Join(some, " and "))
+		begin := beginning(some)
+		if err := w.deny("file-write*", begin, names, "(/.*)?$"); err != nil {
 			return err
 		}
-		if err := w.deny("file-write-unlink file-write-create", root, ways, "$"); err != nil {
+		// What leads to one may itself be a file: a .git that points elsewhere.
+		if err := w.deny("file-write-unlink file-write-create file-write-data", begin, ways, "$"); err != nil {
 			return err
 		}
-		w.rule("deny", "file-write*", w.of("regex", "^"+sbpl.QuoteRegex(root)+"/.*("+strings.Join(alike, "|")+")"))
+		w.rule("deny", "file-write*", w.of("regex", begin+".*("+strings.Join(alike, "|")+")"))
 	}
 	return w.pin(all, p.Pinned)
 }
 
+// together sorts folders into lots for which one expression is written.
+func together(roots []string) (lots [][]string) {
+	const most = maxRegex / 3
+	size := most
+	for _, r := range roots {
+		if size += written(sbpl.QuoteRegex(r)) + 1; size > most {
+			lots, size = append(lots, nil), written(sbpl.QuoteRegex(r))+1
+		}
+		lots[len(lots)-1] = append(lots[len(lots)-1], r)
+	}
+	return lots
+}
+
+// beginning gives the beginning of an expression for what lies in some folders.
+func beginning(roots []string) string {
+	quoted := make([]string, len(roots))
+	for i, r := range roots {
+		quoted[i] = sbpl.QuoteRegex(r)
+	}
+	return "^(" + strings.Join(quoted, "|") + ")/"
+}
+
 // deny writes rules with expressions of bounded length that match each of the
-// alternatives, at any depth below root.
-func (w *writer) deny(ops, root string, alternatives []string, end string) error {
-	begin := "^" + sbpl.QuoteRegex(root) + "/(.*/)?("
+// alternatives, at any depth below what begins so.
+func (w *writer) deny(ops, begin string, alternatives []string, end string) error {
+	begin += "(.*/)?("
 	var filters []string
 	for len(alternatives) > 0 {
 		n, size := 0, written(begin+end)+1
@@ -63,7 +87,7 @@ func (w *writer) deny(ops, root string, alternatives []string, end string) error
 			n++
 		}
 		if n == 0 {
-			return fmt.Errorf("the path %s is too long for a rule about names in it", root)
+			return fmt.Errorf("a path is too long for a rule about names in it: %s", begin)
 		}
 		filters = append(filters, w.of("regex", begin+strings.Join(alternatives[:n], "|")+")"+end))
 		alternatives = alternatives[n:]

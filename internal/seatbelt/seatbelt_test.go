@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"nanoclaw/internal/delayed"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/sbpl"
 	"nanoclaw/internal/seatbelt"
@@ -210,6 +211,9 @@ func TestProtectedNames(t *testing.T) {
 		if got := seatbelttest.Path(p, grant.OpRemove, rw+"/"+c.name); got != c.remove {
 			t.Errorf("remove %q: %t", c.name, got)
 		}
+		if got := seatbelttest.Path(p, grant.OpWrite, rw+"/"+c.name); got != c.create {
+			t.Errorf("write %q: %t", c.name, got)
+		}
 		// The group's own workspace is its own.
 		if !seatbelttest.Path(p, grant.OpCreate, ws+"/"+c.name) {
 			t.Errorf("create %q in the workspace: refused", c.name)
@@ -217,17 +221,63 @@ func TestProtectedNames(t *testing.T) {
 	}
 }
 
+// What the catalogue of delayed escapes names is refused by name, at any depth and
+// in any spelling, and a project around it can be worked in.
+func TestCatalogueOfNames(t *testing.T) {
+	p := params()
+	p.Protected = delayed.Names()
+	text, parsed := profile(t, family(), p)
+	if len(p.Protected) < 200 {
+		t.Errorf("only %d names", len(p.Protected))
+	}
+	for _, name := range p.Protected {
+		name = strings.ReplaceAll(name, "*", "some")
+		// Repositories in a repository are found by what is in them, not by name.
+		many := strings.HasPrefix(name, ".git/modules/") || strings.HasPrefix(name, ".git/worktrees/")
+		if _, deed := delayed.Name("/project/" + name); deed != delayed.Hold && !many {
+			t.Errorf("%s is %q to the catalogue", name, deed)
+		}
+		for _, at := range []string{rw + "/" + name, rw + "/a/b/" + strings.ToUpper(name)} {
+			for _, op := range []grant.Op{grant.OpWrite, grant.OpCreate, grant.OpRemove} {
+				if seatbelttest.Path(parsed, op, at) {
+					t.Errorf("%s %s", op, at)
+				}
+			}
+			for dir := filepath.Dir(at); len(dir) > len(rw) && filepath.Base(dir) != "b"; dir = filepath.Dir(dir) {
+				if seatbelttest.Path(parsed, grant.OpRename, dir) || seatbelttest.Path(parsed, grant.OpCreate, dir) {
+					t.Errorf("%s, which leads to %s, can be moved or made", dir, name)
+				}
+			}
+		}
+	}
+	for _, name := range []string{
+		"main.go", "src/lib/x", "library/x", "library", ".git/index", ".git/objects/ab/cd", ".git/refs/heads/x", ".git/COMMIT_EDITMSG", ".gitignore",
+		"README.md", ".github/ISSUE_TEMPLATE.md", "config", "hooks/x", "Makefile", "node_modules/x/package.json", "run", "docs/.keep",
+	} {
+		if !seatbelttest.Path(parsed, grant.OpCreate, rw+"/"+name) || !seatbelttest.Path(parsed, grant.OpWrite, rw+"/"+name) {
+			t.Errorf("%s cannot be written", name)
+		}
+	}
+	t.Logf("%d names, %d bytes", len(p.Protected), len(text))
+}
+
 // However many names there are, no expression is longer than Seatbelt takes.
 func TestLongListsAreCut(t *testing.T) {
-	p := params()
+	g, p := family(), params()
 	p.Protected = nil
+	roots := []string{rw}
+	for i := range 9 {
+		roots = append(roots, fmt.Sprintf("/Users/owner/src/x%s/site-%d", strings.Repeat("x", 30*i), i))
+		g.Mounts = append(g.Mounts, grant.Mount{Target: fmt.Sprintf("/workspace/extra/%d", i), Source: roots[i+1], Write: true, Foreign: true})
+	}
 	for i := range 200 {
 		p.Protected = append(p.Protected, fmt.Sprintf(".tool%d/settings/hooks-%d.json", i, i))
 	}
-	text, parsed := profile(t, family(), p)
-	for _, name := range p.Protected {
-		if seatbelttest.Path(parsed, grant.OpWrite, rw+"/x/"+strings.ToUpper(name)) {
-			t.Errorf("%s can be written", name)
+	text, parsed := profile(t, g, p)
+	for i, name := range p.Protected {
+		root := roots[i%len(roots)]
+		if seatbelttest.Path(parsed, grant.OpWrite, root+"/x/"+strings.ToUpper(name)) || !seatbelttest.Path(parsed, grant.OpWrite, root+"/x/y"+name) {
+			t.Errorf("%s in %s can be written, or what is not it cannot", name, root)
 		}
 	}
 	for line := range strings.Lines(text) {
