@@ -22,12 +22,13 @@ type SeatbeltRendering struct {
 func (r SeatbeltRendering) String() string { return r.Profile }
 
 // PreviewSeatbelt shows the profile for a grant, on any system. Paths are as they
-// stand in the grant: on a Mac, Render looks them up.
-func PreviewSeatbelt(spec Spec) (Rendering, error) {
+// stand in the grant: on a Mac, Render looks them up. protected is that of Options.
+func PreviewSeatbelt(spec Spec, protected []string) (Rendering, error) {
 	p, err := previewParams(spec.Grant)
 	if err != nil {
 		return nil, err
 	}
+	p.Protected = protected
 	text, err := seatbelt.Profile(spec.Grant, p)
 	if err != nil {
 		return nil, err

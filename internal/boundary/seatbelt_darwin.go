@@ -165,7 +165,7 @@ func (b *Seatbelt) Render(spec Spec) (Rendering, error) {
 		return nil, err
 	}
 	spec.Grant = g
-	return PreviewSeatbelt(spec)
+	return PreviewSeatbelt(spec, b.opts.Protected)
 }
 
 // resolve gives the grant with the real paths of its mounts, without those that

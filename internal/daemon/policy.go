@@ -115,7 +115,7 @@ func (d *Daemon) allowFolder(g grant.Grant, q grant.Question) string {
 func (d *Daemon) show(ctx context.Context, g grant.Grant, engine string, p *control.Policy) error {
 	if engine == boundary.SeatbeltEngine && !slices.Contains(boundary.Engines(), engine) {
 		// The profile is made of the grant alone, so it can be read anywhere.
-		r, err := boundary.PreviewSeatbelt(boundary.Spec{Grant: g})
+		r, err := boundary.PreviewSeatbelt(boundary.Spec{Grant: g}, delayed.Names())
 		if err != nil {
 			return &control.Error{Code: control.CodeBoundary, Message: err.Error()}
 		}
