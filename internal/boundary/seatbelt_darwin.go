@@ -9,6 +9,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	"nanoclaw/internal/grant"
@@ -174,6 +177,16 @@ func (b *Seatbelt) Render(spec Spec) (Rendering, error) {
 func (b *Seatbelt) resolve(g grant.Grant, unmade bool) (grant.Grant, error) {
 	mounts := make([]grant.Mount, 0, len(g.Mounts))
 	for _, m := range g.Mounts {
+		if m.Held {
+			// A part of a folder: named in the profile and not opened, since no agent
+			// may choose by a link what that would be.
+			if i := slices.IndexFunc(mounts, func(o grant.Mount) bool { return strings.HasPrefix(m.Target, o.Target+"/") && o.Foreign && !o.Held }); i >= 0 {
+				m.Source = mounts[i].Source + strings.TrimPrefix(m.Target, mounts[i].Target)
+				mounts = append(mounts, m)
+				continue
+			}
+			return g, &StartError{Step: "mount " + m.Target, Err: errors.New("it is held, and no folder of the grant holds it; this is a mistake of ours")}
+		}
 		real, err := b.look(m)
 		switch {
 		case errors.Is(err, os.ErrNotExist) && m.Optional:
@@ -204,6 +217,9 @@ func (b *Seatbelt) look(m grant.Mount) (string, error) {
 	fi, err := f.Stat()
 	if err != nil {
 		return "", err
+	}
+	if st, ok := fi.Sys().(*syscall.Stat_t); m.Ino != 0 && (!ok || st.Ino != m.Ino || uint64(st.Dev) != m.Dev) {
+		return "", fmt.Errorf("%s changed while starting", m.Source)
 	}
 	if m.File != fi.Mode().IsRegular() || m.File == fi.IsDir() {
 		return "", fmt.Errorf("%s is neither the folder nor the file that it should be", m.Source)

@@ -267,6 +267,21 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// Every name in the list is one that a scan finds.
+func TestNames(t *testing.T) {
+	names := Names()
+	for _, n := range names {
+		example := "/p/" + strings.ReplaceAll(strings.ReplaceAll(n, "rebase-*", "rebase-merge"), "*", "x")
+		what, deed := Name(example)
+		if below := strings.Contains(n, "modules/") || strings.Contains(n, "worktrees/"); what == "" && !below || what != "" && deed != Hold {
+			t.Errorf("%s: %q, %s", example, what, deed)
+		}
+	}
+	if len(names) < 200 || !slices.Contains(names, ".git/hooks") || slices.Contains(names, "claude.md") {
+		t.Errorf("%d names", len(names))
+	}
+}
+
 // A record that was stored compares like the scan it holds.
 func TestRecord(t *testing.T) {
 	dir, store := tree(t, ".git/hooks/x -> ../../a\xffb", "a\xffb", ".vscode -> y"), filepath.Join(t.TempDir(), "records")

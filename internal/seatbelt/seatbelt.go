@@ -91,6 +91,9 @@ func areas(g grant.Grant, p Params) ([]area, error) {
 		{path: p.Init, exec: true, file: true, system: true, reason: "nanoclaw-init, which starts the agent"},
 	}
 	for _, m := range g.Mounts {
+		if m.Held {
+			continue // a part of a folder, see held
+		}
 		all = append(all, area{path: Real(m.Source), write: m.Write, exec: m.Exec, file: m.File, foreign: m.Foreign, system: m.Optional, reason: m.Reason})
 	}
 	views, err := Views(g)
@@ -120,6 +123,18 @@ func areas(g grant.Grant, p Params) ([]area, error) {
 	return out, nil
 }
 
+// held are the parts of the owner's folders that a grant holds read-only. What is
+// above them is pinned with them.
+func held(g grant.Grant) []string {
+	var out []string
+	for _, m := range g.Mounts {
+		if m.Held && !m.Write {
+			out = append(out, Real(m.Source))
+		}
+	}
+	return out
+}
+
 // beneath says whether p is dir or lies in it.
 func beneath(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
 
@@ -137,6 +152,7 @@ func above(p string) []string {
 // Profile gives the profile for a grant whose mounts' sources are real paths. It
 // holds no secret.
 func Profile(g grant.Grant, p Params) (string, error) {
+	p.Pinned = append(slices.Clone(p.Pinned), held(g)...)
 	all, err := areas(g, p)
 	if err != nil {
 		return "", err

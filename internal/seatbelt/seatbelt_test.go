@@ -261,6 +261,35 @@ func TestCatalogueOfNames(t *testing.T) {
 	t.Logf("%d names, %d bytes", len(p.Protected), len(text))
 }
 
+// Parts of a folder that the grant holds stay as and where they are, and the names
+// that the host gives are refused wherever they would be made.
+func TestHeldParts(t *testing.T) {
+	g := family()
+	for _, m := range g.Lent() {
+		if m.Source == rw {
+			g = g.Hold(m.Target, 1, 2, []grant.Part{{Path: "lib"}, {Path: "lib/tool", File: true, What: "git hooks"}, {Path: "odd", What: "what git settings name"}})
+		}
+	}
+	q := params()
+	q.Protected = delayed.Names()
+	_, p := profile(t, g, q)
+	for _, c := range []struct {
+		op      grant.Op
+		name    string
+		allowed bool
+	}{
+		{grant.OpWrite, "lib/other", true}, {grant.OpCreate, "lib/other", true}, {grant.OpRead, "lib/tool", true}, {grant.OpExec, "lib/tool", true},
+		{grant.OpWrite, "lib/tool", false}, {grant.OpRemove, "lib/tool", false}, {grant.OpRename, "lib/tool", false}, {grant.OpRename, "lib", false},
+		{grant.OpRemove, "lib", false}, {grant.OpCreate, "odd/x", false}, {grant.OpRemove, "odd", false},
+		{grant.OpCreate, ".mcp.json", false}, {grant.OpCreate, "a/.GitHub/Workflows/x.yml", false}, {grant.OpCreate, "a/x.go", true},
+		{grant.OpCreate, "CLAUDE.md", true}, {grant.OpCreate, ".git/info/attributes", false}, {grant.OpWrite, ".git/index", true},
+	} {
+		if got := seatbelttest.Path(p, c.op, rw+"/"+c.name); got != c.allowed {
+			t.Errorf("%s %s: %t", c.op, c.name, got)
+		}
+	}
+}
+
 // However many names there are, no expression is longer than Seatbelt takes.
 func TestLongListsAreCut(t *testing.T) {
 	g, p := family(), params()

@@ -23,13 +23,13 @@ type View struct {
 func Views(g grant.Grant) ([]View, error) {
 	var out []View
 	for _, outer := range g.Mounts {
-		if outer.Source == outer.Target {
-			continue // at its own place: nobody looks for another mount in it
+		if outer.Held || outer.Source == outer.Target {
+			continue // a part of a mount, or at its own place: nobody looks for another mount in it
 		}
 		v := View{Target: outer.Target, Source: Real(outer.Source), Links: map[string]string{}}
 		for _, inner := range g.Mounts {
 			name, ok := strings.CutPrefix(inner.Target, outer.Target+"/")
-			if !ok || Real(inner.Source) == path.Join(v.Source, name) {
+			if !ok || inner.Held || Real(inner.Source) == path.Join(v.Source, name) {
 				continue
 			}
 			if strings.Contains(name, "/") {
