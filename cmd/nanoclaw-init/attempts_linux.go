@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,11 +29,14 @@ func (p *prober) files() {
 	for _, dir := range append([]string{"/", "/usr", "/etc", "/proc/sys/kernel"}, p.task.WriteTo...) {
 		p.try("write into "+dir, func() (string, error) { return create(dir) })
 	}
-	for _, f := range []string{"/proc/1/environ", "/proc/1/mem", "/proc/1/maps", "/proc/1/fd/0", "/proc/1/fd/1"} {
-		p.try("read "+f+" of the init", func() (string, error) { return readSome(f) })
+	for _, f := range []string{"environ", "mem", "maps", "fd/0", "fd/1"} {
+		p.try("read /proc/1/"+f+" of the init", func() (string, error) { return readSome("/proc/1/" + f) })
+		if init := os.Getppid(); init != 1 { // process 1 is then a program of the engine
+			p.try("read "+f+" of the init", func() (string, error) { return readSome(fmt.Sprintf("/proc/%d/%s", init, f)) })
+		}
 	}
 	p.try("write to the init's program", func() (string, error) {
-		f, err := os.OpenFile("/proc/1/exe", os.O_WRONLY, 0)
+		f, err := os.OpenFile(fmt.Sprintf("/proc/%d/exe", os.Getppid()), os.O_WRONLY, 0)
 		if err == nil {
 			f.Close()
 		}
@@ -113,9 +117,14 @@ func (p *prober) processes() {
 	if pid := p.task.HostPID; pid > 1 && pid != os.Getpid() {
 		p.try("signal the host", func() (string, error) { return "it exists", unix.Kill(pid, 0) })
 	}
+	init := os.Getppid()
+	if init != 1 { // process 1 takes no signal that it does not ask for, pid_namespaces(7)
+		p.try("signal the init", func() (string, error) { return "it can be", unix.Kill(init, 0) })
+		p.try("signal the engine's process 1", func() (string, error) { return "it can be", unix.Kill(1, 0) })
+	}
 	p.try("trace the init", func() (string, error) {
 		// SEIZE does not stop the tracee, so that a success does no harm.
-		_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, 1, 0, 0, 0, 0)
+		_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(init), 0, 0, 0, 0)
 		if errno != 0 {
 			return "", errno
 		}
@@ -125,7 +134,7 @@ func (p *prober) processes() {
 		var b [1]byte
 		local := []unix.Iovec{{Base: &b[0], Len: 1}}
 		remote := []unix.RemoteIovec{{Base: 0x400000, Len: 1}}
-		_, err := unix.ProcessVMReadv(1, local, remote, 0)
+		_, err := unix.ProcessVMReadv(init, local, remote, 0)
 		return "read", err
 	})
 	for _, name := range p.task.Env {
@@ -148,14 +157,15 @@ func (p *prober) processes() {
 	})
 }
 
-// otherProcesses looks for processes beside the init and ourselves.
+// otherProcesses looks for processes beside ourselves, the init, and process 1
+// where that is another.
 func otherProcesses() (string, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return "", err
 	}
 	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil && pid != 1 && pid != os.Getpid() {
+		if pid, err := strconv.Atoi(e.Name()); err == nil && pid != 1 && pid != os.Getpid() && pid != os.Getppid() {
 			name, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "comm"))
 			return fmt.Sprintf("process %d, %s", pid, name), nil
 		}
@@ -204,7 +214,8 @@ func (p *prober) kernel() {
 		return "made", nil
 	})
 	p.try("set the host's name", func() (string, error) { return "set", unix.Sethostname([]byte("probe")) })
-	p.try("hold a capability", capability)
+	p.try("hold a capability", func() (string, error) { return capability("CapInh", "CapPrm", "CapEff", "CapAmb") })
+	p.try("find a capability in the bounding set", func() (string, error) { return capability("CapBnd") })
 	p.try("be allowed new privileges", func() (string, error) {
 		if set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || set == 1 {
 			return "", errors.Join(errRefused("no_new_privs is set"), err)
@@ -220,17 +231,17 @@ func (p *prober) kernel() {
 	})
 }
 
-// capability looks for a capability in any set.
-func capability() (string, error) {
+// capability looks for a capability in some sets.
+func capability(sets ...string) (string, error) {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return "", err
 	}
 	for line := range strings.Lines(string(status)) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		if strings.HasPrefix(name, "Cap") && strings.Trim(value, "0\t ") != "" {
+		if slices.Contains(sets, name) && strings.Trim(value, "0\t ") != "" {
 			return line, nil
 		}
 	}
-	return "", errRefused("none in any set")
+	return "", errRefused("none")
 }

@@ -27,6 +27,9 @@ type builder struct {
 	listeners []listener
 	layers    []string
 	missing   []string
+	// alone says that we are process 1, which what we start cannot kill, and
+	// have the capabilities to change the bounding set.
+	alone bool
 }
 
 // step is one step of the confinement.
@@ -39,12 +42,22 @@ type step struct {
 // given up yet.
 func (b *builder) stand() *wire.Failed {
 	b.began = time.Now()
-	b.layers = append(b.layers, "namespaces: user, mount, pid, network, ipc, uts, cgroup")
+	var failed *wire.Failed
+	if b.spec.Prepared {
+		failed = b.run(step{"root", func() error { return unix.Chdir("/") }})
+	} else {
+		b.layers = append(b.layers, "namespaces: user, mount, pid, network, ipc, uts, cgroup")
+		failed = b.run(
+			step{"inotify", b.watches}, // while the machine's /proc is there
+			step{"root", b.root},
+			step{"loopback", confine.LoopbackUp},
+			step{"hostname", func() error { return unix.Sethostname([]byte(b.spec.Hostname)) }},
+		)
+	}
+	if failed != nil {
+		return failed
+	}
 	return b.run(
-		step{"inotify", b.watches}, // while the machine's /proc is there
-		step{"root", b.root},
-		step{"loopback", confine.LoopbackUp},
-		step{"hostname", func() error { return unix.Sethostname([]byte(b.spec.Hostname)) }},
 		step{"keyring", confine.JoinKeyring},
 		step{"listeners", b.listen},
 		step{"limits", b.limits},
@@ -124,6 +137,9 @@ func (b *builder) complete(rest *wire.Rest) *wire.Failed {
 }
 
 func (b *builder) enter() error {
+	if b.spec.Prepared {
+		return nil
+	}
 	b.layers = append(b.layers, "root: "+strconv.Itoa(len(b.spec.Mounts))+" mounts of the grant on an empty read-only root")
 	return b.rooted.Enter()
 }
@@ -148,12 +164,20 @@ func (b *builder) limits() error {
 }
 
 func (b *builder) drop() error {
+	if !b.alone {
+		b.layers = append(b.layers, "privileges: no capabilities but in the bounding set, no_new_privs")
+		return confine.DropHeld()
+	}
 	b.layers = append(b.layers, "privileges: no capabilities, no_new_privs")
 	return confine.Drop()
 }
 
 func (b *builder) prepareLandlock() (err error) {
-	if b.domain, err = confine.NewDomain(b.spec.LandlockFloor); err != nil {
+	newDomain := confine.NewDomain
+	if !b.alone {
+		newDomain = confine.NewParentDomain
+	}
+	if b.domain, err = newDomain(b.spec.LandlockFloor); err != nil {
 		return err
 	}
 	return b.domain.Allow(b.spec.Landlock)

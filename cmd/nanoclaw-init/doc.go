@@ -7,6 +7,11 @@
 // the sources of the mounts; their number is its only argument. Everything else
 // it learns from the wire: nothing of a session is in arguments or environment.
 //
+// For an engine that is a sandbox itself there are two inits: the first builds
+// the root and becomes the sandbox's program, the second finishes the
+// confinement within; see stage_linux.go. The second is not process 1, and keeps
+// what it starts from signalling it by Landlock; see enter_linux.go.
+//
 // # What it promises
 //
 // Every step of the confinement has worked on every thread before Ready is

@@ -9,39 +9,84 @@ package main
 import (
 	"fmt"
 	"os"
+	"path"
 	"runtime"
 	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"nanoclaw/internal/confine"
 	"nanoclaw/internal/wire"
 )
 
-// probeArg makes the program run the break-out attempts; see probe_linux.go.
-const probeArg = "probe"
+// First arguments that make the program another than process 1 of a session.
+const (
+	probeArg  = "probe"  // the break-out attempts; see probe_linux.go
+	stageArg  = "stage"  // the first of two inits; see stage_linux.go
+	nestedArg = "nested" // the second of two inits
+	enterArg  = "enter"  // on the way to a program of the agent; see enter_linux.go
+)
 
 func main() {
 	runtime.LockOSThread() // for good: see "Threads" above
-	if len(os.Args) > 1 && os.Args[1] == probeArg {
+	if path.Base(os.Args[0]) == confine.RelayName {
+		os.Exit(relayMain())
+	}
+	mode := ""
+	if len(os.Args) > 1 {
+		mode = os.Args[1]
+	}
+	var err error
+	switch mode {
+	case probeArg:
 		os.Exit(probeMain())
-	}
-	if len(os.Args) > 1 && os.Args[1] == sweepArg {
+	case sweepArg:
 		os.Exit(sweepMain(os.Args[2:]))
+	case enterArg:
+		os.Exit(enterMain())
+	case stageArg:
+		err = stage()
+	case nestedArg:
+		err = run(0)
+	default:
+		err = first()
 	}
-	if err := run(); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "nanoclaw-init:", err)
 		os.Exit(1)
 	}
 }
 
-// run is the life of the init. It returns when the session is over.
-func run() error {
+// first is the life of an init that is process 1 of namespaces that nanoclaw
+// made.
+func first() error {
 	if os.Getpid() != 1 {
 		return fmt.Errorf("this program is started by nanoclaw, as process 1 of a new PID namespace")
 	}
 	prefault()
-	if err := guard(); err != nil {
+	given, err := descriptors(1)
+	if err != nil {
+		return err
+	}
+	return run(given)
+}
+
+// descriptors reads how many descriptors we were given beyond the standard three.
+func descriptors(arg int) (int, error) {
+	if len(os.Args) <= arg {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(os.Args[arg])
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("the argument %q is not a number of descriptors", os.Args[arg])
+	}
+	return n, nil
+}
+
+// run is the life of the init. It returns when the session is over.
+func run(given int) error {
+	if err := guard(given); err != nil {
 		return err
 	}
 	conn, err := wire.StdioConn()
@@ -64,7 +109,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	b := &builder{spec: spec}
+	b := &builder{spec: spec, alone: os.Getpid() == 1}
 	server := newServer(mux, control, spec)
 	if err := server.catchSignals(); err != nil {
 		return err
@@ -92,7 +137,7 @@ func run() error {
 // guard makes sure, before anything is known, that the init dies with the
 // thread that cloned it, that its memory cannot be read, and that it holds no
 // descriptor but those it was given.
-func guard() error {
+func guard(given int) error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return fmt.Errorf("set the parent death signal: %w", err)
 	}
@@ -102,14 +147,6 @@ func guard() error {
 	// The kernel named us after the descriptor that we were run from. For ps(1).
 	if name, err := unix.BytePtrFromString("nanoclaw-init"); err == nil {
 		unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
-	}
-	given := 0
-	if len(os.Args) > 1 {
-		n, err := strconv.Atoi(os.Args[1])
-		if err != nil || n < 0 {
-			return fmt.Errorf("the argument %q is not a number of descriptors", os.Args[1])
-		}
-		given = n
 	}
 	if err := unix.CloseRange(uint(firstFD+given), ^uint(0), 0); err != nil {
 		return fmt.Errorf("close foreign descriptors: %w", err)

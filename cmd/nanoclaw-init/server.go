@@ -180,7 +180,7 @@ func (s *server) onStart(p *process, attr *syscall.ProcAttr) bool {
 		return false
 	}
 	pid, err := limited(s.spec.Rlimits, func() (int, error) {
-		return syscall.ForkExec(p.path, p.argv, attr)
+		return fork(p.path, p.argv, attr)
 	})
 	if err != nil && pid > 0 {
 		s.end(fmt.Errorf("limit process %d: %w", pid, err))

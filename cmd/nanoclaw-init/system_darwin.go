@@ -20,6 +20,11 @@ func limited(_ []wire.Rlimit, start func() (int, error)) (int, error) { return s
 // giveBack gives nothing back: any process of the session may signal the init.
 func giveBack(syscall.Signal) (harmless bool, err error) { return false, nil }
 
+// fork starts a process.
+func fork(path string, argv []string, attr *syscall.ProcAttr) (int, error) {
+	return syscall.ForkExec(path, argv, attr)
+}
+
 // ownProgram is where the init's own program can be run again.
 func ownProgram() string {
 	path, err := os.Executable()

@@ -28,6 +28,9 @@ func limited(limits []wire.Rlimit, start func() (int, error)) (int, error) {
 // all. To catch one costs two switches between threads at the start, so only
 // those are caught that the runtime has to keep.
 func giveBack(sig syscall.Signal) (harmless bool, err error) {
+	if os.Getpid() != 1 {
+		return false, nil
+	}
 	switch sig {
 	case unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGPIPE:
 		return false, nil
@@ -40,6 +43,15 @@ func giveBack(sig syscall.Signal) (harmless bool, err error) {
 		return false, errno
 	}
 	return true, nil
+}
+
+// fork starts a process, out of whose reach we are: as process 1, or by a Landlock
+// domain.
+func fork(path string, argv []string, attr *syscall.ProcAttr) (int, error) {
+	if os.Getpid() != 1 && confine.CanScopeSignals() {
+		return forkApart(path, argv, attr)
+	}
+	return syscall.ForkExec(path, argv, attr)
 }
 
 // exit ends the init. The kernel kills everything else in the PID namespace.

@@ -17,5 +17,10 @@
 package confine
 
 // InitPath is where the init's own program is found inside, on machines where
-// it cannot be run from memory. The probe is started from it.
+// it cannot be run from memory, and where a sandbox starts it. The probe is
+// started from it.
 const InitPath = "/opt/nanoclaw/nanoclaw-init"
+
+// RelayName is another name of the init's program, by which it stands in for the
+// relays of srt.
+const RelayName = "nanoclaw-no-relay"

@@ -46,10 +46,13 @@ func (r *Root) devices() error {
 //
 // The mount is read-only as a whole. That protects /proc/sys and the like, and
 // /proc/<pid>/mem, through which one process of the agent could rewrite
-// another.
+// another. For wire.Spec.Nesting it is left as it is.
 func (r *Root) proc() error {
 	if err := unix.Mount("proc", "proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("mount /proc: %w", err)
+	}
+	if r.spec.Nesting {
+		return nil
 	}
 	for _, m := range masks {
 		err := unix.Mount("dev/null", "proc/"+m, "", unix.MS_BIND, "")

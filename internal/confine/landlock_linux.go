@@ -46,7 +46,37 @@ type Domain struct {
 // NewDomain begins a domain. floor is the lowest ABI that the owner accepts;
 // below it the answer is an error. With floor 0 a kernel without Landlock is
 // accepted, and Enter says what is missing.
-func NewDomain(floor int) (*Domain, error) {
+func NewDomain(floor int) (*Domain, error) { return newDomain(floor, ^uint64(0)) }
+
+// NewParentDomain is NewDomain without the bound on signals, for an init that is
+// not process 1 and so can be killed by its equals: what it starts calls
+// ScopeSignals, which puts the init out of its reach.
+func NewParentDomain(floor int) (*Domain, error) {
+	return newDomain(floor, ^uint64(unix.LANDLOCK_SCOPE_SIGNAL))
+}
+
+// ScopeSignals keeps the calling thread, and what it executes, from signalling
+// any process outside of a new domain of its own, which begins here. It asks for
+// no_new_privs to be set. A kernel below ABI 6 is an error.
+func ScopeSignals() error {
+	set, err := createRuleset(0, unix.LANDLOCK_SCOPE_SIGNAL)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(set)
+	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(set), 0, 0); errno != 0 {
+		return fmt.Errorf("landlock: scope signals: %w", errno)
+	}
+	return nil
+}
+
+// CanScopeSignals says whether this kernel has what ScopeSignals needs.
+func CanScopeSignals() bool {
+	abi, _, err := landlockABI()
+	return err == nil && scopesFor(abi) != 0
+}
+
+func newDomain(floor int, scopes uint64) (*Domain, error) {
 	abi, why, err := landlockABI()
 	if err != nil {
 		return nil, err
@@ -55,7 +85,7 @@ func NewDomain(floor int) (*Domain, error) {
 		missing, err := belowFloor(abi, why, floor)
 		return &Domain{set: -1, missing: missing}, err
 	}
-	set, err := createRuleset(abi)
+	set, err := createRuleset(rightsFor(abi), scopesFor(abi)&scopes)
 	if err != nil {
 		return nil, err
 	}
@@ -208,8 +238,8 @@ func ruleRights(r wire.PathRule, dir bool, handled uint64) uint64 {
 	return rights & handled
 }
 
-func createRuleset(abi int) (int, error) {
-	attr := unix.LandlockRulesetAttr{Handled_access_fs: rightsFor(abi), Scoped: scopesFor(abi)}
+func createRuleset(handled, scopes uint64) (int, error) {
+	attr := unix.LandlockRulesetAttr{Handled_access_fs: handled, Scoped: scopes}
 	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET,
 		uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)
 	if errno != 0 {

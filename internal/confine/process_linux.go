@@ -117,13 +117,42 @@ func Limited(limits []wire.Rlimit, start func() (pid int, err error)) (int, erro
 // thread alone: if they are gone on this one, they were gone before there were
 // others, and system calls on all threads are saved.
 func Drop() error {
+	if err := dropBounding(); err != nil {
+		return err
+	}
+	return drop(true)
+}
+
+// DropHeld is Drop without the bounding set, for a process that came into its
+// user namespace without the capability to change it. Nothing can be gained from
+// that set under no_new_privs (capabilities(7)).
+func DropHeld() error { return drop(false) }
+
+// drop empties all sets but the bounding set, and checks that they are empty:
+// that one too, if bounding says so.
+func drop(bounding bool) error {
 	if err := noNewPrivs(); err != nil {
 		return err
 	}
+	// With the bounding set this empties the ambient set too (capabilities(7)).
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none[0])), 0)
+	if errno != 0 {
+		return fmt.Errorf("drop capabilities: %w", errno)
+	}
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("become undumpable: %w", err)
+	}
+	return dropped(bounding)
+}
+
+// dropBounding empties the bounding set, where it is not empty already.
+func dropBounding() error {
 	for c := uintptr(0); ; c++ {
 		in, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0)
 		if err == unix.EINVAL {
-			break // beyond the last capability of this kernel
+			return nil // beyond the last capability of this kernel
 		}
 		if err != nil {
 			return fmt.Errorf("read the bounding set: %w", err)
@@ -135,17 +164,6 @@ func Drop() error {
 			return err
 		}
 	}
-	// With the others this empties the ambient set too (capabilities(7)).
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var none [2]unix.CapUserData
-	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none[0])), 0)
-	if errno != 0 {
-		return fmt.Errorf("drop capabilities: %w", errno)
-	}
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("become undumpable: %w", err)
-	}
-	return dropped()
 }
 
 // noNewPrivs sets no_new_privs on every thread, unless it is set on this one:
@@ -157,8 +175,8 @@ func noNewPrivs() error {
 	return allThreads("set no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 }
 
-// dropped reads back what Drop did, on the calling thread.
-func dropped() error {
+// dropped reads back what was dropped, on the calling thread.
+func dropped(bounding bool) error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var have [2]unix.CapUserData
 	if err := unix.Capget(&header, &have[0]); err != nil {
@@ -173,7 +191,7 @@ func dropped() error {
 			break
 		}
 		ambient, _ := unix.PrctlRetInt(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_IS_SET, c, 0, 0)
-		if err != nil || in != 0 || ambient != 0 {
+		if err != nil || bounding && in != 0 || ambient != 0 {
 			return fmt.Errorf("capability %d is left in the bounding or ambient set", c)
 		}
 	}

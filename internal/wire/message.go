@@ -53,7 +53,7 @@ type Message struct {
 // Hello is the init's first message.
 type Hello struct {
 	Version int `json:"version"`
-	PID     int `json:"pid"` // as seen inside; 1
+	PID     int `json:"pid"` // as seen inside; 1, if the engine lets the init be that
 }
 
 // Spec is everything the init needs to finish the boundary. It crosses the
@@ -88,6 +88,24 @@ type Spec struct {
 	// of an inherited Unix socket, over which the descriptors of the Rest's mounts
 	// come, and which the init closes before anything of the agent runs.
 	RestFD int `json:"rest_fd,omitempty"`
+
+	// Prepared says that an init before this one has built the root and the names,
+	// and started the sandbox in which this one runs. It does the rest.
+	Prepared bool `json:"prepared,omitempty"`
+	// Nesting leaves /proc whole and writable, for a root in which another
+	// sandbox builds its own: the kernel mounts no further process file system
+	// for those who see less than a whole one.
+	Nesting bool `json:"nesting,omitempty"`
+}
+
+// Stage is the task of the first of two inits: it builds the root of Spec and
+// becomes Argv in it, a sandbox that starts the second init. It is read from
+// an inherited descriptor; the wire is the second one's.
+type Stage struct {
+	Spec Spec     `json:"spec"`
+	Argv []string `json:"argv"`
+	Env  []string `json:"env"`
+	Dir  string   `json:"dir"`
 }
 
 // Rest completes a Spec that was sent ahead.
@@ -290,4 +308,7 @@ type Attempt struct {
 	Broke bool `json:"broke"`
 	// Detail is the kernel's answer, or what was got.
 	Detail string `json:"detail,omitempty"`
+	// Known is why the engine is expected to let this succeed; "" if it is not.
+	// The host sets it, and takes it from nobody inside.
+	Known string `json:"known,omitempty"`
 }
