@@ -95,7 +95,7 @@ attack: srt build ## try every known attack on every engine, as root and as a us
 	go run ./internal/attack/attacktest/program table <build/attack.json >build/attack.txt && cat build/attack.txt; exit $$status
 
 .PHONY: bench
-bench: build ## measure, each figure beside its peer from the same run
+bench: build srt ## measure, each figure beside its peer from the same run
 	@go test -run '^$$' -bench . -benchtime $(BENCHTIME) \
 		$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
 

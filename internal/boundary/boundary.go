@@ -100,6 +100,9 @@ type Options struct {
 	// seatbelt.Params.
 	Protected []string
 
+	// SRT is where the parts of the engine srt are.
+	SRT SRTOptions
+
 	// skip leaves out layers, by name. Only tests of this package can set it,
 	// and only an init built for these tests obeys.
 	skip []string

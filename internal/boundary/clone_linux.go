@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -67,8 +68,9 @@ type child struct {
 
 var _ tree = (*child)(nil)
 
-// clone starts the init with inherited as its descriptors from 3 on.
-func (n *Native) clone(id identity, inherited []*os.File, log *slog.Logger) (*child, error) {
+// clone starts the init with inherited as its descriptors from 3 on. mode are
+// its first arguments.
+func (n *Native) clone(id identity, inherited []*os.File, log *slog.Logger, mode ...string) (*child, error) {
 	p, err := newPipes()
 	if err != nil {
 		return nil, err
@@ -89,7 +91,7 @@ func (n *Native) clone(id identity, inherited []*os.File, log *slog.Logger) (*ch
 	for _, f := range files {
 		attr.Files = append(attr.Files, f.Fd())
 	}
-	argv := append([]string{"nanoclaw-init", strconv.Itoa(len(inherited))}, n.opts.skip...)
+	argv := slices.Concat([]string{"nanoclaw-init"}, mode, []string{strconv.Itoa(len(inherited))}, n.opts.skip)
 	var pid int
 	n.cloner.do(func() { pid, err = syscall.ForkExec(exec, argv, attr) })
 	runtime.KeepAlive(files)

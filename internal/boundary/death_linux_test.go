@@ -129,30 +129,43 @@ func TestNothingOutlivesAKilledDaemon(t *testing.T) {
 	if _, err := fmt.Sscan(line, &init, &spare); err != nil {
 		t.Fatal(err)
 	}
-	// Descriptors of the processes, so that a number used again cannot mislead.
 	inside := append(members(t, init), spare)
 	if len(inside) < 6 {
 		t.Fatalf("only %v are inside", inside)
 	}
+	pids := watch(t, inside)
+	daemon.Process.Kill()
+	deadline := time.Now().Add(time.Second)
+	daemon.Wait()
+	allEnd(t, pids, deadline)
+}
+
+// watch opens descriptors of processes, so that a number used again cannot
+// mislead.
+func watch(t testing.TB, pids []int) []unix.PollFd {
+	t.Helper()
 	var polls []unix.PollFd
-	for _, pid := range inside {
+	for _, pid := range pids {
 		fd, err := unix.PidfdOpen(pid, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer unix.Close(fd)
+		t.Cleanup(func() { unix.Close(fd) })
 		polls = append(polls, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	}
-	daemon.Process.Kill()
-	deadline := time.Now().Add(time.Second)
-	daemon.Wait()
+	return polls
+}
+
+// allEnd fails unless all watched processes end before the deadline.
+func allEnd(t testing.TB, polls []unix.PollFd, deadline time.Time) {
+	t.Helper()
 	for i := range polls {
 		n, err := 0, error(unix.EINTR)
 		for err == unix.EINTR {
 			n, err = unix.Poll(polls[i:i+1], int(max(time.Until(deadline).Milliseconds(), 0)))
 		}
 		if n != 1 {
-			t.Errorf("process %d lives on after one second (%v)", inside[i], err)
+			t.Errorf("process %d of %d lives on after one second (%v)", i, len(polls), err)
 		}
 	}
 }

@@ -14,7 +14,7 @@ type Difference struct {
 	Engine string
 	// About are the questions it is about, as people write them: OP:PATH with "*"
 	// for every OP, and "/..." for a folder with all in it; host:PORT; call:NAME,
-	// with "*" for every system call.
+	// with "*" for every system call. Without any it is about what no grant says.
 	About []string
 	Why   string
 	// More says that the engine permits what the grant does not name. Without it
@@ -25,7 +25,7 @@ type Difference struct {
 // Differences are those of one engine.
 func Differences(engine string) []Difference {
 	var out []Difference
-	for _, d := range allDifferences {
+	for _, d := range slices.Concat(allDifferences, srtDifferences[:]) {
 		if d.Engine == engine {
 			out = append(out, d)
 		}

@@ -331,11 +331,11 @@ func TestEveryThreadIsConfined(t *testing.T) {
 	for range 30 { // more threads may come while it works
 		b.sh("true")
 	}
-	if a := threads(b.PID()); a.Broke {
+	if a := threads(b.PID(), NativeEngine); a.Broke {
 		t.Error(a.Detail)
 	}
 	status := b.sh("cat /proc/self/status")
-	if err := confined(status); err != nil {
+	if err := confined(status, NativeEngine); err != nil {
 		t.Errorf("a process inside: %v", err)
 	}
 	if !strings.Contains(status, "\nGroups:\t \n") && os.Geteuid() == 0 {

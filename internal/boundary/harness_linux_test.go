@@ -68,7 +68,7 @@ func TestAsOrdinaryUser(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), self, "-test.skip=^TestAsOrdinaryUser$", "-test.timeout=10m")
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + tmp, "HOME=" + tmp, boundarytest.EnvGoRoot + "=" + goroot}
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + tmp, "HOME=" + tmp, boundarytest.EnvGoRoot + "=" + goroot, srtVar + "=" + openSRT(t)}
 	for name, program := range inits {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, program, 0o644); err != nil {

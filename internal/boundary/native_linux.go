@@ -74,12 +74,15 @@ func (n *Native) has(caps ...int) bool {
 }
 
 // Engines are the names of the engines of this system, the preferred first.
-func Engines() []string { return []string{NativeEngine} }
+func Engines() []string { return []string{NativeEngine, SRTEngine} }
 
 // New makes an engine by its name.
 func New(name string, opts Options) (Engine, error) {
-	if name == NativeEngine {
+	switch name {
+	case NativeEngine:
 		return NewNative(opts)
+	case SRTEngine:
+		return NewSRT(opts)
 	}
 	return nil, fmt.Errorf("there is no engine %q on this system", name)
 }

@@ -21,8 +21,10 @@ func TestIdentityInside(t *testing.T) {
 	}
 }
 
-func TestExitCodes(t *testing.T) {
-	b := start(t)
+func TestExitCodes(t *testing.T) { exitCodes(t, start(t)) }
+
+func exitCodes(t *testing.T, b *box) {
+	t.Helper()
 	for _, c := range []struct {
 		name, script string
 		code, signal int
@@ -43,8 +45,10 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-func TestProgramsThatDoNotRun(t *testing.T) {
-	b := start(t)
+func TestProgramsThatDoNotRun(t *testing.T) { programsThatDoNotRun(t, start(t)) }
+
+func programsThatDoNotRun(t *testing.T, b *box) {
+	t.Helper()
 	b.sh("echo '#!/no/such/interpreter' > script; chmod +x script; echo text > text; mkdir folder")
 	for _, c := range []struct {
 		name                    string
@@ -124,8 +128,10 @@ func TestSocketpairCannotBeReopened(t *testing.T) {
 	}
 }
 
-func TestTerminal(t *testing.T) {
-	b := start(t)
+func TestTerminal(t *testing.T) { terminal(t, start(t)) }
+
+func terminal(t *testing.T, b *box) {
+	t.Helper()
 	script := "tty; stty size; read line; echo got $line; stty size; cat; echo end of input"
 	p := b.start(wire.Exec{Argv: []string{"sh", "-c", script}, Stdio: wire.PTY, Rows: 24, Cols: 80})
 	out := bufio.NewReader(p.Stdout)
@@ -152,8 +158,10 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-func TestSignalReachesTheGroup(t *testing.T) {
-	b := start(t)
+func TestSignalReachesTheGroup(t *testing.T) { signals(t, start(t)) }
+
+func signals(t *testing.T, b *box) {
+	t.Helper()
 	p := b.start(wire.Exec{Argv: []string{"sh", "-c", "trap 'echo caught; exit 7' TERM; sh -c 'echo ready; exec sleep 100' & wait"}})
 	out := bufio.NewReader(p.Stdout)
 	if line, err := out.ReadString('\n'); line != "ready\n" {

@@ -37,8 +37,18 @@ func (p *plan) close() {
 const firstFD = 3
 
 // plan resolves every mount of the grant, and renders the rest of the spec.
-func (n *Native) plan(spec Spec, id identity) (*plan, error) {
+// parts are read-only mounts of an engine's own, which no rule of Landlock will
+// name.
+func (n *Native) plan(spec Spec, id identity, parts ...grant.Mount) (*plan, error) {
 	all, err := n.resolveAll(spec.Grant.Mounts)
+	for _, m := range parts {
+		var s source
+		if err == nil {
+			if s, err = resolve(m, nil); err == nil {
+				all = append(all, s)
+			}
+		}
+	}
 	p := &plan{id: id, all: all}
 	if err != nil {
 		p.close()

@@ -22,8 +22,11 @@ var mustTry = [...]string{
 	"use an inherited descriptor", "find a way to the internet for UDP", "find a network interface",
 	"make a Unix socket", "see other processes", "trace the init", "see shared memory of others",
 	"mount a file system", "make a user namespace", "ask for the session's kernel keyring",
-	"hold a capability", "be allowed new privileges", threadsAttempt,
+	"hold a capability", boundingAttempt, "be allowed new privileges", threadsAttempt,
 }
+
+// boundingAttempt is one that an engine may not be able to stop.
+const boundingAttempt = "find a capability in the bounding set"
 
 // ProbeError says that a boundary does not hold.
 type ProbeError struct {
@@ -45,13 +48,13 @@ func (e *ProbeError) Error() string {
 }
 
 // Verdict judges what a probe with this task reported: nil if nothing succeeded
-// and nothing is missing, else a *ProbeError.
+// that is not known of the engine, and nothing is missing, else a *ProbeError.
 func Verdict(task wire.Probe, report wire.ProbeReport) error {
 	var e ProbeError
 	tried := make(map[string]bool)
 	for _, a := range report.Attempts {
 		tried[a.Name] = true
-		if a.Broke {
+		if a.Broke && a.Known == "" {
 			e.Broke = append(e.Broke, a)
 		}
 	}

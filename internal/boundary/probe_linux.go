@@ -41,7 +41,10 @@ func Probe(ctx context.Context, e Engine, spec Spec, task wire.Probe) (wire.Prob
 	if report, err = p.report(ctx); err != nil {
 		return report, fmt.Errorf("the probe gave no report: %w", err)
 	}
-	report.Attempts = append(report.Attempts, threads(s.PID()))
+	report.Attempts = append(report.Attempts, threads(s.initPID(), e.Name()))
+	if e.Name() == SRTEngine {
+		expectSRT(report.Attempts)
+	}
 	report.Layers, report.Missing = s.Layers(), s.Missing()
 	return report, nil
 }
@@ -69,9 +72,26 @@ func outside() ([]string, error) {
 	return []string{"NANOCLAW_PROBE_OUTSIDE=" + strings.Join(list, " ")}, nil
 }
 
+// initPID is the number of the session's init on this machine. Where another
+// program starts the init, that is not the first process.
+func (s *Session) initPID() int {
+	for _, pid := range descendants(s.tree.PID()) { // the init before what it started
+		if nameOf(pid) == "nanoclaw-init" {
+			return pid
+		}
+	}
+	return s.tree.PID()
+}
+
+// nameOf gives the name of a process (proc_pid_comm(5)), "" if it ended.
+func nameOf(pid int) string {
+	name, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
+	return strings.TrimSpace(string(name))
+}
+
 // threads reads from the host what the kernel says of every thread of the init.
 // The agent can reach all of them if it finds a way into the init.
-func threads(pid int) wire.Attempt {
+func threads(pid int, engine string) wire.Attempt {
 	a := wire.Attempt{Name: threadsAttempt, Broke: true}
 	tasks, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/status")
 	if err != nil || len(tasks) == 0 {
@@ -84,7 +104,7 @@ func threads(pid int) wire.Attempt {
 			continue // it ended
 		}
 		if err == nil {
-			err = confined(string(status))
+			err = confined(string(status), engine)
 		}
 		if err != nil {
 			a.Detail = filepath.Dir(t) + ": " + err.Error()
@@ -96,10 +116,13 @@ func threads(pid int) wire.Attempt {
 }
 
 // confined judges one thread by its status (proc_pid_status(5)).
-func confined(status string) error {
+func confined(status, engine string) error {
 	want := map[string]string{"NoNewPrivs": "1", "Seccomp": "2"}
 	for _, set := range []string{"Eff", "Prm", "Inh", "Bnd", "Amb"} {
 		want["Cap"+set] = "0000000000000000"
+	}
+	if engine == SRTEngine {
+		delete(want, "CapBnd") // see srtDifferences
 	}
 	for line := range strings.Lines(status) {
 		name, value, _ := strings.Cut(line, ":")

@@ -46,7 +46,7 @@ func (p *Process) report(ctx context.Context) (wire.ProbeReport, error) {
 	}
 	for i := range report.Attempts {
 		a := &report.Attempts[i]
-		a.Name, a.Detail = plain(a.Name), plain(a.Detail)
+		a.Name, a.Detail, a.Known = plain(a.Name), plain(a.Detail), ""
 	}
 	return report, nil
 }
