@@ -107,6 +107,18 @@ type Boundary struct {
 	// Spares is how many boundaries stand ready before they are needed, all but
 	// the folders and the command, so that a run begins sooner. 0: none.
 	Spares int `json:"spares"`
+	// SRT is where the engine srt finds its parts.
+	SRT SRT `json:"srt"`
+}
+
+// SRT says where the parts of the engine srt are. What is empty is looked for in
+// the folder "srt" of the data folder; a refusal names the command that installs
+// it there. No group may be able to write to them.
+type SRT struct {
+	// Path is the folder of the package @anthropic-ai/sandbox-runtime.
+	Path string `json:"path"`
+	// Node is the program of Node.js 22.12 or later.
+	Node string `json:"node"`
 }
 
 // Limits bound every run.

@@ -81,7 +81,7 @@ func TestDecodeProblems(t *testing.T) {
 		{"unknown key, other case", `{"model": {"BaseUrl": ""}}`,
 			`c.jsonc:1:12: model.BaseUrl: expected a known key, found "BaseUrl" (did you mean "baseURL"?)`},
 		{"unknown key, nothing near", `{"boundary": {"x": 1}}`,
-			`c.jsonc:1:15: boundary.x: expected a known key, found "x" (known here: engine, landlockFloor, spares)`},
+			`c.jsonc:1:15: boundary.x: expected a known key, found "x" (known here: engine, landlockFloor, spares, srt)`},
 		{"key that looks like a path", `{"a.b": 1}`,
 			`c.jsonc:1:2: ["a.b"]: expected a known key, found "a.b" (known here: $schema, version, assistant, agent, model, executionMode, hostMode, boundary, tools, limits, egress, groups)`},
 		{"text for number", `{"version": "1"}`,

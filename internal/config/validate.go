@@ -142,6 +142,8 @@ func (v *validator) limits(c *Config) {
 	v.oneOf(at("boundary", "engine"), c.Boundary.Engine, engines...)
 	v.between(at("boundary", "landlockFloor"), c.Boundary.LandlockFloor, 0, 100)
 	v.between(at("boundary", "spares"), c.Boundary.Spares, 0, 64)
+	v.program(at("boundary", "srt", "path"), c.Boundary.SRT.Path)
+	v.program(at("boundary", "srt", "node"), c.Boundary.SRT.Node)
 	between(v, at("limits", "runTime"), l.RunTime, Duration(time.Second), Duration(7*24*time.Hour))
 	between(v, at("limits", "idleTime"), l.IdleTime, 0, Duration(7*24*time.Hour))
 	v.between(at("limits", "concurrentRuns"), l.ConcurrentRuns, 1, 1000)

@@ -65,9 +65,13 @@ func differences(engine string) []control.Check {
 		if d.More {
 			than = "more"
 		}
+		about := "the native engine"
+		if len(d.About) > 0 {
+			about = "the grant says in " + strings.Join(d.About, ", ")
+		}
 		out = append(out, control.Check{
 			Name: engine + " differs", State: string(doctor.Note),
-			Detail: fmt.Sprintf("it permits %s than the grant says in %s: %s", than, strings.Join(d.About, ", "), d.Why),
+			Detail: fmt.Sprintf("it permits %s than %s: %s", than, about, d.Why),
 		})
 	}
 	return out

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -48,9 +49,19 @@ func (d *Daemon) openEngine(name string) (boundary.Engine, error) {
 		return nil, err
 	}
 	defer program.Close()
+	srt := d.config.Boundary.SRT
 	return boundary.New(name, boundary.Options{
 		Init: program, Check: d.checkMount, Dir: d.opt.Paths.DataDir, Protected: delayed.Names(), Log: d.log,
+		SRT: boundary.SRTOptions{Path: d.atHome(srt.Path), Node: d.atHome(srt.Node)},
 	})
+}
+
+// atHome puts the owner's home in place of a leading "~".
+func (d *Daemon) atHome(path string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		return filepath.Join(d.machine.OwnerHome, rest)
+	}
+	return path
 }
 
 // engine gives an engine by name. "" is the one of the configuration, where

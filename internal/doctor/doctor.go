@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"nanoclaw/internal/config"
@@ -91,11 +92,11 @@ type Probe struct {
 	Layers, Missing []string
 }
 
-// broke lists the attempts that succeeded.
+// broke lists the attempts that succeeded, and are not known to under the engine.
 func (p *Probe) broke() []wire.Attempt {
 	var out []wire.Attempt
 	for _, a := range p.Report.Attempts {
-		if a.Broke {
+		if a.Broke && a.Known == "" {
 			out = append(out, a)
 		}
 	}
@@ -154,6 +155,10 @@ func (in Input) probe() Check {
 	detail := fmt.Sprintf("%d attempts to break out, none got through; %s", len(in.Probe.Report.Attempts), strings.Join(in.Probe.Layers, ", "))
 	if len(in.Probe.Missing) > 0 && in.System == "darwin" {
 		return Check{name, Note, detail + "; not on macOS: " + strings.Join(in.Probe.Missing, ", "), ""}
+	}
+	if slices.ContainsFunc(in.Probe.Report.Attempts, func(a wire.Attempt) bool { return a.Known != "" }) {
+		return Check{name, Warn, detail + "; this engine stops less than others: " + strings.Join(in.Probe.Missing, ", "),
+			`set boundary.engine to "auto", unless you need this one`}
 	}
 	if len(in.Probe.Missing) > 0 {
 		return Check{name, Warn, detail + "; missing: " + strings.Join(in.Probe.Missing, ", "), "a newer kernel has the missing layers; the others hold without them"}

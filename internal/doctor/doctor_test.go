@@ -199,6 +199,10 @@ func TestExamine(t *testing.T) {
 		{"the probe broke out", func(in *Input) {
 			in.Probe.Report.Attempts = append(in.Probe.Report.Attempts, wire.Attempt{Name: "connect to the host", Broke: true})
 		}, "probe", Fail, "got out of the boundary, so host mode is off:\nconnect to the host", "do not run agents"},
+		{"an engine that stops less", func(in *Input) {
+			in.Probe.Report.Attempts = append(in.Probe.Report.Attempts, wire.Attempt{Name: "see more", Broke: true, Known: "it cannot be stopped"})
+			in.Probe.Missing = []string{"srt: it can see more"}
+		}, "probe", Warn, "stops less than others: srt: it can see more", `boundary.engine to "auto"`},
 		{"a layer is missing", func(in *Input) { in.Probe.Missing = []string{"landlock"} }, "probe", Warn, "missing: landlock", "newer kernel"},
 
 		{"an engine", func(in *Input) {
