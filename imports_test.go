@@ -33,15 +33,15 @@ var ladder = []rung{
 
 	{"attest", "grant wire", "a finding and what it depends on, whoever tried and wherever it is kept"},
 	{"seatbelt", "grant sbpl wire", "a grant in the words of macOS; it starts nothing"},
+	{"hostproc", "", "the fixed host programs; agent data must not even be expressible here"},
 	{"egress", "chat config grant wire", "hosts and credentials, whoever started the session"},
-	{"boundary", "beneath chat confine grant seatbelt wire", "enforces a grant and knows nothing of messages"},
+	{"boundary", "beneath chat confine grant hostproc seatbelt wire", "enforces a grant and knows nothing of messages"},
 	{"queue", "chat", "what runs next, not how"},
 	{"channel", "chat", "a seam to networks; what becomes of a message is not its matter"},
 	{"channel/console", "channel chat", "an adapter; it knows its own network alone"},
 	{"router", "audit chat config", "a verdict on one message; it starts nothing"},
 	{"outbox", "audit channel chat", "delivery, whatever the text came from"},
 	{"hosttools", "audit chat grant", "authority over what an agent asks for, whichever agent"},
-	{"hostproc", "", "the fixed host programs; agent data must not even be expressible here"},
 	{"install", "", "fetches one program and finds it; what may run it, and where, is decided elsewhere"},
 	{"control", "chat", "who is on the socket, and what they asked"},
 

@@ -48,10 +48,11 @@ func (b *builder) stand() *wire.Failed {
 	} else {
 		b.layers = append(b.layers, "namespaces: user, mount, pid, network, ipc, uts, cgroup")
 		failed = b.run(
+			step{"namespaces", b.namespaces},
 			step{"inotify", b.watches}, // while the machine's /proc is there
 			step{"root", b.root},
-			step{"loopback", confine.LoopbackUp},
-			step{"hostname", func() error { return unix.Sethostname([]byte(b.spec.Hostname)) }},
+			step{"loopback", b.loopback},
+			step{"hostname", b.hostname},
 		)
 	}
 	if failed != nil {
@@ -120,9 +121,37 @@ func (b *builder) watches() error {
 	return nil
 }
 
+// Where an engine has built the surroundings, the first steps prove them.
+
+func (b *builder) namespaces() error {
+	if b.spec.Built == nil {
+		return nil // whoever cloned us made them
+	}
+	return confine.ProveNamespaces(*b.spec)
+}
+
 func (b *builder) root() (err error) {
-	b.rooted, err = confine.NewRoot(*b.spec)
+	if b.spec.Built == nil {
+		b.rooted, err = confine.NewRoot(*b.spec)
+		return err
+	}
+	lacks, err := confine.ProveRoot(*b.spec)
+	b.missing = append(b.missing, lacks...)
 	return err
+}
+
+func (b *builder) loopback() error {
+	if b.spec.Built == nil {
+		return confine.LoopbackUp()
+	}
+	return confine.ProveLoopback()
+}
+
+func (b *builder) hostname() error {
+	if b.spec.Built == nil {
+		return unix.Sethostname([]byte(b.spec.Hostname))
+	}
+	return nil // proven with the namespaces
 }
 
 // complete takes the rest of the spec.
@@ -140,7 +169,12 @@ func (b *builder) enter() error {
 	if b.spec.Prepared {
 		return nil
 	}
-	b.layers = append(b.layers, "root: "+strconv.Itoa(len(b.spec.Mounts))+" mounts of the grant on an empty read-only root")
+	root := "root: " + strconv.Itoa(len(b.spec.Mounts)) + " mounts of the grant on an empty read-only root"
+	if b.spec.Built != nil {
+		b.layers = append(b.layers, root+", built by "+b.spec.Built.By+" and proven")
+		return nil
+	}
+	b.layers = append(b.layers, root)
 	return b.rooted.Enter()
 }
 

@@ -45,6 +45,8 @@ func main() {
 		os.Exit(sweepMain(os.Args[2:]))
 	case enterArg:
 		os.Exit(enterMain())
+	case lendArg:
+		err = lend(os.Args[2:])
 	case stageArg:
 		err = stage()
 	case nestedArg:
@@ -89,6 +91,10 @@ func run(given int) error {
 	if err := guard(given); err != nil {
 		return err
 	}
+	end, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, firstFD)
+	if err != nil {
+		return err
+	}
 	conn, err := wire.StdioConn()
 	if err != nil {
 		return err
@@ -128,10 +134,28 @@ func run(given int) error {
 	if failed != nil {
 		return giveUp(control, failed)
 	}
+	if spec.Built == nil {
+		unix.Close(end)
+	} else {
+		go exitAtHangup(end)
+	}
 	mux.SetToken(spec.Token)
 	server.send(wire.Message{Ready: ready})
 	server.serve(b.listeners)
 	return nil
+}
+
+// exitAtHangup waits on a thread of its own until nobody can write to the wire any
+// more. Where an engine started us, our parent is not the host, whose death is
+// then known by this alone; so it is not left to code that does other things too.
+func exitAtHangup(fd int) {
+	runtime.LockOSThread()
+	for {
+		fds := []unix.PollFd{{Fd: int32(fd)}}
+		if n, err := unix.Poll(fds, -1); n > 0 || err != unix.EINTR {
+			os.Exit(0)
+		}
+	}
 }
 
 // guard makes sure, before anything is known, that the init dies with the

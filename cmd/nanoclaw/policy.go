@@ -48,7 +48,7 @@ mounts, generated files, Landlock's rules, limits, the filter of system calls.`,
 	a.groupFlag(cmd, &group, "main")
 	cmd.Flags().StringVar(&q.Mode, "mode", "", "host or container, in place of the group's own")
 	cmd.Flags().StringArrayVar(&mounts, "mount", nil, "a folder as chat --mount would add it")
-	cmd.Flags().StringVar(&q.Render, "render", "", "show what this engine makes of it: native; seatbelt (macOS) on any system")
+	cmd.Flags().StringVar(&q.Render, "render", "", "show what this engine makes of it: native, bubblewrap; seatbelt (macOS) on any system")
 	return cmd
 }
 

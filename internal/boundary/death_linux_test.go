@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -63,19 +65,27 @@ func alive(pids []int) []int {
 }
 
 // hold is the program of a test: it plays the daemon, with a session that does
-// what it can to outlive it and a spare, says the inits' numbers and waits to be
-// killed.
+// what it can to outlive it and a spare, says the inits' numbers and what is
+// missing, and waits to be killed.
 func hold() {
 	program, err := os.ReadFile(os.Getenv("NANOCLAW_TEST_HOLD_INIT"))
 	if err != nil {
 		panic(err)
 	}
-	n, err := NewNative(Options{Init: bytes.NewReader(program)})
+	n, err := New(os.Getenv(engineVar), Options{Init: bytes.NewReader(program)})
 	if err != nil {
 		panic(err)
 	}
-	n.spares.quiet = 0
-	n.Keep(1)
+	if n, ok := n.(*Native); ok {
+		n.spares.quiet = 0
+		n.Keep(1)
+	}
+	if mark := os.Getenv("NANOCLAW_TEST_HOLD_MARK"); mark != "" {
+		if err := unix.Dup3(3, 900, 0); err != nil { // stays open in all that is started
+			panic(err)
+		}
+		unix.Close(3)
+	}
 	uid, _ := strconv.Atoi(os.Getenv("NANOCLAW_TEST_HOLD_UID"))
 	s, err := n.Start(context.Background(), Spec{Grant: systemGrant(), UID: uid})
 	if err != nil {
@@ -89,15 +99,62 @@ func hold() {
 		panic(err)
 	}
 	bufio.NewReader(p.Stdout).ReadString('\n')
+	fmt.Println(s.PID(), spareOf(n), s.Missing())
+	select {}
+}
+
+// spareOf waits for a spare and gives the number of its init; without spares it
+// is 0.
+func spareOf(e Engine) int {
+	n, ok := e.(*Native)
+	if !ok {
+		return 0
+	}
 	for {
 		changed := n.spares.waiter()
 		if n.Spares() > 0 {
-			break
+			return n.spares.first().child.PID()
 		}
 		<-changed
 	}
-	fmt.Println(s.PID(), n.spares.first().child.PID())
-	select {}
+}
+
+// A daemon may be killed at any moment of a start, and nothing of it is left:
+// neither what builds the boundary nor an init, which ends with its wire.
+func TestNothingOutlivesADaemonKilledAtAStart(t *testing.T) {
+	program := filepath.Join(openDir(t), "init")
+	if err := os.WriteFile(program, newInit(t), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	uid := 0
+	if os.Geteuid() == 0 {
+		uid = groupUID
+	}
+	for i := range 12 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		daemon := exec.Command("/proc/self/exe")
+		daemon.Env = []string{roleVar + "=holder", engineVar + "=" + underTest(), "NANOCLAW_TEST_HOLD_INIT=" + program,
+			fmt.Sprint("NANOCLAW_TEST_HOLD_UID=", uid), "NANOCLAW_TEST_HOLD_MARK=1"}
+		daemon.ExtraFiles = []*os.File{w}
+		if err := daemon.Start(); err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		for len(members(t, daemon.Process.Pid)) < 2 { // until it starts something
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Duration(i) * 2 * time.Millisecond)
+		daemon.Process.Kill()
+		daemon.Wait()
+		r.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if _, err := r.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("killed after %d ms: something lives on and holds what the daemon held: %v", 2*i, err)
+		}
+		r.Close()
+	}
 }
 
 // The kernel ends the session of a daemon that was killed, and what stood ready:
@@ -112,7 +169,7 @@ func TestNothingOutlivesAKilledDaemon(t *testing.T) {
 		uid = groupUID
 	}
 	daemon := exec.Command("/proc/self/exe")
-	daemon.Env = []string{roleVar + "=holder", "NANOCLAW_TEST_HOLD_INIT=" + program, fmt.Sprint("NANOCLAW_TEST_HOLD_UID=", uid)}
+	daemon.Env = []string{roleVar + "=holder", engineVar + "=" + underTest(), "NANOCLAW_TEST_HOLD_INIT=" + program, fmt.Sprint("NANOCLAW_TEST_HOLD_UID=", uid)}
 	daemon.Stderr = os.Stderr
 	out, err := daemon.StdoutPipe()
 	if err != nil {
@@ -168,4 +225,27 @@ func allEnd(t testing.TB, polls []unix.PollFd, deadline time.Time) {
 			t.Errorf("process %d of %d lives on after one second (%v)", i, len(polls), err)
 		}
 	}
+}
+
+// warm starts a session of an engine and ends it, and gives the processes that
+// are ours then and stay: an engine may have some of its own.
+func warm(t testing.TB, e Engine) map[int]bool {
+	t.Helper()
+	spec, _ := fixture(t)
+	s, err := e.Start(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	stay := make(map[int]bool)
+	for _, pid := range members(t, os.Getpid()) {
+		stay[pid] = true
+	}
+	return stay
+}
+
+// newMembers gives our processes that were not there before.
+func newMembers(t testing.TB, before map[int]bool) []int {
+	t.Helper()
+	return slices.DeleteFunc(members(t, os.Getpid()), func(pid int) bool { return before[pid] })
 }

@@ -248,7 +248,7 @@ func TestHeldPartsAreTheOnesLookedAt(t *testing.T) {
 			spec, _ := fixture(t)
 			lend(t, dir, at)(&spec)
 			swap(t, dir)
-			s, err := newNative(t, Options{}).Start(t.Context(), spec)
+			s, err := newEngine(t, Options{}).Start(t.Context(), spec)
 			if err == nil {
 				s.Close()
 			}

@@ -17,6 +17,11 @@ type Difference struct {
 	// with "*" for every system call. Without any it is about what no grant says.
 	About []string
 	Why   string
+	// Unprivileged says that it is so only where the daemon is not root.
+	Unprivileged bool
+	// Name is a short name of what is no question, and stands in its place: a test
+	// of that name asks it of a live session.
+	Name string
 	// More says that the engine permits what the grant does not name. Without it
 	// the engine permits less.
 	More bool
@@ -26,7 +31,8 @@ type Difference struct {
 func Differences(engine string) []Difference {
 	var out []Difference
 	for _, d := range slices.Concat(allDifferences, srtDifferences[:]) {
-		if d.Engine == engine {
+		// bubblewrap's sessions end in the same init, with the same /proc.
+		if d.Engine == engine || d.Engine == NativeEngine && engine == BubblewrapEngine {
 			out = append(out, d)
 		}
 	}
@@ -67,6 +73,13 @@ var allDifferences = []Difference{
 		"read:/proc/kcore", "write:/proc/kcore", "read:/proc/keys", "write:/proc/keys", "read:/proc/kallsyms", "write:/proc/kallsyms",
 		"read:/proc/timer_list", "write:/proc/timer_list", "read:/proc/config.gz", "write:/proc/config.gz",
 	}, More: true, Why: "what masks it is /dev/null: it opens, nothing is in it and nothing stays in it"},
+
+	{Engine: BubblewrapEngine, Name: "sizes",
+		Why: "bwrap makes one file system for each: /tmp has three quarters of the size that native lets it share with /dev/shm, and /dev/shm the rest"},
+	{Engine: BubblewrapEngine, Name: "loader", Unprivileged: true, More: true,
+		Why: "bwrap makes no mount noexec: Landlock refuses to run a file there, but the dynamic loader may be told to load it, as it may load a copy of it in /tmp"},
+	{Engine: BubblewrapEngine, Name: "late link", Unprivileged: true, More: true,
+		Why: "a link that is put in the place of a mount within a writable mount, while bwrap starts, leads bwrap to make an empty folder where the link leads; then the session is refused"},
 
 	{Engine: SeatbeltEngine, About: []string{"*:/proc/...", "*:/dev/shm/..."},
 		Why: "macOS has no /proc and no /dev/shm"},

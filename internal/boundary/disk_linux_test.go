@@ -30,11 +30,11 @@ func TestDiskLimitEndsTheSession(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			n := newNative(t, Options{})
-			n.disks.every = 0 // what others do to this machine's disk must not matter
+			e := newEngine(t, Options{})
+			shared(e).disks.every = 0 // what others do to this machine's disk must not matter
 			spec, dir := fixture(t)
 			spec.Grant.Limits.Disk = 32 << 20
-			s, err := n.Start(t.Context(), spec)
+			s, err := e.Start(t.Context(), spec)
 			check(t, err)
 			defer s.Close()
 			b := &box{Session: s, t: t, env: []string{"PATH=/usr/bin:/bin", "HOME=" + grant.Home}, workspace: filepath.Join(dir, "workspace")}
@@ -286,7 +286,7 @@ func TestDiskIsNotBurnt(t *testing.T) {
 
 // Processor time counts against the session, whoever in it used it.
 func TestCPUTimeEndsTheSession(t *testing.T) {
-	for name, n := range map[string]*Native{"what this machine has": newNative(t, Options{}), "watchdog": withoutCgroups(t)} {
+	for name, n := range map[string]Engine{"what this machine has": newEngine(t, Options{}), "watchdog": withoutCgroups(t)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			spec, _ := fixture(t)
@@ -324,10 +324,11 @@ func TestSessionsAreLessUrgent(t *testing.T) {
 
 // Where the kernel can hold it, a session has no more processors than its own.
 func TestProcessorsAreBounded(t *testing.T) {
-	n := newNative(t, Options{})
+	e := newEngine(t, Options{})
+	n := shared(e)
 	spec, _ := fixture(t)
 	spec.Grant.Limits.CPUs = 1
-	s, err := n.Start(t.Context(), spec)
+	s, err := e.Start(t.Context(), spec)
 	check(t, err)
 	defer s.Close()
 	if n.cgroups.cpu == "" {
@@ -355,13 +356,13 @@ func TestProcessorsAreBounded(t *testing.T) {
 
 // That processes were refused is told, though the session goes on.
 func TestRefusedProcessesAreTold(t *testing.T) {
-	n := newNative(t, Options{})
-	if n.cgroups.pids == "" {
+	e := newEngine(t, Options{})
+	if shared(e).cgroups.pids == "" {
 		return // rlimits tell nobody
 	}
 	spec, _ := fixture(t)
 	spec.Grant.Limits.Processes = 20
-	s, err := n.Start(t.Context(), spec)
+	s, err := e.Start(t.Context(), spec)
 	check(t, err)
 	defer s.Close()
 	if got := s.Reached(); got != nil {

@@ -61,7 +61,7 @@ func TestNothingOutlivesAKill(t *testing.T) {
 	}
 	warden := exec.CommandContext(t.Context(), "/proc/self/exe")
 	warden.Env = []string{
-		roleVar + "=warden", endsInit + "=" + program, endsFolder + "=" + dir, endsSeed + "=" + fmt.Sprint(seed),
+		roleVar + "=warden", engineVar + "=" + underTest(), endsInit + "=" + program, endsFolder + "=" + dir, endsSeed + "=" + fmt.Sprint(seed),
 		"PATH=/usr/bin:/bin", "TMPDIR=" + tmp,
 	}
 	var said bytes.Buffer
@@ -207,7 +207,7 @@ func playVictim() int {
 	if err != nil {
 		panic(err)
 	}
-	n, err := NewNative(Options{Init: bytes.NewReader(program)})
+	n, err := New(os.Getenv(engineVar), Options{Init: bytes.NewReader(program)})
 	if err != nil {
 		panic(err)
 	}
@@ -233,7 +233,7 @@ func playVictim() int {
 }
 
 // live1 is one life of a session.
-func live1(n *Native, say func(...any)) error {
+func live1(n Engine, say func(...any)) error {
 	dir := os.Getenv(endsFolder)
 	g := systemGrant()
 	for target, name := range map[string]string{grant.Workspace: "workspace", grant.Home: "home"} {
@@ -275,7 +275,7 @@ func live1(n *Native, say func(...any)) error {
 // and nothing is there afterwards that no agent wrote.
 func TestTwentyInOneWorkspace(t *testing.T) {
 	const many = 20
-	n := newNative(t, Options{})
+	n := newEngine(t, Options{})
 	spec, dir := fixture(t)
 	spec.Grant.Limits.Disk = 1 << 30
 	lasting, err := n.Start(t.Context(), spec)
@@ -326,8 +326,8 @@ func TestTwentyInOneWorkspace(t *testing.T) {
 	if left := members(t, lasting.PID()); len(left) != 1 {
 		t.Errorf("in the session that lives are %v", left)
 	}
-	if left := len(ourCgroups(t, n)); left > len(n.cgroups.bases()) {
-		t.Errorf("%v are left", ourCgroups(t, n))
+	if left := len(ourCgroups(t, shared(n))); left > len(shared(n).cgroups.bases()) {
+		t.Errorf("%v are left", ourCgroups(t, shared(n)))
 	}
 }
 

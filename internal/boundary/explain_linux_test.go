@@ -349,7 +349,7 @@ func TestRenderMakesNothing(t *testing.T) {
 	if err := os.RemoveAll(own); err != nil {
 		t.Fatal(err)
 	}
-	r, err := newNative(t, Options{}).Render(Spec{Grant: g})
+	r, err := newEngine(t, Options{}).Render(Spec{Grant: g})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +360,7 @@ func TestRenderMakesNothing(t *testing.T) {
 		t.Errorf("the folder is there: %v", err)
 	}
 	g.Mounts = append(g.Mounts, grant.Mount{Target: grant.Extra + "/gone", Source: filepath.Join(dir, "gone"), Foreign: true})
-	if _, err := newNative(t, Options{}).Render(Spec{Grant: g}); err == nil {
+	if _, err := newEngine(t, Options{}).Render(Spec{Grant: g}); err == nil {
 		t.Error("a folder of the owner that is not there is shown as if it were")
 	}
 }

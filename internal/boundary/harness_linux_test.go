@@ -3,6 +3,7 @@ package boundary
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -48,27 +49,66 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// engineVar names the engine under test: native, unless another run of this test
+// binary says otherwise, see TestOtherEngines.
+const engineVar = "NANOCLAW_TEST_ENGINE"
+
+func underTest() string {
+	if name := os.Getenv(engineVar); name != "" {
+		return name
+	}
+	return NativeEngine
+}
+
+// ofNative are tests of the native engine's own parts and of what needs no
+// engine. All others are the conformance suite, which every engine passes.
+const ofNative = "^(TestAsOrdinaryUser|TestOtherEngines|TestProgramIsImmutable|TestProgramAsAFile|TestLowerPrivileges|" +
+	"TestFindUnifiedCgroups|TestUnifiedCgroup|TestLeftoversAreRemoved|TestLimitInWords|TestUIDRange|TestArrange|" +
+	"TestRenderShowsWhatStartBuilds|TestBubblewrap.*|TestThroughASpare|TestSpare.*|TestMountChangesAreNoticed|TestWalk.*|TestDiskVerdicts|" +
+	"TestMatch.*|TestKin.*|TestSeatbelt.*|" +
+	"TestLiesEndTheSession|TestWordsFromInsideAreMadePlain|TestKindsOutsideTheGrantAreRefused|TestStreamsMayArriveAfterTheEnd)$"
+
 // TestAsOrdinaryUser runs all tests of this package once more as a user without
 // any privilege.
 func TestAsOrdinaryUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return // the tests beside this one are run by an ordinary user already
 	}
+	again(t, NativeEngine, plainUID, "^(TestAsOrdinaryUser|TestOtherEngines)$")
+}
+
+// TestOtherEngines runs the conformance suite with every engine but the native
+// one, as this user and, if that is root, as an ordinary one.
+func TestOtherEngines(t *testing.T) {
+	for _, name := range Engines() {
+		if name == NativeEngine {
+			continue
+		}
+		t.Run(name, func(t *testing.T) { again(t, name, os.Geteuid(), ofNative) })
+		if os.Geteuid() == 0 {
+			t.Run(name+" as a user", func(t *testing.T) { again(t, name, plainUID, ofNative) })
+		}
+	}
+}
+
+// again runs this test binary once more.
+func again(t *testing.T, engine string, uid int, skip string) {
+	t.Helper()
 	dir := openDir(t)
 	self := filepath.Join(dir, "boundary.test")
 	copyFile(t, "/proc/self/exe", self)
 	goroot := boundarytest.GoRoot(t)
 	inits := map[string][]byte{boundarytest.EnvInit: boundarytest.Init(t), boundarytest.EnvLayers: boundarytest.Layers(t), boundarytest.EnvGoCache: boundarytest.GoCache(t)}
 	tmp := filepath.Join(dir, "tmp")
-	if err := os.Mkdir(tmp, 0o700); err != nil {
+	if err := os.Mkdir(tmp, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chown(tmp, plainUID, plainUID); err != nil {
+	if err := os.Chown(tmp, uid, uid); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), self, "-test.skip=^TestAsOrdinaryUser$", "-test.timeout=10m")
+	cmd := exec.CommandContext(t.Context(), self, "-test.skip="+skip, "-test.timeout=10m")
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + tmp, "HOME=" + tmp, boundarytest.EnvGoRoot + "=" + goroot, srtVar + "=" + openSRT(t)}
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + tmp, "HOME=" + tmp, engineVar + "=" + engine, boundarytest.EnvGoRoot + "=" + goroot, srtVar + "=" + openSRT(t)}
 	for name, program := range inits {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, program, 0o644); err != nil {
@@ -76,9 +116,11 @@ func TestAsOrdinaryUser(t *testing.T) {
 		}
 		cmd.Env = append(cmd.Env, name+"="+path)
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: plainUID, Gid: plainUID}}
+	if uid != os.Geteuid() {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("as uid %d: %v\n%s", plainUID, err, out)
+		t.Errorf("%s as uid %d: %v\n%s", engine, uid, err, out)
 	}
 }
 
@@ -146,6 +188,22 @@ func fixture(t testing.TB) (spec Spec, dir string) {
 	return spec, dir
 }
 
+// newEngine makes the engine under test.
+func newEngine(t testing.TB, opts Options) Engine {
+	t.Helper()
+	if underTest() == NativeEngine {
+		return newNative(t, opts)
+	}
+	if opts.Init == nil {
+		opts.Init = bytes.NewReader(boundarytest.Init(t))
+	}
+	e, err := New(underTest(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
 func newNative(t testing.TB, opts Options) *Native {
 	t.Helper()
 	if opts.Init == nil {
@@ -192,6 +250,16 @@ func makeSpare(t testing.TB, n *Native, spec Spec) {
 	}
 }
 
+// shared is what every engine of Linux has in common with the native one.
+func shared(e Engine) *Native {
+	switch e := e.(type) {
+	case *Bubblewrap:
+		return e.native
+	default:
+		return e.(*Native)
+	}
+}
+
 // start starts a session with the fixture's grant, changed by f.
 func start(t testing.TB, f ...func(*Spec)) *box {
 	t.Helper()
@@ -205,7 +273,7 @@ func startWith(t testing.TB, opts Options, f ...func(*Spec)) *box {
 	for _, change := range f {
 		change(&spec)
 	}
-	s, err := newNative(t, opts).Start(t.Context(), spec)
+	s, err := newEngine(t, opts).Start(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,3 +340,35 @@ func (b *box) sh(script string) string {
 }
 
 func newInit(t testing.TB) []byte { return boundarytest.Init(t) }
+
+// startBetween starts a session with something done between the host's own look
+// at the mounts and the building: to the machine, or to what is built.
+func startBetween(ctx context.Context, e Engine, spec Spec, between func(w *wire.Spec, kept []source) error) (*Session, error) {
+	id, err := shared(e).identify(spec.UID)
+	if err != nil {
+		return nil, err
+	}
+	switch e := e.(type) {
+	case *Native:
+		p, err := e.plan(spec, id)
+		if err != nil {
+			return nil, err
+		}
+		defer p.close()
+		if err := between(&p.spec, p.kept); err != nil {
+			return nil, err
+		}
+		return e.launch(ctx, spec, p)
+	case *Bubblewrap:
+		p, err := e.plan(spec, id)
+		if err != nil {
+			return nil, err
+		}
+		defer p.close()
+		if err := between(&p.spec, p.kept); err != nil {
+			return nil, err
+		}
+		return e.launch(ctx, spec, id, p)
+	}
+	return nil, errors.New("this engine has no part between")
+}

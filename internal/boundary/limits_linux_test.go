@@ -22,20 +22,21 @@ import (
 const hungry = "for i in 1 2 3 4 5; do (head -c 20000000 /dev/zero; sleep 1000) | tail -c 40000000 & done; wait"
 
 // withoutCgroups is a Native as on a machine that lets us have none.
-func withoutCgroups(t testing.TB) *Native {
-	n := newNative(t, Options{})
-	n.cgroups = cgroups{why: "none in this test"}
-	return n
+func withoutCgroups(t testing.TB) Engine {
+	e := newEngine(t, Options{})
+	shared(e).cgroups = cgroups{why: "none in this test"}
+	return e
 }
 
 // Processes that together use more than the session may are ended with it, at
 // the hands of the kernel or of the watchdog, and the host is told why.
 func TestMemoryLimitEndsTheSession(t *testing.T) {
-	for name, n := range map[string]*Native{"what this machine has": newNative(t, Options{}), "watchdog": withoutCgroups(t)} {
+	for name, e := range map[string]Engine{"what this machine has": newEngine(t, Options{}), "watchdog": withoutCgroups(t)} {
 		t.Run(name, func(t *testing.T) {
+			n := shared(e)
 			spec, _ := fixture(t)
 			spec.Grant.Limits.Memory = 64 << 20
-			s, err := n.Start(t.Context(), spec)
+			s, err := e.Start(t.Context(), spec)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,10 +95,11 @@ func ourCgroups(t testing.TB, n *Native) []string {
 // A session within its limits has cgroups of its own while it lives, holds all
 // of its processes there, and leaves none.
 func TestCgroupsLiveWithTheSession(t *testing.T) {
-	n := newNative(t, Options{})
+	e := newEngine(t, Options{})
+	n := shared(e)
 	spec, _ := fixture(t)
 	spec.Session, spec.Grant.Limits.CPUs = "01TEST", 1
-	s, err := n.Start(t.Context(), spec)
+	s, err := e.Start(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,7 +85,7 @@ func TestMountsWithinMounts(t *testing.T) {
 		}
 	}
 	spec.Grant.Mounts = append([]grant.Mount{{Target: grant.Workspace + "/repo/hooks", Source: hooks}}, spec.Grant.Mounts...)
-	n := newNative(t, Options{})
+	n := newEngine(t, Options{})
 	s, err := n.Start(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func TestSourcesThatAreRefused(t *testing.T) {
 		m.Target = grant.Extra + "/x"
 		spec, _ := fixture(t)
 		withMount(m)(&spec)
-		_, err := newNative(t, Options{}).Start(t.Context(), spec)
+		_, err := newEngine(t, Options{}).Start(t.Context(), spec)
 		if e, ok := errors.AsType[*StartError](err); !ok || !strings.HasPrefix(e.Step, "mount") {
 			t.Errorf("%+v: %v", m, err)
 		}
@@ -166,7 +166,7 @@ func TestCheckJudgesTheRealPlace(t *testing.T) {
 	refuse := errors.New("private")
 	spec, _ := fixture(t)
 	withMount(grant.Mount{Target: grant.Extra + "/x", Source: link, Foreign: true})(&spec)
-	n := newNative(t, Options{Check: func(_ grant.Mount, canonical string) error {
+	n := newEngine(t, Options{Check: func(_ grant.Mount, canonical string) error {
 		if beneath(canonical, private) {
 			return refuse
 		}
@@ -225,7 +225,7 @@ func TestAdoption(t *testing.T) {
 	if err := os.Symlink(victim, filepath.Join(workspace, "link")); err != nil {
 		t.Fatal(err)
 	}
-	n := newNative(t, Options{})
+	n := newEngine(t, Options{})
 	s, err := n.Start(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
@@ -267,7 +267,7 @@ func TestRootIsNeverTheAgent(t *testing.T) {
 	if os.Geteuid() != 0 {
 		spec.UID = 1900000009 // nor may an ordinary user take another's
 	}
-	_, err := newNative(t, Options{}).Start(t.Context(), spec)
+	_, err := newEngine(t, Options{}).Start(t.Context(), spec)
 	if e, ok := errors.AsType[*StartError](err); !ok || e.Step != "identity" || e.Hint == "" {
 		t.Errorf("Start gave %v", err)
 	}

@@ -74,13 +74,15 @@ func (n *Native) has(caps ...int) bool {
 }
 
 // Engines are the names of the engines of this system, the preferred first.
-func Engines() []string { return []string{NativeEngine, SRTEngine} }
+func Engines() []string { return []string{NativeEngine, BubblewrapEngine, SRTEngine} }
 
 // New makes an engine by its name.
 func New(name string, opts Options) (Engine, error) {
 	switch name {
 	case NativeEngine:
 		return NewNative(opts)
+	case BubblewrapEngine:
+		return NewBubblewrap(opts)
 	case SRTEngine:
 		return NewSRT(opts)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/wire"
@@ -234,11 +235,35 @@ func TestCloseKillsAll(t *testing.T) {
 	}
 }
 
+// A start may be given up at any moment, and leaves no process and no cgroup.
+func TestStartIsGivenUpAtAnyMoment(t *testing.T) {
+	e := newEngine(t, Options{})
+	before := warm(t, e)
+	for i := range 12 {
+		spec, _ := fixture(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Duration(i)*4*time.Millisecond, cancel)
+		s, err := e.Start(ctx, spec)
+		if err == nil {
+			err = s.Close()
+		} else if !errors.Is(err, context.Canceled) {
+			t.Errorf("after %d ms: %v", 4*i, err)
+		}
+		cancel()
+	}
+	if left := alive(newMembers(t, before)); len(left) > 0 {
+		t.Errorf("%v live on", left)
+	}
+	if left := ourCgroups(t, shared(e)); len(left) > 0 {
+		t.Errorf("%v are left", left)
+	}
+}
+
 func TestStartEndsWithItsContext(t *testing.T) {
 	spec, _ := fixture(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	s, err := newNative(t, Options{}).Start(ctx, spec)
+	s, err := newEngine(t, Options{}).Start(ctx, spec)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Start gave %v, %v", s, err)
 	}

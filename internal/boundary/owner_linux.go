@@ -42,7 +42,8 @@ func (n *Native) tree(m source, w wire.Mount, id identity, lent lenders) (*os.Fi
 }
 
 func setAttributes(tree *os.File, attributes uint64, userns uintptr) error {
-	attr := unix.MountAttr{Attr_set: attributes, Userns_fd: uint64(userns)}
+	// Private: what the host mounts beneath it later would come without attributes.
+	attr := unix.MountAttr{Attr_set: attributes, Propagation: unix.MS_PRIVATE, Userns_fd: uint64(userns)}
 	err := unix.MountSetattr(int(tree.Fd()), "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr)
 	if err != nil {
 		return fmt.Errorf("set the attributes of the mount: %w", err)

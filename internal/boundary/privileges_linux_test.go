@@ -31,6 +31,17 @@ func TestLowerPrivileges(t *testing.T) {
 	if err := os.WriteFile(initPath, newInit(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	for _, engine := range Engines() {
+		if !Weaker(engine) {
+			lower(t, engine, program, initPath)
+		}
+	}
+}
+
+// lower plays a session of a daemon with lowered privileges.
+func lower(t *testing.T, engine, program, initPath string) {
+	t.Helper()
+	dir := openDir(t)
 	workspace, home := filepath.Join(dir, "workspace"), filepath.Join(dir, "home")
 	owned := filepath.Join(home, "project")
 	for _, d := range []string{workspace, home, owned} {
@@ -43,9 +54,9 @@ func TestLowerPrivileges(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	out, err := exec.Command(program, initPath, workspace, owned, "1900000008").CombinedOutput()
+	out, err := exec.Command(program, engine, initPath, workspace, owned, "1900000008").CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("%s: %v: %s", engine, err, out)
 	}
 	kept, rest, _ := strings.Cut(string(out), "--\n")
 	if strings.Count(kept, "CAP_") != len(neededCaps) {

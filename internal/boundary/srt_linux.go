@@ -204,8 +204,8 @@ func (parts srtParts) split(g grant.Grant, p *plan) (wire.Stage, *wire.Spec, err
 	outer := wire.Spec{
 		Version: wire.Version, Hostname: p.spec.Hostname, Nesting: true,
 		Mounts: p.spec.Mounts, TmpBytes: p.spec.TmpBytes,
-		Links:   append(p.spec.Links, wire.Link{Path: srtRelay, Target: filepath.Base(confine.InitPath)}),
-		Files:   append(p.spec.Files, wire.File{Path: srtConfig, Data: settings}),
+		Links: append(p.spec.Links, wire.Link{Path: srtRelay, Target: filepath.Base(confine.InitPath)}),
+		Files: append(p.spec.Files, wire.File{Path: srtConfig, Data: settings}),
 		// Of the limits, what node and srt's own programs need too.
 		Rlimits: slices.DeleteFunc(slices.Clone(p.spec.Rlimits), func(r wire.Rlimit) bool { return r.Resource != unix.RLIMIT_CORE }),
 	}

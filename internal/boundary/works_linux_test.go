@@ -90,7 +90,7 @@ print(out.decode().replace("\r", "").split("\n")[0].startswith("/dev/pts/"), os.
 }
 
 // worksOn are the engines that all of works is tried on.
-func worksOn(t *testing.T) []Engine { return []Engine{newNative(t, Options{})} }
+func worksOn(t *testing.T) []Engine { return []Engine{newEngine(t, Options{})} }
 
 // TestWorks does all of works through the real boundary, with the rights of a
 // group that was given nothing, but for Go's folder among its tools.

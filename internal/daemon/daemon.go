@@ -74,6 +74,7 @@ type Daemon struct {
 	key       *audit.Key
 	sequencer *audit.Sequencer
 	engines   []*mechanism
+	chosen    chosen
 	// attests gives what every finding of this process depends on.
 	attests func() (attest.Basis, error)
 

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/doctor"
+	"nanoclaw/internal/grant"
 	"nanoclaw/internal/hostproc"
 )
 
@@ -47,12 +49,17 @@ func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.Doc
 		}
 	}
 	in.Probe = &doctor.Probe{Report: h.Report, Layers: h.Layers, Missing: h.Missing, Err: h.err}
+	if err == nil {
+		in.Tried = d.tried(ctx, g, q.Probe)
+	}
 	var out control.DoctorReport
 	for _, c := range doctor.Examine(ctx, in).Checks {
 		out.Checks = append(out.Checks, control.Check{Name: c.Name, State: string(c.State), Detail: c.Detail, Fix: c.Fix})
 	}
-	if m, err := d.engine(ctx, ""); err == nil {
-		out.Checks = append(out.Checks, differences(m.name)...)
+	for _, e := range in.Tried {
+		if e.Asked && e.Off == "" {
+			out.Checks = append(out.Checks, differences(e.Name)...)
+		}
 	}
 	return out, nil
 }
@@ -61,11 +68,17 @@ func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.Doc
 func differences(engine string) []control.Check {
 	var out []control.Check
 	for _, d := range boundary.Differences(engine) {
+		if d.Unprivileged && os.Geteuid() == 0 {
+			continue
+		}
 		than := "less"
 		if d.More {
 			than = "more"
 		}
 		about := "the native engine"
+		if d.Name != "" {
+			about += " (" + d.Name + ")"
+		}
 		if len(d.About) > 0 {
 			about = "the grant says in " + strings.Join(d.About, ", ")
 		}
@@ -73,6 +86,25 @@ func differences(engine string) []control.Check {
 			Name: engine + " differs", State: string(doctor.Note),
 			Detail: fmt.Sprintf("it permits %s than %s: %s", than, about, d.Why),
 		})
+	}
+	return out
+}
+
+// tried says of each engine what its probe found. Without probe, engines that
+// nobody has asked for are not tried.
+func (d *Daemon) tried(ctx context.Context, g grant.Grant, probe bool) []doctor.Engine {
+	var out []doctor.Engine
+	for _, m := range d.engines {
+		used := d.inUse(ctx, m, g)
+		e := doctor.Engine{Name: m.name, Used: used, Weaker: boundary.Weaker(m.name)}
+		if used || probe {
+			h := m.prober.ask(ctx, g).held
+			e.Asked, e.Off, e.Missing, e.Attempts = true, h.Off, h.Missing, len(h.Report.Attempts)
+			if start, ok := errors.AsType[*boundary.StartError](h.err); ok {
+				e.Off, e.Fix = strings.TrimSuffix(h.Off, "\n"+start.Hint), start.Hint
+			}
+		}
+		out = append(out, e)
 	}
 	return out
 }

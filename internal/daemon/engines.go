@@ -85,25 +85,86 @@ func (d *Daemon) engine(ctx context.Context, name string) (*mechanism, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range d.engines {
-		if !boundary.Weaker(m.name) && m.prober.ask(ctx, g).Off == "" {
-			return m, nil
-		}
+	if m := d.choose(ctx, g); m != nil {
+		return m, nil
 	}
 	return d.engines[0], nil
+}
+
+// chosen is the engine that "auto" led to. It stays the one: an engine that held
+// and does not any more turns host mode off, and another one takes over only
+// after a restart, which the owner sees.
+type chosen struct {
+	mu sync.Mutex // held while choosing
+	m  *mechanism
+}
+
+// choose gives the first engine that holds, nil if none does. What can not be
+// built here makes room for the next one; what was broken out of does not: the
+// next shares its kernel and its init.
+func (d *Daemon) choose(ctx context.Context, g grant.Grant) *mechanism {
+	d.chosen.mu.Lock()
+	defer d.chosen.mu.Unlock()
+	for _, m := range d.engines {
+		if d.chosen.m != nil || boundary.Weaker(m.name) {
+			continue
+		}
+		f := m.prober.ask(ctx, g)
+		if f.Off == "" {
+			d.chosen.m = m
+		} else if f.err == nil {
+			return nil
+		}
+	}
+	return d.chosen.m
 }
 
 // proven is what was found about an engine with a grant of main's shape. For ""
 // see engine.
 func (d *Daemon) proven(ctx context.Context, name string) held {
 	g, err := d.probeGrant()
-	if err == nil {
-		var m *mechanism
-		if m, err = d.engine(ctx, name); err == nil {
-			return d.attested(ctx, m, g)
-		}
+	if err != nil {
+		return held{Off: err.Error(), err: err}
 	}
-	return held{Off: err.Error(), err: err}
+	m, err := d.engine(ctx, name)
+	if err != nil {
+		return held{Off: err.Error(), err: err}
+	}
+	h := d.attested(ctx, m, g)
+	if name == "" || name == autoEngine {
+		h.Off = d.whyOff(ctx, h.Off, g)
+	}
+	return h
+}
+
+// inUse says that an engine is the one whose finding turns host mode on or off,
+// and not one that was only asked for by its name.
+func (d *Daemon) inUse(ctx context.Context, m *mechanism, g grant.Grant) bool {
+	if d.config.Boundary.Engine != autoEngine {
+		return d.config.Boundary.Engine == m.name
+	}
+	chosen := d.choose(ctx, g)
+	return chosen == m || chosen == nil && m == d.engines[0]
+}
+
+// whyOff is why host mode is off after a finding about the engine in use, "" if
+// it is not. Where no engine could be chosen, each has its reason.
+func (d *Daemon) whyOff(ctx context.Context, off string, g grant.Grant) string {
+	if off == "" || d.config.Boundary.Engine != autoEngine || d.choose(ctx, g) != nil {
+		return off
+	}
+	lines := []string{"no engine holds on this machine"}
+	for _, m := range d.engines {
+		if boundary.Weaker(m.name) {
+			continue
+		}
+		f := m.prober.ask(ctx, g)
+		if f.err == nil {
+			return off // it was broken out of
+		}
+		lines = append(lines, m.name+": "+f.Off)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // attested is what was found about an engine with grants of g's shape, told to
@@ -111,7 +172,13 @@ func (d *Daemon) proven(ctx context.Context, name string) held {
 func (d *Daemon) attested(ctx context.Context, m *mechanism, g grant.Grant) held {
 	f := m.prober.ask(ctx, g)
 	if d.outbox != nil { // else this is the first start, which speaks for itself
-		f.told.Do(func() { d.tellProbe(context.WithoutCancel(ctx), f) })
+		f.told.Do(func() {
+			off := ""
+			if f.Off != "" && d.inUse(ctx, m, g) {
+				off = d.whyOff(ctx, f.Off, g)
+			}
+			d.tellProbe(context.WithoutCancel(ctx), f, off)
+		})
 	}
 	return f.held
 }

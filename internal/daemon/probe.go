@@ -267,8 +267,9 @@ func (d *Daemon) probeRequest() grant.Request {
 	}
 }
 
-// tellProbe tells the world what was found.
-func (d *Daemon) tellProbe(ctx context.Context, f *finding) {
+// tellProbe tells the world what was found, and the owner why host mode is off,
+// unless off is "".
+func (d *Daemon) tellProbe(ctx context.Context, f *finding, off string) {
 	d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.ProbeRan, Data: audit.ProbeData{
 		Engine: f.basis.Engine, Held: f.Off == "", Finding: f.Off, Attempts: f.Report.Attempts,
 		Attestation: f.Attestation, Cached: f.Cached, Signed: f.Signed,
@@ -277,6 +278,9 @@ func (d *Daemon) tellProbe(ctx context.Context, f *finding) {
 		d.log.Info("the boundary holds", "engine", f.basis.Engine, "attempts", len(f.Report.Attempts), "took", f.Took, "cached", f.Cached)
 		return
 	}
-	d.log.Error("host mode is off", "engine", f.basis.Engine, "why", f.Off)
-	d.tellOwner(ctx, "probe", "Host mode is off on this machine, so no agent runs natively.\n"+f.Off+"\nnanoclaw doctor says what is missing and how to mend it.")
+	d.log.Error("the boundary does not hold", "engine", f.basis.Engine, "why", f.Off)
+	if off == "" {
+		return
+	}
+	d.tellOwner(ctx, "probe", "Host mode is off on this machine, so no agent runs natively.\n"+off+"\nnanoclaw doctor says what is missing and how to mend it.")
 }

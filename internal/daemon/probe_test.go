@@ -182,3 +182,87 @@ func BenchmarkAttestation(b *testing.B) {
 		}
 	}
 }
+
+// With "auto" the first engine that can be built is used, and goes on to be: what
+// it does later turns host mode off and no other engine on. Where none can be
+// built, the reason of each is told.
+func TestEngineIsChosen(t *testing.T) {
+	cannot := func(why string) func(context.Context, grant.Grant) (held, error) {
+		return func(context.Context, grant.Grant) (held, error) {
+			return held{}, &boundary.StartError{Step: "namespaces", Err: errors.New(why), Hint: "mend " + why}
+		}
+	}
+	holds := func(context.Context, grant.Grant) (held, error) { return held{}, nil }
+	broken := func(context.Context, grant.Grant) (held, error) { return held{Off: "it got out"}, nil }
+	for _, c := range []struct {
+		name          string
+		first, second func(context.Context, grant.Grant) (held, error)
+		want          string   // the engine
+		off           []string // in the reasons
+	}{
+		{"both hold", holds, holds, boundary.NativeEngine, nil},
+		{"the second holds", cannot("one"), holds, boundary.BubblewrapEngine, nil},
+		{"none can be built", cannot("one"), cannot("two"), boundary.NativeEngine,
+			[]string{"no engine holds", "native: the boundary does not stand: namespaces: one\nmend one", "bubblewrap: the boundary does not stand: namespaces: two\nmend two"}},
+		{"the first lets something out", broken, holds, boundary.NativeEngine, []string{"it got out"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newInstall(t, hostConfig).open()
+			defer d.Close()
+			d.engines[0].prober.try, d.engines[1].prober.try = c.first, c.second
+			h := d.proven(t.Context(), "")
+			m, err := d.engine(t.Context(), "")
+			must(t, err)
+			if m.name != c.want || (h.Off == "") != (c.off == nil) {
+				t.Errorf("%s, off: %q", m.name, h.Off)
+			}
+			_, err = d.Exec(t.Context(), control.ExecRequest{Group: chat.Main, Argv: []string{"true"}})
+			for _, why := range c.off {
+				if !strings.Contains(h.Off, why) || !strings.Contains(err.Error(), why) {
+					t.Errorf("%q is not in %q, or not in %v", why, h.Off, err)
+				}
+			}
+			if c.off != nil && code(err) != control.CodeRefused {
+				t.Errorf("exec: %v", err)
+			}
+		})
+	}
+	d := newInstall(t, hostConfig).open()
+	defer d.Close()
+	d.engines[0].prober.try, d.engines[1].prober.try = holds, holds
+	if h := d.proven(t.Context(), ""); h.Off != "" {
+		t.Fatal(h.Off)
+	}
+	d.engines[0].prober.broken = &finding{held: held{Off: "it went away", err: os.ErrNotExist}}
+	if h := d.proven(t.Context(), ""); h.Off != "it went away" {
+		t.Errorf("the engine in use went away: %q", h.Off)
+	}
+}
+
+// The doctor says what came of each engine.
+func TestDoctorTellsOfEngines(t *testing.T) {
+	d := newInstall(t, hostConfig).open()
+	defer d.Close()
+	d.engines[1].prober.try = func(context.Context, grant.Grant) (held, error) {
+		return held{}, &boundary.StartError{Step: "bubblewrap", Err: errors.New("setting up uid map: Permission denied"), Hint: "Give it its profile."}
+	}
+	for _, probe := range []bool{false, true} {
+		r, err := d.Doctor(t.Context(), control.DoctorQuery{Probe: probe})
+		must(t, err)
+		want := map[string]control.Check{
+			"engine native":     {State: "ok", Detail: "in use; holds against"},
+			"engine bubblewrap": {State: "note", Detail: "not tried now"},
+		}
+		if probe {
+			want["engine bubblewrap"] = control.Check{State: "note", Detail: "does not hold: the boundary does not stand: bubblewrap: setting up uid map: Permission denied", Fix: "Give it its profile."}
+		}
+		for _, c := range r.Checks {
+			if w, ok := want[c.Name]; ok && c.State == w.State && strings.HasPrefix(c.Detail, w.Detail) && c.Fix == w.Fix {
+				delete(want, c.Name)
+			}
+		}
+		if len(want) > 0 {
+			t.Errorf("probe %t: %v is not in %+v", probe, want, r.Checks)
+		}
+	}
+}

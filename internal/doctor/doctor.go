@@ -60,7 +60,9 @@ type Input struct {
 	LandlockABI int
 	// Probe is what became of the probe, nil if it was not run.
 	Probe *Probe
-	// Engines looks for programs that could enforce a grant: hostproc.Look.
+	// Tried are the engines of this version, each with what came of trying it.
+	Tried []Engine
+	// Engines looks for further programs that could enforce a grant: hostproc.Look.
 	Engines func(context.Context) []hostproc.Found
 
 	// Paths are the places of this installation.
@@ -90,6 +92,19 @@ type Probe struct {
 	Err error
 	// Layers are in force, Missing are layers that this kernel does not have.
 	Layers, Missing []string
+}
+
+// Engine is one way to build boundaries, and what came of trying it.
+type Engine struct {
+	Name string
+	// Used says that sessions are built with it; Weaker that it stops less than
+	// others, and is never chosen by itself.
+	Used, Weaker bool
+	// Asked says that it was tried. Off is why it does not hold then, "" if it does.
+	Asked    bool
+	Off, Fix string
+	Attempts int
+	Missing  []string
 }
 
 // broke lists the attempts that succeeded, and are not known to under the engine.
@@ -122,8 +137,11 @@ func Examine(ctx context.Context, in Input) Report {
 			in.System + " has no boundary in this version, so no agent can run on it", "run nanoclaw on Linux"})
 	}
 	checks = append(checks, in.probe())
+	for _, e := range in.Tried {
+		checks = append(checks, e.check())
+	}
 	if in.Engines != nil {
-		checks = append(checks, engines(in.Engines(ctx))...)
+		checks = append(checks, in.engines(in.Engines(ctx))...)
 	}
 	checks = append(checks, in.configuration()...)
 	checks = append(checks, in.agent()...)
@@ -166,11 +184,41 @@ func (in Input) probe() Check {
 	return Check{Name: name, State: OK, Detail: detail}
 }
 
+// check tells what came of trying an engine. That none holds is the probe's to
+// say: an engine that is not used is missed by nobody.
+func (e Engine) check() Check {
+	c := Check{Name: "engine " + e.Name, State: Note}
+	switch {
+	case !e.Asked:
+		c.Detail = "not tried now"
+	case e.Off != "":
+		c.Detail, c.Fix = "does not hold: "+e.Off, e.Fix
+	default:
+		c.Detail = fmt.Sprintf("holds against %d attempts to break out", e.Attempts)
+		if e.Used {
+			c.State = OK
+		}
+	}
+	if e.Used {
+		c.Detail = "in use; " + c.Detail
+	}
+	if e.Weaker {
+		c.Detail += "; stops less than the others, and is used only by its name"
+	}
+	if len(e.Missing) > 0 {
+		c.Detail += "; missing: " + strings.Join(e.Missing, ", ")
+	}
+	return c
+}
+
 // engines tells which other programs could enforce a grant. This version uses
 // none of them, so none is missed.
-func engines(found []hostproc.Found) []Check {
+func (in Input) engines(found []hostproc.Found) []Check {
 	var checks []Check
 	for _, f := range found {
+		if slices.ContainsFunc(in.Tried, func(e Engine) bool { return e.Name == string(f.Program) }) {
+			continue
+		}
 		c := Check{Name: string(f.Program), State: Note, Detail: "not installed; this version does not use it"}
 		switch {
 		case f.Problem != "":

@@ -163,6 +163,10 @@ func TestExamine(t *testing.T) {
 			unprobed(in)
 			machine(in, map[string]*fstest.MapFile{"proc/sys/kernel/apparmor_restrict_unprivileged_userns": text("1")})
 		}, "user namespaces", Fail, "AppArmor", `profile nanoclaw "/home/ada/bin/nanoclaw" flags=(unconfined)`},
+		{"Ubuntu's restriction, and bubblewrap's way out", func(in *Input) {
+			unprobed(in)
+			machine(in, map[string]*fstest.MapFile{"proc/sys/kernel/apparmor_restrict_unprivileged_userns": text("1")})
+		}, "user namespaces", Fail, "AppArmor", "apparmor_parser -r /etc/apparmor.d/bwrap-userns-restrict"},
 		{"Ubuntu's restriction, where the probe held", func(in *Input) {
 			machine(in, map[string]*fstest.MapFile{"proc/sys/kernel/apparmor_restrict_unprivileged_userns": text("1")})
 		}, "user namespaces", Note, "AppArmor", ""},
@@ -210,6 +214,17 @@ func TestExamine(t *testing.T) {
 				return []hostproc.Found{{Program: hostproc.Podman, Path: "/usr/bin/podman", Version: "podman version 4.3.1"}}
 			}
 		}, "podman", Note, "podman version 4.3.1 (/usr/bin/podman)", ""},
+		{"the engine in use", func(in *Input) {
+			in.Tried = []Engine{{Name: "native", Used: true, Asked: true, Attempts: 62}}
+		}, "engine native", OK, "in use; holds against 62 attempts to break out", ""},
+		{"another engine that holds", func(in *Input) {
+			in.Tried = []Engine{{Name: "bubblewrap", Asked: true, Attempts: 62, Missing: []string{"noexec on mounts"}}}
+		}, "engine bubblewrap", Note, "holds against 62 attempts to break out; missing: noexec on mounts", ""},
+		{"an engine that is not there", func(in *Input) {
+			in.Tried = []Engine{{Name: "bubblewrap", Asked: true, Off: "it is not installed", Fix: "sudo apt-get install bubblewrap"}}
+		}, "engine bubblewrap", Note, "does not hold: it is not installed", "apt-get install bubblewrap"},
+		{"an engine that was not tried", func(in *Input) { in.Tried = []Engine{{Name: "srt", Weaker: true}} },
+			"engine srt", Note, "not tried now; stops less than the others, and is used only by its name", ""},
 		{"an engine that is not root's", func(in *Input) {
 			in.Engines = func(context.Context) []hostproc.Found {
 				return []hostproc.Found{{Program: hostproc.Docker, Path: "/usr/bin/docker", Problem: "it is not started"}}

@@ -84,10 +84,14 @@ func before(v, other [2]int) bool {
 // Files that say who may make user namespaces. The second is Debian's, the
 // third Ubuntu's.
 const (
-	maxUserNS       = "/proc/sys/user/max_user_namespaces"
-	debianUserNS    = "/proc/sys/kernel/unprivileged_userns_clone"
-	apparmorUserNS  = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
-	userNS          = "/proc/self/ns/user"
+	maxUserNS      = "/proc/sys/user/max_user_namespaces"
+	debianUserNS   = "/proc/sys/kernel/unprivileged_userns_clone"
+	apparmorUserNS = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
+	userNS         = "/proc/self/ns/user"
+	orBubblewrap   = "\nor let bubblewrap make them, which has a profile of its own:\n" +
+		"sudo apt-get install bubblewrap apparmor-profiles\n" +
+		"sudo ln -s /usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/\n" +
+		"sudo apparmor_parser -r /etc/apparmor.d/bwrap-userns-restrict"
 	orRunAsRoot     = "\nor run nanoclaw as root: it gives each group a uid of its own, and its agents are never root"
 	sysctlPermanent = " | sudo tee /etc/sysctl.d/60-nanoclaw.conf && sudo sysctl --system"
 )
@@ -104,7 +108,7 @@ func (in Input) namespaces() Check {
 			"echo kernel.unprivileged_userns_clone=1" + sysctlPermanent + orRunAsRoot}
 	case in.UID != 0 && in.read(apparmorUserNS) == "1":
 		return Check{name, in.blocked(), "AppArmor takes their rights away from programs without a profile: kernel.apparmor_restrict_unprivileged_userns is 1",
-			in.apparmorProfile() + orRunAsRoot}
+			in.apparmorProfile() + orBubblewrap + orRunAsRoot}
 	}
 	return Check{Name: name, State: OK, Detail: "open to this user"}
 }

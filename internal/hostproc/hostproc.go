@@ -101,6 +101,12 @@ func Look(ctx context.Context) []Found {
 	return look(ctx, directories)
 }
 
+// Locate finds one known program and asks it for its version. A program that is
+// not installed has no Path; one with a Problem is not to be started.
+func Locate(ctx context.Context, p Program) Found {
+	return ask(ctx, p, directories)
+}
+
 func look(ctx context.Context, dirs []string) []Found {
 	known := Known()
 	found := make([]Found, len(known))

@@ -92,6 +92,10 @@ type Spec struct {
 	// Prepared says that an init before this one has built the root and the names,
 	// and started the sandbox in which this one runs. It does the rest.
 	Prepared bool `json:"prepared,omitempty"`
+	// Built says that another program has built the root, the network and the
+	// names. Then the init builds none of them, and proves that they are as this
+	// Spec says.
+	Built *Built `json:"built,omitempty"`
 	// Nesting leaves /proc whole and writable, for a root in which another
 	// sandbox builds its own: the kernel mounts no further process file system
 	// for those who see less than a whole one.
@@ -118,6 +122,19 @@ type Rest struct {
 	Landlock []PathRule `json:"landlock"`
 }
 
+// Built is what the init has to know of the engine that built its surroundings.
+type Built struct {
+	// By names the program, for people: "bubblewrap 0.8.0".
+	By string `json:"by"`
+	// Outside are the host's namespaces as /proc/self/ns shows them, such as
+	// "net:[4026531833]". The init must be in none of them.
+	Outside []string `json:"outside"`
+	// Sealed says that the engine could give mounts every attribute: those without
+	// Exec are noexec, and no mount of the host will ever appear beneath one. What
+	// an engine cannot do is told in Ready.
+	Sealed bool `json:"sealed,omitempty"`
+}
+
 // Mount attaches one source at Target.
 type Mount struct {
 	Target string `json:"target"`
@@ -126,7 +143,8 @@ type Mount struct {
 	// Detached says that FD is already a detached mount (open_tree(2) with
 	// OPEN_TREE_CLONE, made by a privileged host) and only has to be moved.
 	// Otherwise FD pins an inode, Source is its path, and the init mounts Source
-	// and then proves that it got the pinned inode.
+	// and then proves that it got the pinned inode. Where Spec.Built says that it
+	// is mounted already, the init only proves.
 	Detached bool   `json:"detached,omitempty"`
 	Source   string `json:"source,omitempty"`
 	Write    bool   `json:"write,omitempty"`

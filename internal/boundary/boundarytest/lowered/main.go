@@ -5,7 +5,7 @@
 // and ends it. It is a program of its own because the test binary may be linked
 // with cgo, where a process cannot lower the privileges of all its threads.
 //
-// Usage: lowered INIT WORKSPACE OWNED UID. It prints what was kept, a line
+// Usage: lowered ENGINE INIT WORKSPACE OWNED UID. It prints what was kept, a line
 // "--", the output of the session and "closed".
 package main
 
@@ -22,13 +22,13 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1], os.Args[2], os.Args[3], os.Args[4]); err != nil {
+	if err := run(os.Args[1], os.Args[2], os.Args[3], os.Args[4], os.Args[5]); err != nil {
 		fmt.Fprintln(os.Stderr, "lowered:", err)
 		os.Exit(1)
 	}
 }
 
-func run(initPath, workspace, owned, uid string) error {
+func run(engine, initPath, workspace, owned, uid string) error {
 	kept, err := boundary.LowerPrivileges()
 	if err != nil {
 		return err
@@ -46,7 +46,7 @@ func run(initPath, workspace, owned, uid string) error {
 		return err
 	}
 	defer program.Close()
-	n, err := boundary.NewNative(boundary.Options{Init: program})
+	e, err := boundary.New(engine, boundary.Options{Init: program})
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func run(initPath, workspace, owned, uid string) error {
 	for _, d := range []string{"/bin", "/lib", "/lib64"} {
 		g.Mounts = append(g.Mounts, grant.Mount{Target: d, Source: d, Exec: true, Optional: true})
 	}
-	s, err := n.Start(context.Background(), boundary.Spec{Grant: g, UID: group})
+	s, err := e.Start(context.Background(), boundary.Spec{Grant: g, UID: group})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,104 @@
+package boundary
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/wire"
+)
+
+// What is listed as a difference of an engine is one, and what is not is none.
+func TestDifferences(t *testing.T) {
+	seen := map[string]func(*testing.T) bool{
+		"sizes": tmpIsSmaller, "loader": loaderRunsWhatIsNotToRun, "late link": lateLinkIsFollowed,
+	}
+	listed := make(map[string]bool)
+	for _, d := range Differences(underTest()) {
+		if d.Name == "" {
+			continue
+		}
+		if seen[d.Name] == nil {
+			t.Errorf("nothing shows the difference %q", d.Name)
+		}
+		if !d.Unprivileged || os.Geteuid() != 0 {
+			listed[d.Name] = true
+		}
+	}
+	for name, see := range seen {
+		t.Run(name, func(t *testing.T) {
+			if got := see(t); got != listed[name] {
+				t.Errorf("seen %t, listed %t", got, listed[name])
+			}
+		})
+	}
+}
+
+// tmpIsSmaller says whether /tmp holds less than the size of the grant.
+func tmpIsSmaller(t *testing.T) bool {
+	b := start(t, func(s *Spec) { s.Grant.Limits.TmpSize = 8 << 20 })
+	if got := b.sh("head -c 5000000 /dev/zero > /tmp/x && stat -c %s /tmp/x"); got != "5000000" {
+		t.Fatalf("five of eight megabytes: %s", got)
+	}
+	got := b.sh("head -c 7500000 /dev/zero > /tmp/x; stat -c %s /tmp/x")
+	return !strings.HasSuffix(got, "7500000")
+}
+
+// loaderRunsWhatIsNotToRun says whether the dynamic loader loads a program that
+// lies in a folder which the grant lets nothing run from.
+func loaderRunsWhatIsNotToRun(t *testing.T) bool {
+	folder := filepath.Join(openDir(t), "docs")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	copyFile(t, "/usr/bin/env", filepath.Join(folder, "env"))
+	b := start(t, withMount(grant.Mount{Target: grant.Extra + "/docs", Source: folder}))
+	b.env = append(b.env, "LOADED=yes")
+	if got := b.sh(grant.Extra + "/docs/env"); strings.Contains(got, "LOADED") {
+		t.Errorf("it runs without the loader: %s", got)
+	}
+	got := b.sh("for l in /lib64/ld-linux*.so.* /lib/ld-linux*.so.*; do test -e $l && exec $l " + grant.Extra + "/docs/env; done; echo no loader")
+	if strings.Contains(got, "no loader") {
+		t.Fatal(got)
+	}
+	return strings.Contains(got, "LOADED=yes")
+}
+
+// lateLinkIsFollowed says whether a link, put in the place of a mount between
+// the host's look and the engine's work, makes something outside the grant. In
+// no case is there a session.
+func lateLinkIsFollowed(t *testing.T) bool {
+	spec, dir := fixture(t)
+	victim, inner := filepath.Join(dir, "victim"), filepath.Join(dir, "inner")
+	repo := filepath.Join(dir, "workspace", "repo")
+	for _, d := range []string{victim, inner, repo, filepath.Join(repo, "hooks")} {
+		if err := os.Mkdir(d, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(victim, 0o777); err != nil { // nothing but the boundary stops a write
+		t.Fatal(err)
+	}
+	spec.Grant.Mounts = append(spec.Grant.Mounts, grant.Mount{Target: grant.Workspace + "/repo/hooks", Source: inner})
+	spec.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	s, err := startBetween(t.Context(), newEngine(t, Options{}), spec, func(*wire.Spec, []source) error {
+		if err := os.RemoveAll(repo); err != nil {
+			return err
+		}
+		up := strings.Repeat("../", 12) // of bwrap's interim root, where the host's is "oldroot"
+		return os.Symlink(up+"oldroot"+victim, repo)
+	})
+	if err == nil {
+		s.Close()
+		t.Error("the session stands")
+	}
+	t.Log(err)
+	entries, err := os.ReadDir(victim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries) > 0
+}
