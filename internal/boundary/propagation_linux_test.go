@@ -45,6 +45,7 @@ func TestMountsOfTheHostStayOutside(t *testing.T) {
 		if err := daemon.Start(); err != nil {
 			t.Fatal(err)
 		}
+		defer daemon.Process.Kill()
 		line, err := bufio.NewReader(out).ReadString('\n')
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
