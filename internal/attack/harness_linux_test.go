@@ -69,12 +69,16 @@ func TestAsOrdinaryUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	binary := filepath.Join(dir, "attack.test")
-	cmd := exec.CommandContext(t.Context(), binary, "-test.skip=^TestAsOrdinaryUser$|^TestNamedTestsExist$", "-test.timeout=120s")
+	cmd := exec.CommandContext(t.Context(), binary, "-test.skip=^TestAsOrdinaryUser$|^TestNamedTestsExist$", "-test.timeout=10m")
 	if testing.Verbose() {
 		cmd.Args = append(cmd.Args, "-test.v")
 	}
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + tmp, "HOME=" + tmp}
+	srt := filepath.Join(dir, "srt")
+	if err := os.CopyFS(srt, os.DirFS(srtFolder(t))); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + tmp, "HOME=" + tmp, srtVar + "=" + srt}
 	for name, program := range map[string][]byte{
 		"": self, boundarytest.EnvInit: boundarytest.Init(t), attacktest.EnvProgram: attacktest.Program(t),
 	} {
@@ -145,9 +149,36 @@ func attacker(t testing.TB) string {
 }
 
 // options are those of a run on an engine with an init.
+// srtVar names the folder with srt and its Node.js, which make fetches.
+const srtVar = "NANOCLAW_TEST_SRT"
+
+func srtFolder(t testing.TB) string {
+	t.Helper()
+	dir := os.Getenv(srtVar)
+	if dir == "" {
+		dir = filepath.Join("..", "..", "tools", "srt")
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
+		t.Fatalf("srt is missing, which make test fetches: %v", err)
+	}
+	return dir
+}
+
 func options(t testing.TB, engine string, program []byte) Options {
 	t.Helper()
-	e, err := boundary.New(engine, boundary.Options{Init: bytes.NewReader(program), Dir: openDir(t)})
+	with := boundary.Options{Init: bytes.NewReader(program), Dir: openDir(t)}
+	if engine == boundary.SRTEngine {
+		modules := filepath.Join(srtFolder(t), "node_modules")
+		with.SRT = boundary.SRTOptions{
+			Path: filepath.Join(modules, "@anthropic-ai", "sandbox-runtime"),
+			Node: filepath.Join(modules, "node-linux-"+strings.Replace(runtime.GOARCH, "amd64", "x64", 1), "bin", "node"),
+		}
+	}
+	e, err := boundary.New(engine, with)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,6 +187,9 @@ func options(t testing.TB, engine string, program []byte) Options {
 	}}
 	for _, d := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32"} {
 		g.Mounts = append(g.Mounts, grant.Mount{Target: d, Source: d, Exec: true, Optional: true})
+	}
+	if engine == boundary.SRTEngine { // srt looks for its programs with Debian's "which", which leads there
+		g.Mounts = append(g.Mounts, grant.Mount{Target: "/etc/alternatives", Source: "/etc/alternatives", Optional: true})
 	}
 	o := Options{Engine: e, Program: attacker(t), Grant: g, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	if os.Geteuid() == 0 {

@@ -1,6 +1,7 @@
 package boundary
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 func TestDifferences(t *testing.T) {
 	seen := map[string]func(*testing.T) bool{
 		"sizes": tmpIsSmaller, "loader": loaderRunsWhatIsNotToRun, "late link": lateLinkIsFollowed,
+		"inotify": watchesAreUnbounded,
 	}
 	listed := make(map[string]bool)
 	for _, d := range Differences(underTest()) {
@@ -35,6 +37,27 @@ func TestDifferences(t *testing.T) {
 			}
 		})
 	}
+}
+
+// watchesAreUnbounded says whether a session may watch as much as its user.
+func watchesAreUnbounded(t *testing.T) bool {
+	b := start(t)
+	got := b.sh("cat /proc/sys/user/max_inotify_instances")
+	want, err := os.ReadFile("/proc/sys/fs/inotify/max_user_instances")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unbounded := false
+	for _, m := range b.Missing() {
+		unbounded = unbounded || strings.HasPrefix(m, "a limit on inotify")
+	}
+	var inside, outside int
+	fmt.Sscan(got, &inside)
+	fmt.Sscan(string(want), &outside)
+	if inside == 0 || outside == 0 || unbounded != (inside > outside/8) {
+		t.Errorf("%q inside, %q outside, missing %q", got, want, b.Missing())
+	}
+	return unbounded
 }
 
 // tmpIsSmaller says whether /tmp holds less than the size of the grant.

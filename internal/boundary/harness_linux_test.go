@@ -65,7 +65,7 @@ func underTest() string {
 const ofNative = "^(TestAsOrdinaryUser|TestOtherEngines|TestProgramIsImmutable|TestProgramAsAFile|TestLowerPrivileges|" +
 	"TestFindUnifiedCgroups|TestUnifiedCgroup|TestLeftoversAreRemoved|TestLimitInWords|TestUIDRange|TestArrange|" +
 	"TestRenderShowsWhatStartBuilds|TestBubblewrap.*|TestThroughASpare|TestSpare.*|TestMountChangesAreNoticed|TestWalk.*|TestDiskVerdicts|" +
-	"TestMatch.*|TestKin.*|TestSeatbelt.*|" +
+	"TestMatch.*|TestKin.*|TestSeatbelt.*|TestSRT.*|" +
 	"TestLiesEndTheSession|TestWordsFromInsideAreMadePlain|TestKindsOutsideTheGrantAreRefused|TestStreamsMayArriveAfterTheEnd)$"
 
 // TestAsOrdinaryUser runs all tests of this package once more as a user without
@@ -81,7 +81,7 @@ func TestAsOrdinaryUser(t *testing.T) {
 // one, as this user and, if that is root, as an ordinary one.
 func TestOtherEngines(t *testing.T) {
 	for _, name := range Engines() {
-		if name == NativeEngine {
+		if name == NativeEngine || Weaker(name) { // what is weaker has tests of its own: TestSRT...
 			continue
 		}
 		t.Run(name, func(t *testing.T) { again(t, name, os.Geteuid(), ofNative) })

