@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -138,12 +139,23 @@ func network6() error {
 	return nil
 }
 
+// listen waits for an address that the kernel has taken and does not use yet: it
+// looks for others with the same one first, in its own time (RFC 4862, 5.4).
+func listen(at string) (net.Listener, error) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		l, err := net.Listen("tcp", at)
+		if !errors.Is(err, unix.EADDRNOTAVAIL) || time.Now().After(deadline) {
+			return l, err
+		}
+	}
+}
+
 // services are those of the internet, and a proxy that lets everything through.
 func services(secret string) error {
 	for _, at := range []string{
 		inside.World4 + ":443", inside.World4 + ":80", inside.World4 + ":3128", "[" + inside.World6 + "]:443",
 	} {
-		l, err := net.Listen("tcp", at)
+		l, err := listen(at)
 		if err != nil {
 			return err
 		}
