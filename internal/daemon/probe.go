@@ -278,9 +278,10 @@ func (d *Daemon) tellProbe(ctx context.Context, f *finding, off string) {
 		d.log.Info("the boundary holds", "engine", f.basis.Engine, "attempts", len(f.Report.Attempts), "took", f.Took, "cached", f.Cached)
 		return
 	}
-	d.log.Error("the boundary does not hold", "engine", f.basis.Engine, "why", f.Off)
-	if off == "" {
+	if off == "" { // another engine is used, or the one who asks hears it
+		d.log.Warn("the boundary does not hold", "engine", f.basis.Engine, "why", f.Off)
 		return
 	}
+	d.log.Error("the boundary does not hold", "engine", f.basis.Engine, "why", f.Off)
 	d.tellOwner(ctx, "probe", "Host mode is off on this machine, so no agent runs natively.\n"+off+"\nnanoclaw doctor says what is missing and how to mend it.")
 }
