@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -136,6 +137,7 @@ func TestHostsFileInside(t *testing.T) {
 	w := newWorld(t)
 	outside := w.everything(t, nil, http.NotFoundHandler())
 	service := tcpServer(t, func(c net.Conn) {
+		http.ReadRequest(bufio.NewReader(c)) // else closing it takes back what was said
 		io.WriteString(c, "HTTP/1.0 200 OK\r\n\r\nfrom the service")
 	})
 	_, port, _ := net.SplitHostPort(service)
