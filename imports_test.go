@@ -26,11 +26,13 @@ var ladder = []rung{
 	{"sbpl", "", "the language of Seatbelt, whoever writes in it"},
 	{"beneath", "", "opens what lies in an agent's folder; it asks nobody what that means"},
 	{"delayed", "beneath", "finds files that run code later, in any folder and whatever grants it"},
+	{"touched", "beneath", "finds what changed in a folder, whoever changed it and whoever asks"},
 
 	{"confine", "wire", "runs inside the boundary; whatever it linked would be inside too"},
 	{"grant", "chat config", "pure: a decision made of values"},
 	{"audit", "chat", "must be able to record anything, so it depends on no stage"},
 
+	{"why", "audit chat grant", "tells what was recorded; it reads no store, so that a receipt tells the same"},
 	{"attest", "grant wire", "a finding and what it depends on, whoever tried and wherever it is kept"},
 	{"seatbelt", "grant sbpl wire", "a grant in the words of macOS; it starts nothing"},
 	{"hostproc", "", "the fixed host programs; agent data must not even be expressible here"},
@@ -53,13 +55,13 @@ var ladder = []rung{
 	{"store", "audit chat outbox queue router runner", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent attack attest audit beneath boundary channel channel/console chat config control delayed doctor egress grant hostproc hosttools install outbox queue router runner store wire", "the one place that wires everything"},
+	{"daemon", "agent attack attest audit beneath boundary channel channel/console chat config control delayed doctor egress grant hostproc hosttools install outbox queue router runner store touched why wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.
 var programs = []rung{
 	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
-	{"cmd/nanoclaw", "agent attack/inside attest audit boundary channel channel/console chat config control daemon doctor egress grant hostproc hosttools install outbox queue router runner store wire", "flags and wiring"},
+	{"cmd/nanoclaw", "agent attack/inside attest audit boundary channel channel/console chat config control daemon doctor egress grant hostproc hosttools install outbox queue router runner store why wire", "flags and wiring"},
 }
 
 // kit says that a folder holds doubles and conformance suites, such as

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -36,7 +37,7 @@ func (a *app) auditCmd() *cobra.Command {
 
 func (a *app) auditListCmd() *cobra.Command {
 	var q control.AuditQuery
-	var group, run string
+	var group, run, sender, since, until string
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List what was recorded, the newest last",
@@ -48,7 +49,13 @@ func (a *app) auditListCmd() *cobra.Command {
 					return err
 				}
 			}
-			q.Run = chat.RunID(run)
+			if q.Since, err = parseTime(since); err != nil {
+				return usageError(fmt.Errorf("--since: %w", err), cmd)
+			}
+			if q.Until, err = parseTime(until); err != nil {
+				return usageError(fmt.Errorf("--until: %w", err), cmd)
+			}
+			q.Run, q.Sender = chat.RunID(run), chat.SenderID(sender)
 			return a.with(cmd.Context(), reading, func(s *session) error {
 				entries, err := s.AuditList(cmd.Context(), q)
 				if err != nil {
@@ -63,9 +70,29 @@ func (a *app) auditListCmd() *cobra.Command {
 	}
 	a.groupFlag(cmd, &group, "")
 	cmd.Flags().StringVar(&run, "run", "", "only of this run")
+	cmd.Flags().StringVar(&sender, "sender", "", "only messages of this sender, and the runs that they began")
+	cmd.Flags().StringVar(&since, "since", "", "only from this time on: 2026-05-01, 2026-05-01T12:30, or 90m ago")
+	cmd.Flags().StringVar(&until, "until", "", "only before this time")
 	cmd.Flags().StringVar(&q.Kind, "kind", "", "only of this kind, such as egress or run.refused")
 	cmd.Flags().IntVar(&q.Limit, "limit", 0, "at most so many (200)")
 	return cmd
+}
+
+// parseTime reads a time as a person writes it, in the zone of this machine, or
+// how long ago it was. "" is the zero time.
+func parseTime(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(strings.TrimSuffix(s, " ago")); err == nil {
+		return time.Now().Add(-d), nil
+	}
+	for _, form := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateTime, "2006-01-02 15:04", time.DateOnly} {
+		if t, err := time.ParseInLocation(form, s, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is no time: write 2026-05-01, 2026-05-01T12:30, or how long ago, as 90m", s)
 }
 
 func printEntries(w io.Writer, entries []control.AuditEntry) error {
@@ -143,21 +170,21 @@ checks it offline.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), reading, func(s *session) error {
 				if len(args) == 0 || args[0] == "-" {
-					return s.AuditExport(cmd.Context(), a.out)
+					return s.AuditExport(cmd.Context(), control.ExportQuery{}, a.out)
 				}
-				return exportTo(cmd.Context(), s, args[0])
+				return exportTo(cmd.Context(), s, control.ExportQuery{}, args[0])
 			})
 		},
 	}
 }
 
 // exportTo writes a whole export or none.
-func exportTo(ctx context.Context, s *session, name string) error {
+func exportTo(ctx context.Context, s *session, q control.ExportQuery, name string) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	err = s.AuditExport(ctx, f)
+	err = s.AuditExport(ctx, q, f)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, os.Remove(name))
 	}

@@ -207,7 +207,10 @@ func TestPrinting(t *testing.T) {
 	b.host.OnStop = func(_ context.Context, r control.StopRequest) (control.Stopped, error) {
 		return control.Stopped{Runs: []chat.RunID{"r1", "r2"}}, nil
 	}
-	b.host.OnExport = func(_ context.Context, w io.Writer) error { io.WriteString(w, "{}\n"); return nil }
+	b.host.OnExport = func(_ context.Context, _ control.ExportQuery, w io.Writer) error {
+		io.WriteString(w, "{}\n")
+		return nil
+	}
 	// These ask a daemon, so there is one.
 	served := startDaemon(t, b)
 
@@ -292,7 +295,10 @@ func TestASecondTerminalJoinsTheFirst(t *testing.T) {
 func TestExportToAFile(t *testing.T) {
 	b := newBench(t, nil)
 	var failure error
-	b.host.OnExport = func(_ context.Context, w io.Writer) error { io.WriteString(w, "line\n"); return failure }
+	b.host.OnExport = func(_ context.Context, _ control.ExportQuery, w io.Writer) error {
+		io.WriteString(w, "line\n")
+		return failure
+	}
 	file := filepath.Join(t.TempDir(), "log")
 	if got := b.run("", "audit", "export", file); got.code != 0 {
 		t.Fatalf("%+v", got)

@@ -84,6 +84,13 @@ var tellers = map[Kind]teller{
 		}
 		return what + ": " + d.Verdict + why(d.Reason) + traffic(d)
 	}),
+	FilesChanged: as(func(d FilesChangedData) string {
+		var words []string
+		for _, f := range d.Folders {
+			words = append(words, fmt.Sprintf("%d in %s", len(f.Files)+f.More, f.Folder))
+		}
+		return "files changed" + list(": ", words)
+	}),
 	RunEnded: as(func(d RunEndedData) string {
 		return "run " + d.State + after(d.Ms) + cost(d.CostUSD) + pre(": ", d.Error) + list("; files that run code later: ", d.Found)
 	}),
@@ -115,6 +122,21 @@ var tellers = map[Kind]teller{
 		}
 		return s
 	}),
+}
+
+// Names reports whether an entry is of a message that a sender wrote, or of a run
+// that one of their messages began.
+func Names(r Row, id chat.SenderID) bool {
+	var d struct {
+		Sender  chat.Sender `json:"sender"`
+		Trigger struct {
+			Sender chat.SenderID `json:"sender"`
+		} `json:"trigger"`
+	}
+	if r.Kind != Inbound && r.Kind != RunStarted || json.Unmarshal(r.Payload, &d) != nil {
+		return false
+	}
+	return d.Sender.ID == id || d.Trigger.Sender == id
 }
 
 func sender(s chat.Sender) string {

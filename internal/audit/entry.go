@@ -23,6 +23,7 @@ const (
 	ToolCalled     Kind = "tool.called"      // the agent used a tool of its own
 	HostToolCalled Kind = "host_tool.called" // the agent asked the host for something, and the answer
 	EgressTried    Kind = "egress"           // one connection, allowed or refused
+	FilesChanged   Kind = "files.changed"    // files that a run left new or changed, with their hashes
 	RunEnded       Kind = "run.ended"        // outcome, duration, cost
 	RunRefused     Kind = "run.refused"      // rule and words
 	Outbox         Kind = "outbox"           // a message waits for delivery

@@ -95,8 +95,31 @@ type (
 		Down    int64  `json:"down,omitempty"`
 		Ms      int64  `json:"ms,omitempty"`
 	}
+	// FilesChangedData belongs to FilesChanged.
+	FilesChangedData struct {
+		Folders []ChangedFolder `json:"folders"`
+	}
+	// ChangedFolder is a folder that the run could write, by its path inside.
+	ChangedFolder struct {
+		Folder string        `json:"folder"`
+		Files  []ChangedFile `json:"files"`
+		// More is how many files changed beyond those listed.
+		More int `json:"more,omitempty"`
+		// Short says why the search was not complete.
+		Short string `json:"short,omitempty"`
+	}
+	// ChangedFile is a file as the run left it. SHA256 is of its content, in hex;
+	// "" for a file that was too large to read, and for what is no file.
+	ChangedFile struct {
+		Path   string `json:"path"`
+		Bytes  int64  `json:"bytes,omitempty"`
+		SHA256 string `json:"sha256,omitempty"`
+		// Kind is "link", "fifo", "socket" or "device" for what is no file.
+		Kind string `json:"kind,omitempty"`
+	}
 	// RunEndedData belongs to RunEnded. State is the run's last state.
 	RunEndedData struct {
+		Closing
 		State     string  `json:"state"`
 		Error     string  `json:"error,omitempty"`
 		Ms        int64   `json:"ms,omitempty"`
@@ -107,6 +130,7 @@ type (
 	}
 	// RunRefusedData belongs to RunRefused.
 	RunRefusedData struct {
+		Closing
 		Rule string `json:"rule"`
 		Text string `json:"text"`
 	}

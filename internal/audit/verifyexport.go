@@ -22,7 +22,13 @@ import (
 // byte: so there are no two files that mean the same, and no bit of a verified
 // one can be changed. The error is a *BadError if it does not verify.
 func VerifyExport(r io.Reader, known note.Verifier) (Report, error) {
-	c := &exportCheck{in: bufio.NewReaderSize(r, MaxLine), tree: newTree()}
+	return readExport(r, known, nil)
+}
+
+// readExport is VerifyExport that gives each row to see once it is checked. In
+// a full export it is bound to the signature only when the last line was read.
+func readExport(r io.Reader, known note.Verifier, see func(Row) error) (Report, error) {
+	c := &exportCheck{in: bufio.NewReaderSize(r, MaxLine), tree: newTree(), see: see}
 	if err := c.header(known); err != nil {
 		return c.rep, err
 	}
@@ -39,6 +45,7 @@ type exportCheck struct {
 	tree     *tree
 	lastID   int64
 	lastLeaf int64
+	see      func(Row) error
 }
 
 func (c *exportCheck) bad(entry, leaf int64, format string, args ...any) error {
@@ -141,7 +148,10 @@ func (c *exportCheck) entry(line []byte) error {
 		if l.Hash != nil {
 			return c.bad(r.ID, r.Leaf, "in a part an entry carries a proof alone")
 		}
-		return c.proven(r, l.Proof)
+		if err := c.proven(r, l.Proof); err != nil {
+			return err
+		}
+		return c.show(r)
 	}
 	if l.Proof != nil {
 		return c.bad(r.ID, r.Leaf, "in a full export an entry carries no proof")
@@ -153,8 +163,18 @@ func (c *exportCheck) entry(line []byte) error {
 	if !bytes.Equal(l.Hash, h[:]) {
 		return c.bad(r.ID, r.Leaf, "it is not what was sequenced")
 	}
-	_, err = c.tree.append(h)
-	return err
+	if _, err = c.tree.append(h); err != nil {
+		return err
+	}
+	return c.show(r)
+}
+
+// show gives an entry that was checked to who asked for it.
+func (c *exportCheck) show(r Row) error {
+	if c.see == nil {
+		return nil
+	}
+	return c.see(r)
 }
 
 // proven checks an entry of a part: it is in the log, and it is of this part.

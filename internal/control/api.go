@@ -104,8 +104,12 @@ type Observer interface {
 	Doctor(ctx context.Context, q DoctorQuery) (DoctorReport, error)
 	// AuditList lists entries, the oldest first.
 	AuditList(ctx context.Context, q AuditQuery) ([]AuditEntry, error)
-	// AuditExport writes the log as JSON lines with its proofs.
-	AuditExport(ctx context.Context, w io.Writer) error
+	// AuditExport writes the log as JSON lines with its proofs: all of it, or the
+	// receipt of a run.
+	AuditExport(ctx context.Context, q ExportQuery, w io.Writer) error
+	// Why explains a run, a message, or an entry of the audit log. CodeNotFound
+	// if there is nothing of that name.
+	Why(ctx context.Context, q WhyQuery) (Why, error)
 	// AuditVerify checks the log in the store. A log that does not hold is a
 	// report, not an error.
 	AuditVerify(ctx context.Context) (AuditReport, error)
@@ -321,13 +325,46 @@ type Check struct {
 	Fix    string `json:"fix,omitempty"`
 }
 
+// ExportQuery says what to export: with a Run, that run's entries alone.
+type ExportQuery struct {
+	Run chat.RunID `json:"run,omitempty"`
+}
+
+// WhyQuery names what to explain: the id of a run, the number of an audit entry,
+// or a message as its network knows it.
+type WhyQuery struct {
+	Name string `json:"name"`
+}
+
+// Why is an explanation. Text tells it to a person; Entry and Message are what
+// was asked about, if it was not a run, and Account is the run it belongs to.
+type Why struct {
+	Entry   *AuditEntry     `json:"entry,omitempty"`
+	Message *MessageFate    `json:"message,omitempty"`
+	Account json.RawMessage `json:"account,omitempty"`
+	Text    string          `json:"text,omitempty"`
+}
+
+// MessageFate is what became of a message.
+type MessageFate struct {
+	Chat   string     `json:"chat"`
+	State  string     `json:"state"`
+	Reason string     `json:"reason"`
+	Run    chat.RunID `json:"run,omitempty"`
+}
+
 // AuditQuery bounds a list of entries. Limit 0 is 200; the newest that fit.
 type AuditQuery struct {
 	Group chat.Group `json:"group,omitempty"`
 	Run   chat.RunID `json:"run,omitempty"`
 	Kind  string     `json:"kind,omitempty"`
 	ID    int64      `json:"id,omitempty"` // one entry alone
-	Limit int        `json:"limit,omitempty"`
+	// Since and Until bound the time: from Since, before Until.
+	Since time.Time `json:"since,omitzero"`
+	Until time.Time `json:"until,omitzero"`
+	// Sender chooses what that sender wrote, and the runs that they began.
+	Sender chat.SenderID `json:"sender,omitempty"`
+	Limit  int           `json:"limit,omitempty"`
 }
 
 // AuditEntry is one entry as the store has it.

@@ -231,9 +231,14 @@ func (c *Client) AuditVerify(ctx context.Context) (AuditReport, error) {
 	return call[AuditReport](ctx, c, "audit/verify", nothing{})
 }
 
+// Why explains a run, a message or an entry of the audit log.
+func (c *Client) Why(ctx context.Context, q WhyQuery) (Why, error) {
+	return call[Why](ctx, c, "why", q)
+}
+
 // AuditExport writes the log with its proofs to w.
-func (c *Client) AuditExport(ctx context.Context, w io.Writer) error {
-	body, err := c.post(ctx, "audit/export", nothing{})
+func (c *Client) AuditExport(ctx context.Context, q ExportQuery, w io.Writer) error {
+	body, err := c.post(ctx, "audit/export", q)
 	if err != nil {
 		return err
 	}

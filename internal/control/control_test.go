@@ -120,7 +120,7 @@ func TestActs(t *testing.T) {
 		OnVerify: func(context.Context) (control.AuditReport, error) {
 			return control.AuditReport{Bad: "entry 3"}, nil
 		},
-		OnExport: func(_ context.Context, w io.Writer) error {
+		OnExport: func(_ context.Context, _ control.ExportQuery, w io.Writer) error {
 			_, err := io.WriteString(w, "line 1\nline 2\n")
 			return err
 		},
@@ -147,7 +147,7 @@ func TestActs(t *testing.T) {
 		{"audit verify", func() (any, error) { return c.AuditVerify(ctx) }, control.AuditReport{Bad: "entry 3"}},
 		{"audit export", func() (any, error) {
 			var b bytes.Buffer
-			err := c.AuditExport(ctx, &b)
+			err := c.AuditExport(ctx, control.ExportQuery{}, &b)
 			return b.String(), err
 		}, "line 1\nline 2\n"},
 	} {
@@ -168,7 +168,7 @@ func TestErrorsArriveWhole(t *testing.T) {
 	c, _ := inProcess(t, &controltest.Host{
 		OnStatus:   func(context.Context) (control.Status, error) { return control.Status{}, fmt.Errorf("status: %w", want) },
 		OnShutdown: func(context.Context) error { return errors.New("the disk is full") },
-		OnExport:   func(context.Context, io.Writer) error { return want },
+		OnExport:   func(context.Context, control.ExportQuery, io.Writer) error { return want },
 	})
 	_, err := c.Status(deadline(t))
 	var got *control.Error
@@ -179,17 +179,17 @@ func TestErrorsArriveWhole(t *testing.T) {
 	if !errors.As(err, &got) || got.Code != control.CodeFailed || got.Message != "the disk is full" {
 		t.Errorf("got %#v", err)
 	}
-	if err = c.AuditExport(deadline(t), io.Discard); !errors.As(err, &got) || *got != *want {
+	if err = c.AuditExport(deadline(t), control.ExportQuery{}, io.Discard); !errors.As(err, &got) || *got != *want {
 		t.Errorf("got %#v, want %#v", err, want)
 	}
 }
 
 func TestExportCutShortIsAnError(t *testing.T) {
-	c, _ := inProcess(t, &controltest.Host{OnExport: func(_ context.Context, w io.Writer) error {
+	c, _ := inProcess(t, &controltest.Host{OnExport: func(_ context.Context, _ control.ExportQuery, w io.Writer) error {
 		io.WriteString(w, strings.Repeat("line\n", 10_000))
 		return errors.New("the disk went away")
 	}})
-	if err := c.AuditExport(deadline(t), io.Discard); err == nil {
+	if err := c.AuditExport(deadline(t), control.ExportQuery{}, io.Discard); err == nil {
 		t.Error("an export that ended early counts as complete")
 	}
 }

@@ -56,6 +56,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /v1/audit/list", act(h.AuditList))
 	mux.Handle("POST /v1/audit/verify", act(func(ctx context.Context, _ nothing) (AuditReport, error) { return h.AuditVerify(ctx) }))
 	mux.HandleFunc("POST /v1/audit/export", s.export)
+	mux.Handle("POST /v1/why", act(h.Why))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, &Error{
 			Code:    CodeNotFound,
@@ -82,8 +83,13 @@ func (s *Server) stop(ctx context.Context, r StopRequest) (Stopped, error) {
 // export streams the log. A failure after the first byte cannot be told in
 // words any more, so the connection is cut and the reader sees that it is short.
 func (s *Server) export(w http.ResponseWriter, r *http.Request) {
+	var q ExportQuery
+	if err := readBody(w, r, &q); err != nil {
+		writeError(w, err)
+		return
+	}
 	out := &countingWriter{w: w}
-	err := s.host.AuditExport(r.Context(), out)
+	err := s.host.AuditExport(r.Context(), q, out)
 	switch {
 	case err == nil:
 	case out.n == 0:

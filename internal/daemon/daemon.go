@@ -221,7 +221,7 @@ func (d *Daemon) runnerOptions() runner.Options {
 		Store: d.store, Boundary: starter{d}, Decide: d.decide, Reason: d.agentReason,
 		Agents:  map[string]agent.Adapter{grant.Claude: agent.Claude{}, grant.Shell: agent.Shell{}},
 		Model:   d.modelOf,
-		Gateway: d.gateway, Tools: d.hostTools, Guard: d.guard, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
+		Gateway: d.gateway, Tools: d.hostTools, Guard: d.guard, Touched: d.touched, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
 		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Zone: zone(d.machine.TimeZone), Log: d.log,
 	}
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -120,14 +121,16 @@ func runInfo(r store.RunInfo) control.RunInfo {
 
 // AuditList lists entries, the oldest first.
 func (d *Daemon) AuditList(ctx context.Context, q control.AuditQuery) ([]control.AuditEntry, error) {
-	f := audit.Filter{Group: q.Group, Run: q.Run, Limit: q.Limit, Newest: true}
+	f := audit.Filter{Group: q.Group, Run: q.Run, Since: q.Since, Until: q.Until, Newest: true}
+	limit := cmp.Or(max(q.Limit, 0), 200)
+	if q.Sender == "" {
+		f.Limit = limit
+	}
 	if q.Kind != "" {
 		f.Kinds = []audit.Kind{audit.Kind(q.Kind)}
 	}
 	if q.ID > 0 {
 		f.After, f.Limit, f.Newest = q.ID-1, 1, false
-	} else if f.Limit <= 0 {
-		f.Limit = 200
 	}
 	out := []control.AuditEntry{}
 	for row, err := range d.store.Rows(ctx, f) {
@@ -137,10 +140,12 @@ func (d *Daemon) AuditList(ctx context.Context, q control.AuditQuery) ([]control
 		if q.ID > 0 && row.ID != q.ID {
 			break
 		}
-		out = append(out, control.AuditEntry{
-			ID: row.ID, At: row.At, Kind: string(row.Kind), Group: row.Group, Run: row.Run, Session: row.Session,
-			Index: row.Leaf, Data: row.Payload,
-		})
+		if q.Sender != "" && !audit.Names(row, q.Sender) {
+			continue
+		}
+		if out = append(out, auditEntry(row)); len(out) == limit {
+			break
+		}
 	}
 	if f.Newest {
 		slices.Reverse(out)
@@ -151,12 +156,28 @@ func (d *Daemon) AuditList(ctx context.Context, q control.AuditQuery) ([]control
 	return out, nil
 }
 
-// AuditExport writes the log with its proofs.
-func (d *Daemon) AuditExport(ctx context.Context, w io.Writer) error {
+func auditEntry(row audit.Row) control.AuditEntry {
+	return control.AuditEntry{
+		ID: row.ID, At: row.At, Kind: string(row.Kind), Group: row.Group, Run: row.Run, Session: row.Session,
+		Index: row.Leaf, Data: row.Payload,
+	}
+}
+
+// AuditExport writes the log with its proofs, or the receipt of a run.
+func (d *Daemon) AuditExport(ctx context.Context, q control.ExportQuery, w io.Writer) error {
+	if q.Run != "" {
+		r, err := d.RunByID(ctx, q.Run)
+		if err != nil {
+			return err
+		}
+		if r.Ended.IsZero() {
+			return &control.Error{Code: control.CodeFailed, Message: fmt.Sprintf("run %s has not ended", q.Run), Hint: "its receipt is there a moment after its end"}
+		}
+	}
 	if _, err := d.sequencer.Sequence(ctx); err != nil {
 		return err
 	}
-	_, err := audit.Export(ctx, w, d.store, d.key.Public, audit.Filter{})
+	_, err := audit.Export(ctx, w, d.store, d.key.Public, audit.Filter{Run: q.Run})
 	return err
 }
 

@@ -52,6 +52,9 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 		}
 		found, notice = s.guard.Check(context.WithoutCancel(ctx), s.caller(), job.Last().From, !keep)
 	}
+	if s != nil && s.box != nil && !stopping {
+		r.changed(ctx, job, s)
+	}
 	if keep {
 		s.serve("")
 		r.keep(s)
@@ -73,6 +76,22 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 	}
 	log.Info("a run ended", "state", o.State, "err", o.Error, "ms", data.Ms)
 	r.finish(ctx, job, o, entry, log)
+}
+
+// changed writes down which files a run left changed. It is an explanation and
+// never a condition: the run ends without it, too.
+func (r *Runner) changed(ctx context.Context, job queue.Job, s *session) {
+	ctx = context.WithoutCancel(ctx)
+	folders := r.Touched(ctx, s.grant, job.Claimed)
+	if len(folders) == 0 {
+		return
+	}
+	err := r.Store.Record(ctx, audit.Entry{
+		At: time.Now(), Kind: audit.FilesChanged, Group: job.Group, Run: job.Run, Session: s.id, Data: audit.FilesChangedData{Folders: folders},
+	})
+	if err != nil {
+		r.Log.Error("the files that a run changed could not be recorded", "run", job.Run, "err", err)
+	}
 }
 
 // ending is why a run's session ends with it, for the group's next agent.

@@ -83,6 +83,9 @@ type Options struct {
 	// gives the grant with what is held in them. A *grant.Refusal says that it may
 	// not start.
 	Guard func(ctx context.Context, g grant.Grant) (grant.Grant, Guard, error)
+	// Touched tells which files a run left changed in the folders of its grant.
+	// What it cannot tell it says.
+	Touched func(ctx context.Context, g grant.Grant, since time.Time) []audit.ChangedFolder
 	// UID is the group's own kernel uid, 0 to use the daemon's.
 	UID           func(ctx context.Context, g chat.Group) (int, error)
 	LandlockFloor int

@@ -14,10 +14,19 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"nanoclaw/internal/audit"
+	"nanoclaw/internal/chat"
 )
 
-// addEntry seals an entry and adds it in the transaction of what it records.
+// addEntry seals an entry and adds it in the transaction of what it records. One
+// that ends a run says which entries the run had.
 func addEntry(ctx context.Context, t *tx, e audit.Entry) error {
+	if end, ok := e.Data.(audit.Ending); ok {
+		c, err := closing(ctx, t, e.Run)
+		if err != nil {
+			return err
+		}
+		e.Data = end.Close(c)
+	}
 	r, err := audit.Seal(e)
 	if err != nil {
 		return err
@@ -28,6 +37,29 @@ func addEntry(ctx context.Context, t *tx, e audit.Entry) error {
 		t.audited = true
 	}
 	return err
+}
+
+// closing binds all entries that a run has so far.
+func closing(ctx context.Context, t *tx, run chat.RunID) (audit.Closing, error) {
+	sum := audit.NewRunDigest()
+	err := each(ctx, t, func(rows *sql.Rows) error {
+		var id int64
+		var commitment sql.RawBytes
+		if err := rows.Scan(&id, &commitment); err != nil {
+			return err
+		}
+		if len(commitment) != tlog.HashSize {
+			return corruptEntry(id)
+		}
+		sum.Add(id, tlog.Hash(commitment))
+		return nil
+	}, `SELECT id, commitment FROM audit WHERE run <> '' AND run = ? ORDER BY id`, run)
+	return sum.Closing(), err
+}
+
+// corruptEntry says that somebody changed an entry.
+func corruptEntry(id int64) error {
+	return fmt.Errorf("entry %d of the audit log has no commitment: run nanoclaw audit verify", id)
 }
 
 // Erase removes the words of entries from the log, payload and salt, and leaves

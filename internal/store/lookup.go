@@ -37,6 +37,30 @@ func (r *Reader) Fate(ctx context.Context, a chat.Address, id chat.MessageID) (F
 	return f, nil
 }
 
+// Named is a message found by its network's name for it, and what became of it.
+type Named struct {
+	From chat.Address
+	Fate
+}
+
+// FatesNamed finds messages by their id alone, which is unique in one chat and
+// not among chats: ten at most. It reads the whole inbox, for a person who asks.
+func (r *Reader) FatesNamed(ctx context.Context, id chat.MessageID) ([]Named, error) {
+	var out []Named
+	err := each(ctx, r.db, func(rows *sql.Rows) error {
+		var n Named
+		var run sql.NullString
+		err := rows.Scan(&n.From.Channel, &n.From.Chat, &n.State, &n.Reason, &run)
+		n.Run = chat.RunID(run.String)
+		out = append(out, n)
+		return err
+	}, `SELECT channel, chat, state, reason, run FROM inbox WHERE message = ? ORDER BY id LIMIT 10`, id)
+	if err != nil {
+		return nil, fmt.Errorf("look for message %s: %w", id, explain(r.path, err))
+	}
+	return out, nil
+}
+
 // Unsaid counts the messages of a run that are on their way. Those that were
 // delivered or given up, are held for nobody, or wait for another attempt after
 // a failure do not count, and neither do those behind such a one in their chat.

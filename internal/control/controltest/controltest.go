@@ -29,7 +29,8 @@ type Host struct {
 	OnPolicy    func(context.Context, control.PolicyQuery) (control.Policy, error)
 	OnDoctor    func(context.Context, control.DoctorQuery) (control.DoctorReport, error)
 	OnList      func(context.Context, control.AuditQuery) ([]control.AuditEntry, error)
-	OnExport    func(context.Context, io.Writer) error
+	OnExport    func(context.Context, control.ExportQuery, io.Writer) error
+	OnWhy       func(context.Context, control.WhyQuery) (control.Why, error)
 	OnVerify    func(context.Context) (control.AuditReport, error)
 }
 
@@ -133,11 +134,16 @@ func (h *Host) AuditList(ctx context.Context, q control.AuditQuery) ([]control.A
 }
 
 // AuditExport calls OnExport.
-func (h *Host) AuditExport(ctx context.Context, w io.Writer) error {
+func (h *Host) AuditExport(ctx context.Context, q control.ExportQuery, w io.Writer) error {
 	if h.OnExport == nil {
 		return nil
 	}
-	return h.OnExport(ctx, w)
+	return h.OnExport(ctx, q, w)
+}
+
+// Why calls OnWhy.
+func (h *Host) Why(ctx context.Context, q control.WhyQuery) (control.Why, error) {
+	return call(h.OnWhy, ctx, q)
 }
 
 // AuditVerify calls OnVerify.
