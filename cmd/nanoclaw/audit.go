@@ -192,12 +192,14 @@ func exportTo(ctx context.Context, s *session, q control.ExportQuery, name strin
 }
 
 func (a *app) auditVerifyCmd() *cobra.Command {
-	var key string
+	var key, anchor string
 	cmd := &cobra.Command{
 		Use:   "verify [FILE]",
 		Short: "Check that the log was not changed",
 		Long: `Check the log in the store, or an export in FILE without the store: every entry
-against its commitment, and all of them against the signed checkpoint. It names
+against its commitment, and all of them against the signed checkpoint. The log in
+the store is also compared with the anchors of audit.anchor in the configuration,
+and with one of --anchor: only they show that an older store was put back. It names
 the first entry that does not hold and how many are not in the log yet. The exit
 code is 1 if the log does not hold.
 
@@ -207,11 +209,18 @@ file is consistent but not who signed it; that is said.`,
 		Example: "  nanoclaw audit verify\n  nanoclaw audit verify log.jsonl --key audit.pub",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && anchor != "" {
+				return usageError(errors.New("an export carries a checkpoint of its own: --anchor is for the store"), cmd)
+			}
 			if len(args) == 1 {
 				return a.verifyFile(args[0], key)
 			}
+			q, err := anchorQuery(anchor)
+			if err != nil {
+				return err
+			}
 			return a.with(cmd.Context(), reading, func(s *session) error {
-				r, err := s.AuditVerify(cmd.Context())
+				r, err := s.AuditVerify(cmd.Context(), q)
 				if err != nil {
 					return err
 				}
@@ -220,7 +229,24 @@ file is consistent but not who signed it; that is said.`,
 		},
 	}
 	cmd.Flags().StringVar(&key, "key", "", "the public key that must have signed the export")
+	cmd.Flags().StringVar(&anchor, "anchor", "", "a file of anchors, or one as SIZE:ROOT, to compare the store with")
 	return cmd
+}
+
+// anchorQuery makes a file's path absolute: the daemon is in another folder.
+func anchorQuery(anchor string) (q control.VerifyQuery, err error) {
+	if q.Anchor = anchor; anchor == "" {
+		return q, nil
+	}
+	if _, err := audit.ParseWords(anchor); err != nil {
+		if q.Anchor, err = filepath.Abs(anchor); err != nil {
+			return q, err
+		}
+		if _, err := os.Stat(q.Anchor); err != nil {
+			return q, &control.Error{Code: control.CodeUsage, Message: fmt.Sprintf("--anchor %s: it is neither a file nor SIZE:ROOT: %v", anchor, err)}
+		}
+	}
+	return q, nil
 }
 
 func (a *app) verifyFile(name, key string) error {
@@ -273,6 +299,9 @@ func (a *app) tellVerified(r control.AuditReport) error {
 		}
 	case r.OK:
 		fmt.Fprintf(a.out, "the log holds: %d entries\n", r.Entries)
+		if r.Anchors > 0 {
+			fmt.Fprintf(a.out, "and it leads to all %d anchors, the largest of %d entries\n", r.Anchors, r.Anchored)
+		}
 		if r.Unsequenced > 0 {
 			fmt.Fprintf(a.out, "%d more are not in the log yet\n", r.Unsequenced)
 		}

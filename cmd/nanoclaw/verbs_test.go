@@ -201,7 +201,7 @@ func TestPrinting(t *testing.T) {
 			{ID: 1, At: at, Kind: "unheard.of", Group: "main", Run: "r1", Index: -1, Data: []byte(`{"text":"hi\u001b[2J"}`)},
 		}, nil
 	}
-	b.host.OnVerify = func(context.Context) (control.AuditReport, error) {
+	b.host.OnVerify = func(context.Context, control.VerifyQuery) (control.AuditReport, error) {
 		return control.AuditReport{Bad: "entry 3 does not hold"}, nil
 	}
 	b.host.OnStop = func(_ context.Context, r control.StopRequest) (control.Stopped, error) {

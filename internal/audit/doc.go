@@ -29,7 +29,7 @@
 //   - Against somebody with the key (the daemon's own user, or root): nothing
 //     by itself, since they can write another log and sign it. What binds them
 //     is a checkpoint or an export that was kept elsewhere: a rewritten log no
-//     longer leads to its root.
+//     longer leads to its root. See AppendAnchor.
 //   - It does not prove that the newest entries are there: whoever can write
 //     the data folder can put back an older store with its older checkpoint.
 //     Again a checkpoint kept elsewhere shows it.

@@ -44,6 +44,9 @@ type Config struct {
 	// Egress says what holds of the way out, for every group. It lets nobody out:
 	// that does a group's own egress.
 	Egress Egress `json:"egress"`
+	// Audit says where the record of what happened is anchored beside the data
+	// folder.
+	Audit Audit `json:"audit"`
 	// Groups are the chats that have an agent, by name. "main" is the owner's own.
 	Groups map[string]Group `json:"groups"`
 }
@@ -197,6 +200,20 @@ type EgressHost struct {
 	Download Size `json:"download,omitempty"`
 	// Connections is how many a session may make to it. 0: the limit above.
 	Connections int `json:"connections,omitempty"`
+}
+
+// Audit says where the record of what happened is anchored. Whoever can write
+// the data folder can put back an older store, and only an anchor elsewhere
+// shows it.
+type Audit struct {
+	// Anchor is a file to which signed checkpoints of the log are added, once a
+	// minute at most: on another disk, a network folder, a medium that can only be
+	// added to. It may not lie in the data folder, and no agent is ever shown it.
+	// Empty: none.
+	Anchor string `json:"anchor"`
+	// AnchorChat is how often a checkpoint is written into main's chat, such as
+	// "24h". 0: never.
+	AnchorChat Duration `json:"anchorChat"`
 }
 
 // Group is one chat, or several, with one agent and one set of rights.

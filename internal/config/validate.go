@@ -32,6 +32,10 @@ func (c *Config) Validate(o Options) Problems {
 	v.limits(c)
 	v.tools(c.Tools)
 	v.way(c.Egress, o)
+	v.program(at("audit", "anchor"), c.Audit.Anchor)
+	if c.Audit.AnchorChat != 0 {
+		between(&v, at("audit", "anchorChat"), c.Audit.AnchorChat, Duration(time.Minute), Duration(366*24*time.Hour))
+	}
 
 	chats := make(map[string]string) // address to the group that has it
 	names := slices.Sorted(maps.Keys(c.Groups))

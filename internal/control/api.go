@@ -110,9 +110,9 @@ type Observer interface {
 	// Why explains a run, a message, or an entry of the audit log. CodeNotFound
 	// if there is nothing of that name.
 	Why(ctx context.Context, q WhyQuery) (Why, error)
-	// AuditVerify checks the log in the store. A log that does not hold is a
-	// report, not an error.
-	AuditVerify(ctx context.Context) (AuditReport, error)
+	// AuditVerify checks the log in the store, and against its anchors. A log that
+	// does not hold is a report, not an error.
+	AuditVerify(ctx context.Context, q VerifyQuery) (AuditReport, error)
 }
 
 // SayRequest is a message of the owner.
@@ -380,6 +380,12 @@ type AuditEntry struct {
 	Data  json.RawMessage `json:"data,omitempty"`
 }
 
+// VerifyQuery adds an anchor to those of the configuration: a file of them, by its
+// absolute path, or one as SIZE:ROOT.
+type VerifyQuery struct {
+	Anchor string `json:"anchor,omitempty"`
+}
+
 // AuditReport is the outcome of a verification.
 type AuditReport struct {
 	OK bool `json:"ok"`
@@ -388,6 +394,10 @@ type AuditReport struct {
 	// Unsequenced are rows that are not in the log yet.
 	Unsequenced int64  `json:"unsequenced"`
 	Checkpoint  string `json:"checkpoint,omitempty"`
+	// Anchors is how many anchors the log agrees with, Anchored how many entries
+	// the largest of them covers.
+	Anchors  int   `json:"anchors,omitempty"`
+	Anchored int64 `json:"anchored,omitempty"`
 	// Bad names the first entry that does not hold, in words.
 	Bad string `json:"bad,omitempty"`
 }

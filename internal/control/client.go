@@ -227,8 +227,8 @@ func (c *Client) AuditList(ctx context.Context, q AuditQuery) ([]AuditEntry, err
 }
 
 // AuditVerify checks the log in the store.
-func (c *Client) AuditVerify(ctx context.Context) (AuditReport, error) {
-	return call[AuditReport](ctx, c, "audit/verify", nothing{})
+func (c *Client) AuditVerify(ctx context.Context, q VerifyQuery) (AuditReport, error) {
+	return call[AuditReport](ctx, c, "audit/verify", q)
 }
 
 // Why explains a run, a message or an entry of the audit log.

@@ -117,7 +117,7 @@ func TestActs(t *testing.T) {
 		OnList: func(_ context.Context, q control.AuditQuery) ([]control.AuditEntry, error) {
 			return []control.AuditEntry{{ID: 1, Kind: q.Kind, At: at}}, nil
 		},
-		OnVerify: func(context.Context) (control.AuditReport, error) {
+		OnVerify: func(context.Context, control.VerifyQuery) (control.AuditReport, error) {
 			return control.AuditReport{Bad: "entry 3"}, nil
 		},
 		OnExport: func(_ context.Context, _ control.ExportQuery, w io.Writer) error {
@@ -144,7 +144,7 @@ func TestActs(t *testing.T) {
 		{"interrupt", func() (any, error) { return nil, c.Interrupt(ctx, "g") }, nil},
 		{"shutdown", func() (any, error) { return nil, c.Shutdown(ctx) }, nil},
 		{"audit list", func() (any, error) { return c.AuditList(ctx, control.AuditQuery{Kind: "k"}) }, []control.AuditEntry{{ID: 1, Kind: "k", At: at}}},
-		{"audit verify", func() (any, error) { return c.AuditVerify(ctx) }, control.AuditReport{Bad: "entry 3"}},
+		{"audit verify", func() (any, error) { return c.AuditVerify(ctx, control.VerifyQuery{}) }, control.AuditReport{Bad: "entry 3"}},
 		{"audit export", func() (any, error) {
 			var b bytes.Buffer
 			err := c.AuditExport(ctx, control.ExportQuery{}, &b)

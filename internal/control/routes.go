@@ -54,7 +54,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /v1/policy", act(h.Policy))
 	mux.Handle("POST /v1/doctor", act(h.Doctor))
 	mux.Handle("POST /v1/audit/list", act(h.AuditList))
-	mux.Handle("POST /v1/audit/verify", act(func(ctx context.Context, _ nothing) (AuditReport, error) { return h.AuditVerify(ctx) }))
+	mux.Handle("POST /v1/audit/verify", act(h.AuditVerify))
 	mux.HandleFunc("POST /v1/audit/export", s.export)
 	mux.Handle("POST /v1/why", act(h.Why))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

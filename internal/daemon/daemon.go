@@ -78,7 +78,8 @@ type Daemon struct {
 	// attests gives what every finding of this process depends on.
 	attests func() (attest.Basis, error)
 
-	spares spares
+	spares  spares
+	anchors anchors
 
 	uids      sync.Mutex
 	uidsKnown boundary.UIDs // under uids
@@ -242,6 +243,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	}})
 	var parts sync.WaitGroup
 	parts.Go(func() { d.sequencer.Run(ctx) })
+	parts.Go(func() { d.anchor(ctx) })
 	parts.Go(func() { d.outbox.Run(ctx) })
 	parts.Go(func() { d.runChannel(ctx, d.console) })
 	parts.Go(func() { d.queue.Run(ctx) })
@@ -258,6 +260,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	d.endSpares()
 	d.record(context.WithoutCancel(ctx), audit.Entry{At: time.Now(), Kind: audit.HostStopped, Data: audit.HostStoppedData{Reason: reason(ctx)}})
 	_, err := d.sequencer.Sequence(context.WithoutCancel(ctx))
+	d.makeAnchors(context.WithoutCancel(ctx))
 	return err
 }
 

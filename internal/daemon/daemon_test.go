@@ -78,7 +78,7 @@ func TestStoryOfARun(t *testing.T) {
 	if !started.Trigger.Owner || started.Trigger.From != "console:main" || len(started.Grant.Mounts) < 4 {
 		t.Errorf("run.started holds %+v: neither who asked nor the whole grant", started)
 	}
-	r, err := d.AuditVerify(t.Context())
+	r, err := d.AuditVerify(t.Context(), control.VerifyQuery{})
 	must(t, err)
 	if !r.OK {
 		t.Errorf("the log does not verify: %s", r.Bad)

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -50,18 +49,11 @@ func (d *Daemon) openEngine(name string) (boundary.Engine, error) {
 	}
 	defer program.Close()
 	srt := d.config.Boundary.SRT
+	home := d.machine.OwnerHome
 	return boundary.New(name, boundary.Options{
 		Init: program, Check: d.checkMount, Dir: d.opt.Paths.DataDir, Protected: delayed.Names(), Log: d.log,
-		SRT: boundary.SRTOptions{Path: d.atHome(srt.Path), Node: d.atHome(srt.Node)},
+		SRT: boundary.SRTOptions{Path: grant.ExpandHome(srt.Path, home), Node: grant.ExpandHome(srt.Node, home)},
 	})
-}
-
-// atHome puts the owner's home in place of a leading "~".
-func (d *Daemon) atHome(path string) string {
-	if rest, ok := strings.CutPrefix(path, "~/"); ok {
-		return filepath.Join(d.machine.OwnerHome, rest)
-	}
-	return path
 }
 
 // engine gives an engine by name. "" is the one of the configuration, where

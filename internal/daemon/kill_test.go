@@ -130,7 +130,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 	if len(runs) != 2 || runs[1].State != "interrupted" {
 		t.Errorf("the runs are %+v", runs)
 	}
-	r, err := d.AuditVerify(t.Context())
+	r, err := d.AuditVerify(t.Context(), control.VerifyQuery{})
 	must(t, err)
 	if !r.OK {
 		t.Errorf("the log does not verify: %s", r.Bad)

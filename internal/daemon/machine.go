@@ -31,7 +31,11 @@ func machine(o Options, c *config.Config, hasModel bool) grant.Machine {
 		HasModel:     hasModel,
 		TimeZone:     zoneName(o.Getenv("TZ")),
 	}
-	for _, dir := range []string{o.Paths.ConfigDir, o.Paths.DataDir, o.Paths.RuntimeDir} {
+	private := []string{o.Paths.ConfigDir, o.Paths.DataDir, o.Paths.RuntimeDir}
+	if c.Audit.Anchor != "" {
+		private = append(private, grant.ExpandHome(c.Audit.Anchor, m.OwnerHome))
+	}
+	for _, dir := range private {
 		m.Private = append(m.Private, dir)
 		if r := resolved(dir); r != dir {
 			m.Private = append(m.Private, r)

@@ -180,16 +180,3 @@ func (d *Daemon) AuditExport(ctx context.Context, q control.ExportQuery, w io.Wr
 	_, err := audit.Export(ctx, w, d.store, d.key.Public, audit.Filter{Run: q.Run})
 	return err
 }
-
-// AuditVerify checks the log in the store.
-func (d *Daemon) AuditVerify(ctx context.Context) (control.AuditReport, error) {
-	r, err := audit.Verify(ctx, d.store, d.key.Verifier)
-	var bad *audit.BadError
-	if errors.As(err, &bad) {
-		return control.AuditReport{Bad: bad.Error()}, nil
-	}
-	if err != nil {
-		return control.AuditReport{}, err
-	}
-	return control.AuditReport{OK: true, Entries: r.Size, Unsequenced: r.Unsequenced, Checkpoint: r.Root}, nil
-}

@@ -258,7 +258,7 @@ func (r Request) extraMounts(g config.Group) ([]Mount, error) {
 func (r Request) environment(agent string) []Var {
 	path := []string{}
 	for _, t := range r.Config.Tools {
-		path = append(path, expandHome(t, r.Machine.OwnerHome))
+		path = append(path, ExpandHome(t, r.Machine.OwnerHome))
 	}
 	path = append(path, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 	proxy := fmt.Sprintf("http://127.0.0.1:%d", ProxyPort)

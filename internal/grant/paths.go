@@ -22,8 +22,11 @@ var (
 	systemTrees = []string{"/etc", "/proc", "/sys", "/dev", "/run", "/boot", "/var/run", "/var/lib/nanoclaw"}
 )
 
-// expandHome replaces a leading "~/".
-func expandHome(p, home string) string {
+// ExpandHome replaces a leading "~/". Nothing stays nothing.
+func ExpandHome(p, home string) string {
+	if p == "" {
+		return ""
+	}
 	if rest, ok := strings.CutPrefix(p, "~/"); ok {
 		return filepath.Join(home, rest)
 	}
@@ -33,7 +36,7 @@ func expandHome(p, home string) string {
 // hostPath expands and checks a path of the owner that a line of the
 // configuration, or a flag, wants to show to an agent.
 func (r Request) hostPath(p, line string) (string, error) {
-	full := expandHome(p, r.Machine.OwnerHome)
+	full := ExpandHome(p, r.Machine.OwnerHome)
 	if err := r.Machine.CheckPath(full); err != nil {
 		err.Text = line + ": " + err.Text
 		return "", err

@@ -31,7 +31,7 @@ type Host struct {
 	OnList      func(context.Context, control.AuditQuery) ([]control.AuditEntry, error)
 	OnExport    func(context.Context, control.ExportQuery, io.Writer) error
 	OnWhy       func(context.Context, control.WhyQuery) (control.Why, error)
-	OnVerify    func(context.Context) (control.AuditReport, error)
+	OnVerify    func(context.Context, control.VerifyQuery) (control.AuditReport, error)
 }
 
 var _ control.Host = (*Host)(nil)
@@ -147,8 +147,8 @@ func (h *Host) Why(ctx context.Context, q control.WhyQuery) (control.Why, error)
 }
 
 // AuditVerify calls OnVerify.
-func (h *Host) AuditVerify(ctx context.Context) (control.AuditReport, error) {
-	return ask(h.OnVerify, ctx)
+func (h *Host) AuditVerify(ctx context.Context, q control.VerifyQuery) (control.AuditReport, error) {
+	return call(h.OnVerify, ctx, q)
 }
 
 // Terminal is a control.Terminal of which the test is the other end.
