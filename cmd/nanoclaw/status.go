@@ -56,6 +56,13 @@ func printStatus(w io.Writer, s control.Status) error {
 	if s.Held != "" {
 		line("held", "%s", s.Held)
 	}
+	for _, p := range s.Paused {
+		what := "group " + string(p.Group)
+		if p.Group == "" {
+			what = "all groups"
+		}
+		line("paused", "%s, since %s", joined(": ", what, p.Reason), p.At.Local().Format(time.DateTime))
+	}
 	line("waiting", "%d messages for a run, %d for delivery", s.Waiting, s.Outbox)
 	line("sessions", "%d, and %d boundaries stand ready", s.Sessions, s.Spares)
 	line("config", "%s", s.Config)
@@ -84,7 +91,10 @@ func (a *app) stopCmd() *cobra.Command {
 		Use:   "stop [RUN | --group G | --all | --daemon]",
 		Short: "Stop a run, all runs of a group, all runs, or the daemon",
 		Long: `Stop a run, all runs of a group, or all runs: with everything inside their
-boundaries, at once. With --daemon, end the daemon too.`,
+boundaries, at once. With --daemon, end the daemon too.
+
+A group whose messages are waiting is paused, so that no other run takes the place
+of the one that was stopped: nanoclaw resume lets it go on.`,
 		Example: "  nanoclaw stop r4k2m9x7aq\n  nanoclaw stop --group family\n  nanoclaw stop --all",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -138,6 +148,9 @@ func (a *app) stop(ctx context.Context, s *session, r control.StopRequest, daemo
 	}
 	for _, id := range stopped.Runs {
 		fmt.Fprintf(a.out, "stopped %s\n", id)
+	}
+	for _, g := range stopped.Paused {
+		fmt.Fprintf(a.out, "group %s has messages waiting and is paused: nanoclaw resume --group %s\n", g, g)
 	}
 	switch {
 	case daemon:

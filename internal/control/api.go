@@ -85,6 +85,11 @@ type Operator interface {
 	Interrupt(ctx context.Context, g chat.Group) error
 	// Stop ends runs for good, with everything inside, and returns when it is over.
 	Stop(ctx context.Context, r StopRequest) (Stopped, error)
+	// Pause starts no more runs of a group, or of all, until Resume, also after a
+	// restart. What is written meanwhile waits.
+	Pause(ctx context.Context, r PauseRequest) error
+	// Resume undoes Pause. It fails with CodeNotFound if nothing was paused.
+	Resume(ctx context.Context, r PauseRequest) error
 	// Shutdown asks the daemon to end. It returns at once.
 	Shutdown(ctx context.Context) error
 }
@@ -173,6 +178,23 @@ type StopRequest struct {
 // Stopped names the runs that were ended.
 type Stopped struct {
 	Runs []chat.RunID `json:"runs"`
+	// Paused are the groups of those runs that have messages waiting. They are
+	// paused, so that the next run does not begin where the last was stopped.
+	Paused []chat.Group `json:"paused,omitempty"`
+}
+
+// PauseRequest names what to pause or resume: a group, or all.
+type PauseRequest struct {
+	Group  chat.Group `json:"group,omitempty"`
+	All    bool       `json:"all,omitempty"`
+	Reason string     `json:"reason,omitempty"`
+}
+
+// PausedGroup is a group that rests; an empty name means all of them.
+type PausedGroup struct {
+	Group  chat.Group `json:"group,omitempty"`
+	At     time.Time  `json:"at"`
+	Reason string     `json:"reason,omitempty"`
 }
 
 // Status is the daemon's state in one look.
@@ -189,14 +211,16 @@ type Status struct {
 	Layers  []string `json:"layers,omitempty"`
 	Missing []string `json:"missing,omitempty"`
 	// Held says why no new run starts (a changed configuration), "" if they do.
-	Held     string    `json:"held,omitempty"`
-	Live     []RunInfo `json:"live"`
-	Waiting  int       `json:"waiting"` // messages that wait for a run
-	Sessions int       `json:"sessions"`
-	Spares   int       `json:"spares"` // boundaries that stand ready
-	Outbox   int       `json:"outbox"` // messages that wait for delivery
-	Config   string    `json:"config"`
-	Data     string    `json:"data"`
+	Held string    `json:"held,omitempty"`
+	Live []RunInfo `json:"live"`
+	// Paused are the groups that the owner put to rest.
+	Paused   []PausedGroup `json:"paused,omitempty"`
+	Waiting  int           `json:"waiting"` // messages that wait for a run
+	Sessions int           `json:"sessions"`
+	Spares   int           `json:"spares"` // boundaries that stand ready
+	Outbox   int           `json:"outbox"` // messages that wait for delivery
+	Config   string        `json:"config"`
+	Data     string        `json:"data"`
 }
 
 // GroupInfo is one group.

@@ -185,6 +185,18 @@ func (c *Client) Stop(ctx context.Context, r StopRequest) (Stopped, error) {
 	return call[Stopped](ctx, c, "stop", r)
 }
 
+// Pause starts no more runs of a group, or of all.
+func (c *Client) Pause(ctx context.Context, r PauseRequest) error {
+	_, err := call[nothing](ctx, c, "pause", r)
+	return err
+}
+
+// Resume undoes Pause.
+func (c *Client) Resume(ctx context.Context, r PauseRequest) error {
+	_, err := call[nothing](ctx, c, "resume", r)
+	return err
+}
+
 // Shutdown asks the daemon to end.
 func (c *Client) Shutdown(ctx context.Context) error {
 	_, err := call[nothing](ctx, c, "shutdown", nothing{})

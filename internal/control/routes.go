@@ -44,6 +44,8 @@ func (s *Server) routes() http.Handler {
 		return nothing{}, h.Interrupt(ctx, r.Group)
 	}))
 	mux.Handle("POST /v1/stop", act(s.stop))
+	mux.Handle("POST /v1/pause", act(func(ctx context.Context, r PauseRequest) (nothing, error) { return nothing{}, h.Pause(ctx, r) }))
+	mux.Handle("POST /v1/resume", act(func(ctx context.Context, r PauseRequest) (nothing, error) { return nothing{}, h.Resume(ctx, r) }))
 	mux.Handle("POST /v1/shutdown", act(func(ctx context.Context, _ nothing) (nothing, error) {
 		return nothing{}, h.Shutdown(ctx)
 	}))

@@ -35,7 +35,7 @@ func TestAnchors(t *testing.T) {
 	older := filepath.Join(t.TempDir(), "older")
 	must(t, exec.Command("cp", "-a", i.paths.DataDir, older).Run())
 	d, stop := i.run()
-	told := notice(t, d, "The audit log has ")
+	told := notice(t, d, chat.Main, "The audit log has ")
 	stop()
 	r := verify("")
 	if !r.OK || r.Anchors < 2 || r.Anchored != r.Entries {
@@ -59,7 +59,7 @@ func TestAnchors(t *testing.T) {
 		t.Errorf("an older store: %+v", r)
 	}
 	d, stop = i.run()
-	notice(t, d, "The record of what happened is not the one that was anchored")
+	notice(t, d, chat.Main, "The record of what happened is not the one that was anchored")
 	stop()
 
 	must(t, os.Remove(file))
@@ -83,10 +83,10 @@ func TestAnchorIsOutOfReach(t *testing.T) {
 	}
 }
 
-// notice waits until the owner's chat gets a message that begins so.
-func notice(t *testing.T, d *Daemon, begins string) string {
+// notice waits until a group's terminal gets a message that begins so.
+func notice(t *testing.T, d *Daemon, g chat.Group, begins string) string {
 	t.Helper()
-	term, err := d.Attach(t.Context(), chat.Main)
+	term, err := d.Attach(t.Context(), g)
 	must(t, err)
 	defer term.Close()
 	for {

@@ -238,6 +238,9 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	if err := d.recover(ctx); err != nil {
 		return err
 	}
+	if err := d.loadPaused(ctx); err != nil {
+		return err
+	}
 	d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.HostStarted, Data: audit.HostStartedData{
 		Version: d.opt.Version, UID: os.Getuid(), PID: os.Getpid(),
 	}})
@@ -321,6 +324,9 @@ func (s sink) Receive(ctx context.Context, in chat.Inbound) error {
 	v, err := s.d.router.Deliver(ctx, in)
 	if err != nil {
 		return err
+	}
+	if v.Action == router.Run && s.d.queue.Rests(v.Group) != "" {
+		s.d.tellPaused(ctx, in, v.Group)
 	}
 	s.d.log.Debug("a message came in", "from", in.From, "verdict", v.Action, "reason", v.Reason)
 	return nil

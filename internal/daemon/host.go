@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -79,7 +78,7 @@ func (d *Daemon) answer(ctx context.Context, g chat.Group, id chat.MessageID) (a
 	case "ignored", "refused", "context", "dead":
 		return a, true, nil
 	case "waiting":
-		if held := d.queue.Held(); held != "" {
+		if held := d.queue.Rests(g); held != "" {
 			a.State, a.Reason = "held", held
 			return a, true, nil
 		}
@@ -217,24 +216,6 @@ func (c command) Wait(ctx context.Context) (control.Exit, error) {
 func (d *Daemon) Interrupt(ctx context.Context, g chat.Group) error {
 	d.acted(ctx, "interrupt", string(g))
 	return d.runner.Interrupt(ctx, g)
-}
-
-// Stop ends runs for good.
-func (d *Daemon) Stop(ctx context.Context, r control.StopRequest) (control.Stopped, error) {
-	if (r.Run == "") == (r.Group == "") != r.All {
-		return control.Stopped{}, &control.Error{Code: control.CodeUsage, Message: "name one thing to stop: a run, a group, or all"}
-	}
-	target := string(r.Run) + string(r.Group)
-	if r.All {
-		target = "all"
-	}
-	d.acted(ctx, "stop", target)
-	ids, err := d.runner.Stop(ctx, r.Run, r.Group)
-	if err == nil && r.Run != "" && len(ids) == 0 {
-		err = &control.Error{Code: control.CodeNotFound, Message: fmt.Sprintf("run %s does not go on", r.Run), Hint: "nanoclaw runs shows what did"}
-	}
-	slices.Sort(ids)
-	return control.Stopped{Runs: ids}, err
 }
 
 // Shutdown asks the daemon to end.

@@ -50,6 +50,13 @@ func (d *Daemon) Status(ctx context.Context) (control.Status, error) {
 		s.HostMode, s.HostModeReason = "off", "hostMode.enabled is false"
 	}
 	s.Spares = d.spares.count()
+	paused, err := d.store.PausedGroups(ctx)
+	if err != nil {
+		return control.Status{}, err
+	}
+	for _, p := range paused {
+		s.Paused = append(s.Paused, control.PausedGroup{Group: p.Group, At: p.At, Reason: p.Reason})
+	}
 	for _, r := range open.Live {
 		s.Live = append(s.Live, runInfo(r))
 	}

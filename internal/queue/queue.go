@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -67,14 +68,16 @@ type Queue struct {
 	mu   sync.Mutex
 	live map[chat.Group]bool
 	held string // why nothing is started; "" if it is
-	work sync.WaitGroup
+	// paused are the groups that the owner put to rest, with the words for it.
+	paused map[chat.Group]string
+	work   sync.WaitGroup
 }
 
 // New makes a queue that calls do for each job, at most max at once. do owns
 // the job until it returns; a job that it neither finishes nor releases stays
 // claimed until Recover.
 func New(store Store, max int, do func(context.Context, Job), log *slog.Logger) *Queue {
-	return &Queue{store: store, do: do, max: max, log: log, kick: make(chan struct{}, 1), live: map[chat.Group]bool{}}
+	return &Queue{store: store, do: do, max: max, log: log, kick: make(chan struct{}, 1), live: map[chat.Group]bool{}, paused: map[chat.Group]string{}}
 }
 
 // Wake tells the queue to look. It never blocks.
@@ -101,6 +104,36 @@ func (q *Queue) Held() string {
 	defer q.mu.Unlock()
 	return q.held
 }
+
+// AllGroups stands for every group in Pause and Resume.
+const AllGroups chat.Group = ""
+
+// Pause starts no more runs of a group, or of AllGroups, until Resume. The
+// reason is for those who ask why. Runs that go on are left alone, and what is
+// written meanwhile waits.
+func (q *Queue) Pause(g chat.Group, reason string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.paused[g] = reason
+}
+
+// Resume undoes Pause. A group stays paused while AllGroups is, and the other
+// way round.
+func (q *Queue) Resume(g chat.Group) {
+	q.mu.Lock()
+	delete(q.paused, g)
+	q.mu.Unlock()
+	q.Wake()
+}
+
+// Rests is why no run of a group is started now, "" if one is.
+func (q *Queue) Rests(g chat.Group) string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.rests(g)
+}
+
+func (q *Queue) rests(g chat.Group) string { return cmp.Or(q.held, q.paused[AllGroups], q.paused[g]) }
 
 // Run serves until ctx ends, then waits for the runs that go on. Their context
 // ends with it.
@@ -162,7 +195,7 @@ func (q *Queue) pass(ctx context.Context) error {
 func (q *Queue) enter(g chat.Group) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.live[g] || len(q.live) >= q.max || q.held != "" {
+	if q.live[g] || len(q.live) >= q.max || q.rests(g) != "" {
 		return false
 	}
 	q.live[g] = true

@@ -153,6 +153,44 @@ func TestHold(t *testing.T) {
 	})
 }
 
+// TestPause: a paused group waits, others do not, and both ways to pause count.
+func TestPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, w := &rows{}, &worker{now: map[chat.Group]int{}}
+		q := New(store, 2, w.do, quiet())
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { q.Run(ctx); close(done) }()
+		ran := func(want ...chat.Group) {
+			t.Helper()
+			q.Wake()
+			time.Sleep(10 * time.Minute)
+			synctest.Wait()
+			if len(w.order) > 1 {
+				slices.Sort(w.order[1:]) // these start together
+			}
+			if d := cmp.Diff(want, w.order); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		}
+		q.Pause("a", "because")
+		store.add("a")
+		store.add("b")
+		ran("b")
+		if r := q.Rests("a"); r != "because" || q.Rests("b") != "" {
+			t.Errorf("a rests %q, b %q", r, q.Rests("b"))
+		}
+		q.Pause(AllGroups, "all")
+		q.Resume("a")
+		store.add("b")
+		ran("b")
+		q.Resume(AllGroups)
+		ran("b", "a", "b")
+		cancel()
+		<-done
+	})
+}
+
 // A store that fails is asked again, and Run waits for what goes on.
 func TestStoreFailsAndStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

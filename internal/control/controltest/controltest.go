@@ -30,6 +30,8 @@ type Host struct {
 	OnDoctor    func(context.Context, control.DoctorQuery) (control.DoctorReport, error)
 	OnList      func(context.Context, control.AuditQuery) ([]control.AuditEntry, error)
 	OnExport    func(context.Context, control.ExportQuery, io.Writer) error
+	OnPause     func(context.Context, control.PauseRequest) (struct{}, error)
+	OnResume    func(context.Context, control.PauseRequest) (struct{}, error)
 	OnWhy       func(context.Context, control.WhyQuery) (control.Why, error)
 	OnVerify    func(context.Context, control.VerifyQuery) (control.AuditReport, error)
 }
@@ -139,6 +141,18 @@ func (h *Host) AuditExport(ctx context.Context, q control.ExportQuery, w io.Writ
 		return nil
 	}
 	return h.OnExport(ctx, q, w)
+}
+
+// Pause calls OnPause.
+func (h *Host) Pause(ctx context.Context, r control.PauseRequest) error {
+	_, err := call(h.OnPause, ctx, r)
+	return err
+}
+
+// Resume calls OnResume.
+func (h *Host) Resume(ctx context.Context, r control.PauseRequest) error {
+	_, err := call(h.OnResume, ctx, r)
+	return err
 }
 
 // Why calls OnWhy.
