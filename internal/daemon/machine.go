@@ -31,7 +31,7 @@ func machine(o Options, c *config.Config, hasModel bool) grant.Machine {
 		HasModel:     hasModel,
 		TimeZone:     zoneName(o.Getenv("TZ")),
 	}
-	private := []string{o.Paths.ConfigDir, o.Paths.DataDir, o.Paths.RuntimeDir}
+	private := o.Paths.Private()
 	if c.Audit.Anchor != "" {
 		private = append(private, grant.ExpandHome(c.Audit.Anchor, m.OwnerHome))
 	}
