@@ -56,6 +56,7 @@ func (a *app) request(c *config.Config, p config.Paths, g chat.Group) grant.Requ
 			GlobalDir: filepath.Join(p.DataDir, "global"),
 			Claude:    claude,
 			HasModel:  true,
+			Providers: slices.Collect(maps.Keys(c.Providers)),
 			TimeZone:  a.getenv("TZ"),
 		},
 	}

@@ -91,6 +91,9 @@ type Model struct {
 	AuthToken string `json:"authToken" secret:"true"`
 	// OAuthToken is a Claude subscription's token (claude setup-token).
 	OAuthToken string `json:"oauthToken" secret:"true"`
+	// AllowHTTP accepts a BaseURL of http:// to another machine. Whoever is between
+	// can then read the credential and all that is said.
+	AllowHTTP bool `json:"allowHTTP,omitempty"`
 	// Headers are added to each request, as a gateway of a company may want them.
 	Headers map[string]string `json:"headers,omitempty" secret:"true"`
 	// OAuth says where a stored token that ends is exchanged for the next one.

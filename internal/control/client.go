@@ -185,6 +185,12 @@ func (c *Client) Stop(ctx context.Context, r StopRequest) (Stopped, error) {
 	return call[Stopped](ctx, c, "stop", r)
 }
 
+// Credentials has the daemon take up what was stored or removed.
+func (c *Client) Credentials(ctx context.Context) error {
+	_, err := call[nothing](ctx, c, "credentials", nothing{})
+	return err
+}
+
 // Shutdown asks the daemon to end.
 func (c *Client) Shutdown(ctx context.Context) error {
 	_, err := call[nothing](ctx, c, "shutdown", nothing{})

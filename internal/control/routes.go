@@ -44,6 +44,9 @@ func (s *Server) routes() http.Handler {
 		return nothing{}, h.Interrupt(ctx, r.Group)
 	}))
 	mux.Handle("POST /v1/stop", act(s.stop))
+	mux.Handle("POST /v1/credentials", act(func(ctx context.Context, _ nothing) (nothing, error) {
+		return nothing{}, h.Credentials(ctx)
+	}))
 	mux.Handle("POST /v1/shutdown", act(func(ctx context.Context, _ nothing) (nothing, error) {
 		return nothing{}, h.Shutdown(ctx)
 	}))

@@ -14,7 +14,7 @@ import (
 
 // machine gathers what decisions must know of this machine. It is asked once,
 // at start.
-func machine(o Options, c *config.Config, hasModel bool) grant.Machine {
+func machine(o Options, c *config.Config) grant.Machine {
 	home := o.Getenv("HOME")
 	if home == "" {
 		home, _ = os.UserHomeDir()
@@ -28,7 +28,6 @@ func machine(o Options, c *config.Config, hasModel bool) grant.Machine {
 
 		ClaudeConfig: filepath.Join(o.Paths.DataDir, "agents", "claude-config"),
 		ClaudeState:  agent.ClaudeState(),
-		HasModel:     hasModel,
 		TimeZone:     zoneName(o.Getenv("TZ")),
 	}
 	private := o.Paths.Private()

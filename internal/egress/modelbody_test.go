@@ -54,7 +54,7 @@ func TestCheckBody(t *testing.T) {
 		{"a block of tomorrow", content(`{"type":"web_page","url":"https://evil.test"}`), "web_page"},
 		{"two contents", `{"messages":[{"content":"x","content":[{"type":"image","source":{"type":"url"}}]}]}`, "twice"},
 	} {
-		if got := checkBody([]byte(c.body)); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+		if got := newBodyRules(nil).check([]byte(c.body)); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
@@ -101,7 +101,7 @@ func FuzzCheckBody(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if checkBody(body) != "" {
+		if newBodyRules(nil).check(body) != "" {
 			return
 		}
 		var top map[string]json.RawMessage
@@ -132,7 +132,7 @@ func BenchmarkCheckBody(b *testing.B) {
 	body := []byte(`{"model":"m","messages":[` + turn + strings.Repeat(","+turn, 99) + `]}`)
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		if no := checkBody(body); no != "" {
+		if no := newBodyRules(nil).check(body); no != "" {
 			b.Fatal(no)
 		}
 	}

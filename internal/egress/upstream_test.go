@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"nanoclaw/internal/config"
+	"nanoclaw/internal/credential"
 )
 
 func env(pairs ...string) func(string) string {
@@ -25,7 +26,7 @@ func env(pairs ...string) func(string) string {
 	}
 }
 
-func TestUpstreamFrom(t *testing.T) {
+func TestNewUpstream(t *testing.T) {
 	tests := []struct {
 		name  string
 		model config.Model
@@ -63,7 +64,7 @@ func TestUpstreamFrom(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			u, err := UpstreamFrom(tt.model, tt.env, nil)
+			u, err := upstreamFrom(tt.model, tt.env, nil)
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) || strings.Contains(err.Error(), "hunter2") {
 					t.Errorf("error %v, want one with %q and without the secret", err, tt.err)
@@ -86,21 +87,21 @@ func TestUpstreamFrom(t *testing.T) {
 // TestUpstreamNeverPrintsItsSecret tries every way of printing that we know.
 func TestUpstreamNeverPrintsItsSecret(t *testing.T) {
 	const secret = "sk-ant-hunter2"
-	u, err := UpstreamFrom(config.Model{APIKey: secret}, env(), nil)
+	u, err := upstreamFrom(config.Model{APIKey: secret}, env(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
 	l := slog.New(slog.NewJSONHandler(&log, nil))
-	l.Info("x", "u", u, "o", Options{Model: u}, "v", *u)
-	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "u", u, "o", Options{Model: u}, "v", *u)
+	l.Info("x", "u", u, "o", Options{Model: func() *Upstream { return u }}, "v", *u)
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "u", u, "o", Options{Model: func() *Upstream { return u }}, "v", *u)
 	j, err := json.Marshal(map[string]any{"u": u})
 	if err != nil {
 		t.Fatal(err)
 	}
 	log.Write(j)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		fmt.Fprintf(&log, verb+" "+verb+" "+verb+"\n", u, *u, Options{Model: u})
+		fmt.Fprintf(&log, verb+" "+verb+" "+verb+"\n", u, *u, Options{Model: func() *Upstream { return u }})
 	}
 	if out := log.String(); strings.Contains(out, "hunter2") || strings.Contains(out, fmt.Sprintf("%x", secret)) {
 		t.Errorf("the secret was printed:\n%s", out)
@@ -153,7 +154,7 @@ func TestModelHTTP2(t *testing.T) {
 	s.EnableHTTP2 = true
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	u, err := UpstreamFrom(config.Model{BaseURL: s.URL, APIKey: "sk-real"}, env(), nil)
+	u, err := upstreamFrom(config.Model{BaseURL: s.URL, APIKey: "sk-real"}, env(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,4 +165,9 @@ func TestModelHTTP2(t *testing.T) {
 	if code, _, body := send(t, client(t), "POST", url+"/v1/messages", "{}"); code != 200 || body != "HTTP/2.0 sk-real" {
 		t.Errorf("answer %d %q", code, body)
 	}
+}
+
+// upstreamFrom is NewUpstream for the configuration's own model.
+func upstreamFrom(m config.Model, getenv func(string) string, stored *credential.Credential) (*Upstream, error) {
+	return NewUpstream(Source{Model: m, Getenv: getenv, Stored: stored})
 }
