@@ -5,7 +5,7 @@
 // (age-encryption.org/v1) to one key of the installation. The key lies apart: in
 // a credential of systemd where the service has one, else in a file of a folder
 // of its own. So whoever copies, synchronises or backs up the configuration or
-// the data gets nothing to use; docs/decisions/0010 says against whom that helps.
+// the data gets nothing to use; docs/decisions/0006 says against whom that helps.
 //
 // It promises that a credential is written in one step or not at all, that files
 // which others could have written or can read are refused, that a renewed token

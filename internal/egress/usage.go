@@ -107,8 +107,10 @@ func (m *tally) line() {
 	line := bytes.TrimSuffix(m.kept, []byte("\r"))
 	if name, ok := bytes.CutPrefix(line, []byte("event:")); ok {
 		m.event = ""
-		if kind := string(bytes.TrimSpace(name)); kind == "message_start" || kind == "message_delta" || kind == "message_stop" {
-			m.event = kind
+		for _, kind := range []string{"message_start", "message_delta", "message_stop"} {
+			if string(bytes.TrimSpace(name)) == kind {
+				m.event = kind
+			}
 		}
 	} else if data, ok := bytes.CutPrefix(line, []byte("data:")); ok && m.event != "" {
 		m.take(m.event, data)
