@@ -23,6 +23,7 @@ var ladder = []rung{
 	{"wire", "", "all that the two sides of the boundary share; the untrusted side links it"},
 	{"config", "chat", "the owner's file and nothing of what is made of it"},
 
+	{"credential", "config", "keeps what was stored; whether it is good, and where it is sent, is decided elsewhere"},
 	{"sbpl", "", "the language of Seatbelt, whoever writes in it"},
 	{"beneath", "", "opens what lies in an agent's folder; it asks nobody what that means"},
 	{"delayed", "beneath", "finds files that run code later, in any folder and whatever grants it"},
@@ -36,7 +37,7 @@ var ladder = []rung{
 	{"attest", "grant wire", "a finding and what it depends on, whoever tried and wherever it is kept"},
 	{"seatbelt", "grant sbpl wire", "a grant in the words of macOS; it starts nothing"},
 	{"hostproc", "", "the fixed host programs; agent data must not even be expressible here"},
-	{"egress", "chat config grant wire", "hosts and credentials, whoever started the session"},
+	{"egress", "chat config credential grant wire", "hosts and credentials, whoever started the session"},
 	{"boundary", "beneath chat confine grant hostproc seatbelt wire", "enforces a grant and knows nothing of messages"},
 	{"queue", "chat", "what runs next, not how"},
 	{"channel", "chat", "a seam to networks; what becomes of a message is not its matter"},
@@ -55,13 +56,13 @@ var ladder = []rung{
 	{"store", "audit chat outbox queue router runner", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent attack attest audit beneath boundary channel channel/console chat config control delayed doctor egress grant hostproc hosttools install outbox queue router runner store touched why wire", "the one place that wires everything"},
+	{"daemon", "agent attack attest audit beneath boundary channel channel/console chat config control credential delayed doctor egress grant hostproc hosttools install outbox queue router runner store touched why wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.
 var programs = []rung{
 	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
-	{"cmd/nanoclaw", "agent attack/inside attest audit boundary channel channel/console chat config control daemon doctor egress grant hostproc hosttools install outbox queue router runner store why wire", "flags and wiring"},
+	{"cmd/nanoclaw", "agent attack/inside attest audit boundary channel channel/console chat config control credential daemon doctor egress grant hostproc hosttools install outbox queue router runner store why wire", "flags and wiring"},
 }
 
 // kit says that a folder holds doubles and conformance suites, such as

@@ -15,6 +15,7 @@ import (
 
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/control"
+	"nanoclaw/internal/credential"
 	"nanoclaw/internal/egress"
 )
 
@@ -25,8 +26,8 @@ const maxSecret = 8 << 10
 const subscriptionPrefix = "sk-ant-oat"
 
 type loginOptions struct {
-	stdin, noTry bool
-	kind         string
+	stdin, noTry, status bool
+	kind, provider       string
 }
 
 func (a *app) loginCmd() *cobra.Command {
@@ -35,36 +36,52 @@ func (a *app) loginCmd() *cobra.Command {
 		Use:   "login claude",
 		Short: "Store the credential for the model",
 		Long: `Ask for an API key, or a token from "claude setup-token", try it with one request
-that costs nothing, and store it in a file that only you can read, in the folder of
-the configuration. No agent sees that folder; the host adds the credential to
-requests on their way out, and only to the address that it was stored for.
+that costs nothing, and store it in a file that only you can read, encrypted with a
+key that lies apart from it. No agent sees either; the host adds the credential to
+requests on their way out, and only to the address that it was stored for. A running
+daemon uses it at once.
 
-What is set in the configuration or the environment goes before it.`,
-		Example:   "  nanoclaw login claude\n  pass show anthropic | nanoclaw login claude --stdin",
+With --provider it is the credential of one of the providers in the configuration.
+What is set in the configuration or the environment goes before it. What a token
+endpoint answered (JSON with access_token) is taken too; its refresh token is used
+where the provider's "oauth" names the endpoint and the client.`,
+		Example:   "  nanoclaw login claude\n  pass show anthropic | nanoclaw login claude --stdin\n  nanoclaw login claude --status",
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{claudeName},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			if o.status {
+				return a.loginStatus()
+			}
 			return a.login(ctx, o)
 		},
 	}
 	cmd.Flags().BoolVar(&o.stdin, "stdin", false, "read it from stdin and not from the terminal")
 	cmd.Flags().BoolVar(&o.noTry, "no-try", false, "store it without trying it")
+	cmd.Flags().BoolVar(&o.status, "status", false, "say what is stored, and nothing else")
 	cmd.Flags().StringVar(&o.kind, "kind", "", "api-key, oauth-token or auth-token (a bearer token of a compatible endpoint); told by its beginning if not given")
+	a.providerFlag(cmd, &o.provider)
 	return cmd
 }
 
+func (a *app) providerFlag(cmd *cobra.Command, to *string) {
+	cmd.Flags().StringVar(to, "provider", "", "one of the providers in the configuration; without it: the configuration's own model")
+}
+
 func (a *app) logoutCmd() *cobra.Command {
-	return &cobra.Command{
+	var provider string
+	cmd := &cobra.Command{
 		Use:       "logout claude",
 		Short:     "Remove the stored credential",
-		Long:      "Remove the credential that \"nanoclaw login claude\" stored. It stays valid until you revoke it\nwhere you got it. A running daemon keeps it until it is restarted.",
+		Long:      "Remove the credential that \"nanoclaw login claude\" stored. It stays valid until you revoke it\nwhere you got it. A running daemon forgets it at once.",
 		Example:   "  nanoclaw logout claude",
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{claudeName},
-		RunE:      func(*cobra.Command, []string) error { return a.logout() },
+		RunE:      func(cmd *cobra.Command, _ []string) error { return a.logout(cmd.Context(), provider) },
 	}
+	a.providerFlag(cmd, &provider)
+	return cmd
 }
 
 func (a *app) login(ctx context.Context, o loginOptions) error {
@@ -72,11 +89,11 @@ func (a *app) login(ctx context.Context, o loginOptions) error {
 	if err != nil {
 		return err
 	}
-	c, err := a.configOrDefault(paths)
+	source, err := a.modelSource(paths, o.provider)
 	if err != nil {
 		return err
 	}
-	endpoint, err := egress.Endpoint(c.Model, a.getenv)
+	endpoint, err := egress.Endpoint(source)
 	if err != nil {
 		return err
 	}
@@ -84,23 +101,42 @@ func (a *app) login(ctx context.Context, o loginOptions) error {
 	if err != nil {
 		return err
 	}
-	kind, err := kindOf(o.kind, secret)
+	stored, err := credentialOf(o.kind, secret, source.Model.OAuth)
 	if err != nil {
 		return err
 	}
-	stored := config.Credential{Kind: kind, Value: secret, Endpoint: endpoint}
-	note, err := tryCredential(ctx, stored, o.noTry, a.getenv)
+	stored.Endpoint = endpoint
+	note, err := tryCredential(ctx, stored, source, o.noTry)
 	if err != nil {
 		return err
 	}
 	if err := paths.EnsureDirs(); err != nil {
 		return err
 	}
-	file, err := config.SaveCredential(paths, stored)
+	file, err := credential.New(paths, a.getenv).Save(o.provider, stored)
 	if err != nil {
 		return err
 	}
-	return a.loggedIn(c.Model, stored, file, note)
+	source.Stored = &stored
+	return a.loggedIn(ctx, paths, source, file, note)
+}
+
+// modelSource is what the configuration says of a provider.
+func (a *app) modelSource(paths config.Paths, provider string) (egress.Source, error) {
+	c, err := a.configOrDefault(paths)
+	if err != nil {
+		return egress.Source{}, err
+	}
+	s := egress.Source{Provider: provider, Model: c.Model, Getenv: a.getenv}
+	if provider == "" {
+		return s, nil
+	}
+	m, ok := c.Providers[provider]
+	if !ok {
+		return s, &control.Error{Code: control.CodeNotFound, Message: fmt.Sprintf("the configuration has no provider %q", provider), Hint: `add it to "providers" in ` + paths.Config}
+	}
+	s.Model = m
+	return s, nil
 }
 
 // readSecret takes the credential from the terminal, without showing it, or
@@ -162,100 +198,4 @@ func (a *app) readHidden(question string) ([]byte, error) {
 	case <-signals:
 	}
 	return []byte(l.text), errors.Join(l.err, term.Restore(fd, before))
-}
-
-// kindOf is the kind that was asked for, or the one that the beginning tells.
-func kindOf(asked, secret string) (config.CredentialKind, error) {
-	switch k := config.CredentialKind(asked); {
-	case k == config.APIKey || k == config.OAuthToken || k == config.AuthToken:
-		return k, nil
-	case asked != "":
-		return "", &control.Error{Code: control.CodeUsage, Message: fmt.Sprintf("--kind %q is none of api-key, oauth-token, auth-token", asked), Hint: "nanoclaw login claude --help"}
-	case strings.HasPrefix(secret, subscriptionPrefix):
-		return config.OAuthToken, nil
-	}
-	return config.APIKey, nil
-}
-
-// tryCredential makes sure that the credential can be sent, and asks the
-// endpoint about it. It gives what there is to say of a trial that told nothing.
-func tryCredential(ctx context.Context, c config.Credential, noTry bool, getenv func(string) string) (note string, err error) {
-	// What is set elsewhere must not be tried in its place.
-	only := func(name string) string {
-		switch name {
-		case "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN":
-			return ""
-		}
-		return getenv(name)
-	}
-	u, err := egress.UpstreamFrom(config.Model{BaseURL: c.Endpoint}, only, &c)
-	if err != nil {
-		return "", err
-	}
-	defer u.Close()
-	if noTry {
-		return "it was not tried", nil
-	}
-	unsure, err := u.Try(ctx)
-	switch {
-	case errors.Is(err, egress.ErrCredentialRefused):
-		return "", &control.Error{Code: control.CodeFailed, Message: fmt.Sprintf("%s does not accept this %s (401); nothing was stored", c.Endpoint, c.Kind),
-			Hint: "check that it is whole and not revoked; --kind says what it is, --no-try stores it untried"}
-	case err != nil:
-		return "", &control.Error{Code: control.CodeFailed, Message: err.Error() + "; nothing was stored", Hint: "check the network and HTTPS_PROXY; --no-try stores it untried"}
-	case unsure != "":
-		return "whether it is good could not be told: " + unsure, nil
-	}
-	return "", nil
-}
-
-// loggedIn says what was stored, and what goes before it.
-func (a *app) loggedIn(m config.Model, c config.Credential, file, note string) error {
-	used, err := egress.UpstreamFrom(m, a.getenv, &c)
-	if err != nil {
-		return err
-	}
-	defer used.Close()
-	if a.json {
-		return a.printJSON(struct {
-			Kind     config.CredentialKind `json:"kind"`
-			Endpoint string                `json:"endpoint"`
-			File     string                `json:"file"`
-			Tried    bool                  `json:"tried"`
-			Note     string                `json:"note,omitempty"`
-			Used     string                `json:"used"`
-		}{c.Kind, c.Endpoint, file, note == "", note, used.String()})
-	}
-	outcome := "the endpoint accepts it"
-	if note != "" {
-		outcome = note
-	}
-	fmt.Fprintf(a.out, "stored the %s for %s in %s; %s\n", c.Kind, c.Endpoint, file, outcome)
-	if !used.Stored() {
-		a.say("it is not used as long as this one is set: %s", used)
-	}
-	a.say("a running daemon uses it once it is restarted")
-	return nil
-}
-
-func (a *app) logout() error {
-	paths, err := a.paths()
-	if err != nil {
-		return err
-	}
-	was, err := config.RemoveCredential(paths)
-	if err != nil {
-		return err
-	}
-	if a.json {
-		return a.printJSON(struct {
-			Removed bool `json:"removed"`
-		}{was})
-	}
-	text := "there was no stored credential"
-	if was {
-		text = "removed the stored credential; a running daemon keeps it until it is restarted"
-	}
-	_, err = fmt.Fprintln(a.out, text)
-	return err
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/creack/pty"
 
-	"nanoclaw/internal/config"
+	"nanoclaw/internal/credential"
 )
 
 // At a terminal the credential is asked for and not shown, and Ctrl-C gives the
@@ -41,7 +41,7 @@ func TestLoginAtATerminal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, err := config.LoadCredential(p); err != nil || c == nil || c.Value != "sk-hunter2" {
+	if c, err := credential.New(p, os.Getenv).Load(""); err != nil || c == nil || c.Value != "sk-hunter2" {
 		t.Errorf("stored %v, %v", c, err)
 	}
 
@@ -60,7 +60,7 @@ func TestLoginAtATerminal(t *testing.T) {
 	}
 	master.WriteString("seen")
 	shown.expect(t, "seen") // the echo is on again
-	if c, err := config.LoadCredential(p); err != nil || c == nil || c.Value != "sk-hunter2" {
+	if c, err := credential.New(p, os.Getenv).Load(""); err != nil || c == nil || c.Value != "sk-hunter2" {
 		t.Errorf("after Ctrl-C: %v, %v", c, err)
 	}
 }

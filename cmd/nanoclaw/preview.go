@@ -51,11 +51,12 @@ func (a *app) request(c *config.Config, p config.Paths, g chat.Group) grant.Requ
 		Trigger: grant.Trigger{Kind: "message", Owner: true, Terminal: true},
 		Machine: grant.Machine{
 			OwnerHome: a.getenv("HOME"),
-			Private:   []string{p.ConfigDir, p.DataDir, p.RuntimeDir},
+			Private:   p.Private(),
 			GroupsDir: filepath.Join(p.DataDir, "groups"),
 			GlobalDir: filepath.Join(p.DataDir, "global"),
 			Claude:    claude,
 			HasModel:  true,
+			Providers: slices.Collect(maps.Keys(c.Providers)),
 			TimeZone:  a.getenv("TZ"),
 		},
 	}

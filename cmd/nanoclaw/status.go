@@ -198,10 +198,10 @@ func (a *app) runsCmd() *cobra.Command {
 
 func printRuns(w io.Writer, runs []control.RunInfo) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "RUN\tGROUP\tSTATE\tMODE\tAGENT\tWHEN\tTOOK\tERROR")
+	fmt.Fprintln(t, "RUN\tGROUP\tSTATE\tMODE\tAGENT\tWHEN\tTOOK\tTOKENS\tERROR")
 	for _, r := range runs {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Group, r.State, r.Mode, r.Agent,
-			r.Created.Local().Format(time.DateTime), took(r), channel.OneLine(r.Error, 60))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Group, r.State, r.Mode, r.Agent,
+			r.Created.Local().Format(time.DateTime), took(r), tokens(r), channel.OneLine(r.Error, 60))
 	}
 	return t.Flush()
 }
@@ -212,6 +212,14 @@ func took(r control.RunInfo) string {
 		return ""
 	}
 	return r.Ended.Sub(r.Started).Round(10 * time.Millisecond).String()
+}
+
+// tokens are those into the model and out of it, as its provider counted them.
+func tokens(r control.RunInfo) string {
+	if r.InputTokens == 0 && r.OutputTokens == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d/%d", r.InputTokens, r.OutputTokens)
 }
 
 // oneRun tells a run and what the audit log says about it.

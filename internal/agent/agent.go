@@ -70,6 +70,8 @@ type Options struct {
 	SystemPrompt string
 	// Disallow are further tools of the agent that this session must not have.
 	Disallow []string
+	// ServerTools are tools of the grant that the model's provider may run.
+	ServerTools []string
 	// MCP answers one JSON-RPC message to a server of the host. A notification is
 	// answered by nil. It is called from goroutines of its own.
 	MCP func(ctx context.Context, server string, msg json.RawMessage) (json.RawMessage, error)

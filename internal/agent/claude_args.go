@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"nanoclaw/internal/grant"
@@ -15,7 +16,8 @@ const toolServer = "nanoclaw"
 // unwanted are tools that this host takes away. The first line starts turns
 // that nobody asked for, the second talks to other sessions of the machine or
 // leaves the workspace, the third waits for somebody at a keyboard, and the last
-// is done by the model's provider and so would reach the web past every grant.
+// is done by the model's provider, which reaches the web past every egress rule, so
+// that it takes a grant of its own (Options.ServerTools).
 // None of this is a boundary: it keeps the model from plans that cannot work.
 var unwanted = []string{
 	"CronCreate", "CronDelete", "CronList", "ScheduleWakeup", "Monitor",
@@ -76,7 +78,15 @@ func claudeArgv(o Options, session string) []string {
 	return append(argv, "--session-id="+session)
 }
 
-func disallowed(o Options) []string { return append(append([]string(nil), unwanted...), o.Disallow...) }
+// disallowed are the tools that a session must not have. The gateway decides over
+// what the provider does; here the model is only kept from asking in vain.
+func disallowed(o Options) []string {
+	out := append(slices.Clone(unwanted), o.Disallow...)
+	if slices.Contains(o.ServerTools, "web_search") {
+		out = slices.DeleteFunc(out, func(tool string) bool { return tool == "WebSearch" && !slices.Contains(o.Disallow, tool) })
+	}
+	return out
+}
 
 // hookID names our one hook to Claude Code.
 const hookID = "pre-tool-use"

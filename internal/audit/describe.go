@@ -82,7 +82,7 @@ var tellers = map[Kind]teller{
 		if d.Path != "" {
 			what = fmt.Sprintf("%s %s:%d%s", d.Method, d.Host, d.Port, d.Path)
 		}
-		return what + ": " + d.Verdict + why(d.Reason) + traffic(d)
+		return what + ": " + d.Verdict + why(d.Reason) + traffic(d) + usage(d)
 	}),
 	FilesChanged: as(func(d FilesChangedData) string {
 		var words []string
@@ -92,7 +92,7 @@ var tellers = map[Kind]teller{
 		return "files changed" + list(": ", words)
 	}),
 	RunEnded: as(func(d RunEndedData) string {
-		return "run " + d.State + after(d.Ms) + cost(d.CostUSD) + pre(": ", d.Error) + list("; files that run code later: ", d.Found)
+		return "run " + d.State + after(d.Ms) + used(d.Model) + cost(d.CostUSD) + pre(": ", d.Error) + list("; files that run code later: ", d.Found)
 	}),
 	RunRefused:  as(func(d RunRefusedData) string { return "run refused by " + d.Rule + pre(": ", d.Text) }),
 	Outbox:      as(func(d OutboxData) string { return outbound(d) + " waits for delivery to " + d.To.String() }),
@@ -168,7 +168,27 @@ func cost(usd float64) string {
 	if usd == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", %.4f USD", usd)
+	return fmt.Sprintf(", %.4f USD as the agent says", usd)
+}
+
+// used is what a run's answers cost, in words.
+func used(m *ModelUse) string {
+	if m == nil {
+		return ""
+	}
+	s := fmt.Sprintf(", %d answers, %d tokens in (%d cached), %d out", m.Answers, m.Input+m.CacheRead+m.CacheWrite, m.CacheRead, m.Output)
+	if m.Searches+m.Fetches > 0 {
+		s += fmt.Sprintf(", %d searches and %d fetches of the provider", m.Searches, m.Fetches)
+	}
+	return s
+}
+
+// usage is what one answer cost.
+func usage(d EgressData) string {
+	if d.Usage == nil {
+		return ""
+	}
+	return fmt.Sprintf(", %d tokens in, %d out", d.Usage.Input+d.Usage.Read+d.Usage.Write, d.Usage.Output) + pre(" of ", d.Usage.Model)
 }
 
 func compact(v any) string {

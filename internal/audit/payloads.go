@@ -94,6 +94,13 @@ type (
 		Up      int64  `json:"up,omitempty"`
 		Down    int64  `json:"down,omitempty"`
 		Ms      int64  `json:"ms,omitempty"`
+		Usage   *struct {
+			Model  string `json:"model"`
+			Input  int64  `json:"input"`
+			Read   int64  `json:"cache_read"`
+			Write  int64  `json:"cache_write"`
+			Output int64  `json:"output"`
+		} `json:"usage,omitempty"`
 	}
 	// FilesChangedData belongs to FilesChanged.
 	FilesChangedData struct {
@@ -120,13 +127,29 @@ type (
 	// RunEndedData belongs to RunEnded. State is the run's last state.
 	RunEndedData struct {
 		Closing
-		State     string  `json:"state"`
-		Error     string  `json:"error,omitempty"`
-		Ms        int64   `json:"ms,omitempty"`
+		State string `json:"state"`
+		Error string `json:"error,omitempty"`
+		Ms    int64  `json:"ms,omitempty"`
+		// CostUSD is what the agent claims: the host knows no prices.
 		CostUSD   float64 `json:"costUsd,omitempty"`
 		ToolCalls int     `json:"toolCalls,omitempty"`
+		// Model is what the model's provider counted; nil if it was not asked.
+		Model *ModelUse `json:"model,omitempty"`
 		// Found are files that run code later, new or changed, each in words.
 		Found []string `json:"found,omitempty"`
+	}
+	// ModelUse is what answers of models cost, as their provider counted it: tokens,
+	// and searches and fetches that the provider made.
+	ModelUse struct {
+		Answers    int   `json:"answers"`
+		Input      int64 `json:"input"`
+		CacheRead  int64 `json:"cacheRead,omitempty"`
+		CacheWrite int64 `json:"cacheWrite,omitempty"`
+		Output     int64 `json:"output"`
+		Searches   int64 `json:"searches,omitempty"`
+		Fetches    int64 `json:"fetches,omitempty"`
+		// Partial is how many answers did not come to their end: they may have cost more.
+		Partial int `json:"partial,omitempty"`
 	}
 	// RunRefusedData belongs to RunRefused.
 	RunRefusedData struct {

@@ -29,6 +29,9 @@ type Config struct {
 	// Model says where the model is and which credential the host adds. None of
 	// it ever enters a boundary.
 	Model Model `json:"model"`
+	// Providers are further places where a model is, by name, for groups that name
+	// one. What they leave empty is not taken from the environment.
+	Providers map[string]Model `json:"providers"`
 	// ExecutionMode is where agents of groups without a mode of their own run:
 	// "container" or "host".
 	ExecutionMode string `json:"executionMode"`
@@ -88,6 +91,24 @@ type Model struct {
 	AuthToken string `json:"authToken" secret:"true"`
 	// OAuthToken is a Claude subscription's token (claude setup-token).
 	OAuthToken string `json:"oauthToken" secret:"true"`
+	// AllowHTTP accepts a BaseURL of http:// to another machine. Whoever is between
+	// can then read the credential and all that is said.
+	AllowHTTP bool `json:"allowHTTP,omitempty"`
+	// Headers are added to each request, as a gateway of a company may want them.
+	Headers map[string]string `json:"headers,omitempty" secret:"true"`
+	// OAuth says where a stored token that ends is exchanged for the next one.
+	OAuth OAuth `json:"oauth,omitzero"`
+}
+
+// OAuth is the client that a token was issued to (RFC 6749, section 6). Without it
+// a token that ended is told to the owner, who logs in again.
+type OAuth struct {
+	// TokenURL is the token endpoint.
+	TokenURL string `json:"tokenURL,omitempty" secret:"true"`
+	// ClientID is the client's own, as it was registered with the endpoint.
+	ClientID string `json:"clientID,omitempty"`
+	// ClientSecret is sent with it, where the client has one.
+	ClientSecret string `json:"clientSecret,omitempty" secret:"true"`
 }
 
 // HostMode bounds native execution.
@@ -247,6 +268,13 @@ type Group struct {
 	EgressHosts map[string]EgressHost `json:"egressHosts,omitempty"`
 	// Model to ask for in this group. Empty: agent.claude.model above.
 	Model string `json:"model,omitempty"`
+	// Provider is one of providers above, where this group's model is and whose
+	// credential it uses. Empty: model above.
+	Provider string `json:"provider,omitempty"`
+	// ServerTools are tools that the model's provider may run for this group:
+	// "web_search", "web_fetch", "code_execution". The provider then reaches the web
+	// or runs code for the agent, and no egress rule sees it. Empty: none.
+	ServerTools []string `json:"serverTools,omitempty"`
 }
 
 // Mount is a folder of this machine that an agent may touch.

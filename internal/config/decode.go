@@ -107,7 +107,7 @@ func (d *decoder) value(v *hujson.Value, dst reflect.Value, secret bool) {
 	case reflect.Struct:
 		d.structure(v, dst)
 	case reflect.Map:
-		d.dictionary(v, dst)
+		d.dictionary(v, dst, secret)
 	case reflect.Slice:
 		d.list(v, dst)
 	case reflect.String:
@@ -206,7 +206,7 @@ func (d *decoder) structure(v *hujson.Value, dst reflect.Value) {
 
 // dictionary decodes an object whose keys are names that the owner chose. It
 // replaces the default as a whole.
-func (d *decoder) dictionary(v *hujson.Value, dst reflect.Value) {
+func (d *decoder) dictionary(v *hujson.Value, dst reflect.Value, secret bool) {
 	object, ok := v.Value.(*hujson.Object)
 	if !ok {
 		d.mismatch(v, "an object", false)
@@ -215,7 +215,7 @@ func (d *decoder) dictionary(v *hujson.Value, dst reflect.Value) {
 	dst.Set(reflect.MakeMap(dst.Type()))
 	d.members(object, func(m *hujson.ObjectMember, key string) {
 		element := reflect.New(dst.Type().Elem()).Elem()
-		d.value(&m.Value, element, false)
+		d.value(&m.Value, element, secret)
 		dst.SetMapIndex(reflect.ValueOf(key), element)
 	})
 }

@@ -28,6 +28,7 @@ func Default() Config {
 		Version:       1,
 		Assistant:     Assistant{Name: "Andy"},
 		Agent:         Agent{Kind: "auto"},
+		Providers:     map[string]Model{},
 		ExecutionMode: modeContainer,
 		HostMode:      HostMode{RunsPerHour: 10},
 		Boundary:      Boundary{Engine: "auto", Spares: 2},
@@ -112,6 +113,9 @@ func Encode(c Config) ([]byte, error) {
 	}
 	if c.Groups == nil {
 		c.Groups = map[string]Group{}
+	}
+	if c.Providers == nil {
+		c.Providers = map[string]Model{}
 	}
 	if c.Egress.Deny == nil {
 		c.Egress.Deny = []string{}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -21,16 +22,26 @@ type Paths struct {
 	ConfigDir  string `json:"config_dir"`
 	DataDir    string `json:"data_dir"`
 	RuntimeDir string `json:"runtime_dir"`
+	// KeyDir holds the key of the stored credentials and nothing else, apart from
+	// them, so that who copies or backs up the other folders does not get it too.
+	// It is made when a credential is stored.
+	KeyDir string `json:"key_dir"`
+}
+
+// Private are all of them: no agent may ever see what they hold.
+func (p Paths) Private() []string {
+	return slices.DeleteFunc([]string{p.ConfigDir, p.DataDir, p.RuntimeDir, p.KeyDir}, func(dir string) bool { return dir == "" })
 }
 
 // Locate says where everything is. In this order:
 //
-//   - NANOCLAW_HOME holds everything: config/, data/ and run/;
-//   - root has /etc/nanoclaw, /var/lib/nanoclaw and /run/nanoclaw;
+//   - NANOCLAW_HOME holds everything: config/, data/, run/ and key/;
+//   - root has /etc/nanoclaw, /var/lib/nanoclaw, /run/nanoclaw and
+//     /var/lib/nanoclaw-key;
 //   - anybody else has nanoclaw/ under XDG_CONFIG_HOME (~/.config),
-//     XDG_DATA_HOME (~/.local/share) and XDG_RUNTIME_DIR; without the last, run/
-//     in the data folder. As the XDG base directory specification says, a
-//     relative value counts as not set.
+//     XDG_DATA_HOME (~/.local/share), XDG_STATE_HOME (~/.local/state, for the key)
+//     and XDG_RUNTIME_DIR; without the last, run/ in the data folder. As the XDG
+//     base directory specification says, a relative value counts as not set.
 //
 // It only looks at variables; EnsureDirs makes the folders.
 func Locate(o Options) (Paths, error) {
@@ -43,10 +54,10 @@ func Locate(o Options) (Paths, error) {
 			return Paths{}, fmt.Errorf("NANOCLAW_HOME is %s, which is not an absolute path\nfix: export NANOCLAW_HOME=\"$(realpath %s)\"",
 				quote(home), shellQuote(home))
 		}
-		return pathsAt(filepath.Join(home, "config"), filepath.Join(home, "data"), filepath.Join(home, "run")), nil
+		return pathsAt(filepath.Join(home, "config"), filepath.Join(home, "data"), filepath.Join(home, "run"), filepath.Join(home, "key")), nil
 	}
 	if o.UID == 0 {
-		return pathsAt("/etc/nanoclaw", "/var/lib/nanoclaw", "/run/nanoclaw"), nil
+		return pathsAt("/etc/nanoclaw", "/var/lib/nanoclaw", "/run/nanoclaw", "/var/lib/nanoclaw-key"), nil
 	}
 	home := getenv("HOME")
 	xdg := func(name string, fallback ...string) string {
@@ -59,22 +70,26 @@ func Locate(o Options) (Paths, error) {
 		return filepath.Join(append([]string{home}, append(fallback, "nanoclaw")...)...)
 	}
 	config, data := xdg("XDG_CONFIG_HOME", ".config"), xdg("XDG_DATA_HOME", ".local", "share")
+	key := xdg("XDG_STATE_HOME", ".local", "state")
 	if config == "" || data == "" {
 		return Paths{}, errors.New("HOME is not set to an absolute path, so there is no place for the configuration\nfix: set HOME or NANOCLAW_HOME")
+	}
+	if key == "" {
+		key = data + "-key"
 	}
 	run := xdg("XDG_RUNTIME_DIR")
 	if run == "" {
 		run = filepath.Join(data, "run")
 	}
-	return pathsAt(config, data, run), nil
+	return pathsAt(config, data, run, key), nil
 }
 
-func pathsAt(config, data, run string) Paths {
+func pathsAt(config, data, run, key string) Paths {
 	config = filepath.Clean(config)
-	return Paths{filepath.Join(config, fileName), config, filepath.Clean(data), filepath.Clean(run)}
+	return Paths{filepath.Join(config, fileName), config, filepath.Clean(data), filepath.Clean(run), filepath.Clean(key)}
 }
 
-// EnsureDirs makes the three folders, and parents that are missing, with mode
+// EnsureDirs makes the folders but KeyDir, and parents that are missing, with mode
 // 0700. Folders that are there must belong to the user of this process; what
 // others may do in them is taken away. A parent that others can change is
 // refused as Load refuses it.

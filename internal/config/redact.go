@@ -17,6 +17,12 @@ func (m Model) String() string {
 			set = append(set, f.key)
 		}
 	}
+	if len(m.Headers) > 0 {
+		set = append(set, "headers")
+	}
+	if m.OAuth != (OAuth{}) {
+		set = append(set, "oauth")
+	}
 	if set == nil {
 		return "model{}"
 	}

@@ -61,6 +61,8 @@ func schema() (*jsonschema.Schema, error) {
 		s.Properties["groups"].AdditionalProperties.Properties["mode"]:    {"", modeContainer, modeHost},
 		s.Properties["groups"].AdditionalProperties.Properties["agent"]:   append([]string{""}, agentKinds...),
 		s.Properties["groups"].AdditionalProperties.Properties["trigger"]: append([]string{""}, triggers...),
+
+		s.Properties["groups"].AdditionalProperties.Properties["serverTools"].Items: serverTools,
 	} {
 		property.AnyOf = []*jsonschema.Schema{{Enum: anys(known)}, {Pattern: variable}}
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -27,7 +26,8 @@ func (c *Config) Validate(o Options) Problems {
 	v.oneOf(at("agent", "kind"), c.Agent.Kind, agentKinds...)
 	v.program(at("agent", "claude", "path"), c.Agent.Claude.Path)
 	v.modelName(at("agent", "claude", "model"), c.Agent.Claude.Model)
-	v.model(c.Model)
+	v.model(at("model"), c.Model)
+	v.providers(c.Providers)
 	v.oneOf(at("executionMode"), c.ExecutionMode, modeContainer, modeHost)
 	v.limits(c)
 	v.tools(c.Tools)
@@ -48,6 +48,7 @@ func (c *Config) Validate(o Options) Problems {
 			break
 		}
 		v.group(name, c.Groups[name], chats, o)
+		v.provider(at("groups", name, "provider"), c.Groups[name].Provider, c.Providers)
 	}
 	return v.problems
 }
@@ -107,36 +108,6 @@ func (v *validator) program(field Path, p string) {
 func (v *validator) modelName(field Path, name string) {
 	if strings.HasPrefix(name, "-") || len(name) > 200 || strings.ContainsFunc(name, unicode.IsSpace) || hasControl(name) {
 		v.add(field, "the name of a model, or nothing", quote(name), "")
-	}
-}
-
-// model checks address and credentials. Credentials become HTTP headers: they
-// must be one line. Neither they nor an address that holds one is ever shown.
-func (v *validator) model(m Model) {
-	if m.BaseURL != "" {
-		u, err := url.Parse(m.BaseURL)
-		switch {
-		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Opaque != "":
-			v.add(at("model", "baseURL"), "an address that begins with https:// or http://", "something else", "")
-		case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-			v.add(at("model", "baseURL"), "an address without user, query and fragment", "one of them",
-				"write the credential into apiKey or authToken")
-		}
-	}
-	var set []string
-	for _, f := range []struct{ key, value string }{
-		{"apiKey", m.APIKey}, {"authToken", m.AuthToken}, {"oauthToken", m.OAuthToken},
-	} {
-		if f.value == "" {
-			continue
-		}
-		set = append(set, f.key)
-		if strings.ContainsFunc(f.value, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			v.add(at("model", f.key), "printable ASCII without spaces", "other characters", "was it copied with a line break?")
-		}
-	}
-	if len(set) > 1 {
-		v.add(at("model", set[1]), "at most one credential", strings.Join(set, " and "), "remove all but one")
 	}
 }
 
@@ -238,6 +209,7 @@ func (v *validator) group(name string, g Group, chats map[string]string, o Optio
 		v.oneOf(field.plus("trigger"), g.Trigger, triggers...)
 	}
 	v.modelName(field.plus("model"), g.Model)
+	v.serverTools(field.plus("serverTools"), g.ServerTools)
 	v.chats(field.plus("chats"), name, g.Chats, chats)
 	for i, s := range g.Senders {
 		if v.full() {

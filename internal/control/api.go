@@ -90,6 +90,9 @@ type Operator interface {
 	Pause(ctx context.Context, r PauseRequest) error
 	// Resume undoes Pause. It fails with CodeNotFound if nothing was paused.
 	Resume(ctx context.Context, r PauseRequest) error
+	// Credentials has the daemon read again what "nanoclaw login" stored, and nothing
+	// else.
+	Credentials(ctx context.Context) error
 	// Shutdown asks the daemon to end. It returns at once.
 	Shutdown(ctx context.Context) error
 }
@@ -253,8 +256,13 @@ type RunInfo struct {
 	Started time.Time      `json:"started,omitzero"`
 	Ended   time.Time      `json:"ended,omitzero"`
 	Error   string         `json:"error,omitempty"`
-	CostUSD float64        `json:"cost_usd,omitempty"`
-	Tools   int            `json:"tool_calls,omitempty"`
+	// CostUSD is what the agent claims.
+	CostUSD float64 `json:"cost_usd,omitempty"`
+	// InputTokens, cached ones among them, and OutputTokens are what the model's
+	// provider counted.
+	InputTokens  int64 `json:"input_tokens,omitempty"`
+	OutputTokens int64 `json:"output_tokens,omitempty"`
+	Tools        int   `json:"tool_calls,omitempty"`
 }
 
 // PolicyQuery asks for a grant. Owner asks as the owner's terminal would.

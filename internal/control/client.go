@@ -197,6 +197,12 @@ func (c *Client) Resume(ctx context.Context, r PauseRequest) error {
 	return err
 }
 
+// Credentials has the daemon take up what was stored or removed.
+func (c *Client) Credentials(ctx context.Context) error {
+	_, err := call[nothing](ctx, c, "credentials", nothing{})
+	return err
+}
+
 // Shutdown asks the daemon to end.
 func (c *Client) Shutdown(ctx context.Context) error {
 	_, err := call[nothing](ctx, c, "shutdown", nothing{})

@@ -13,7 +13,7 @@ import (
 	"nanoclaw/internal/control"
 )
 
-const credential = "sk-ant-canary-of-the-model"
+const modelKey = "sk-ant-canary-of-the-model"
 
 // claudeInstall is an installation with real Claude Code and a scripted model.
 func claudeInstall(t *testing.T) (*install, *agenttest.Model) {
@@ -29,7 +29,7 @@ func claudeInstall(t *testing.T) (*install, *agenttest.Model) {
 			"family": {"mode": "host", "hostModeAllowed": true},
 		},
 	}`, agenttest.Claude(t)))
-	i.env["ANTHROPIC_BASE_URL"], i.env["ANTHROPIC_API_KEY"] = m.URL, credential
+	i.env["ANTHROPIC_BASE_URL"], i.env["ANTHROPIC_API_KEY"] = m.URL, modelKey
 	return i, m
 }
 
@@ -62,16 +62,16 @@ func TestClaudeIsConfined(t *testing.T) {
 			t.Errorf("%s: %q is not in the answer", what, want)
 		}
 	}
-	for _, leak := range []string{"canary-of-the-owner", credential} {
+	for _, leak := range []string{"canary-of-the-owner", modelKey} {
 		if strings.Contains(text, leak) {
 			t.Errorf("%s got in", leak)
 		}
 	}
 	for _, r := range m.Requests() {
-		if r.Path == "/v1/messages" && r.Header.Get("X-Api-Key") != credential {
+		if r.Path == "/v1/messages" && r.Header.Get("X-Api-Key") != modelKey {
 			t.Errorf("the model was asked with the key %q", r.Header.Get("X-Api-Key"))
 		}
-		if bytes.Contains(r.Body, []byte(credential)) {
+		if bytes.Contains(r.Body, []byte(modelKey)) {
 			t.Error("the agent knew the credential and told the model")
 		}
 	}

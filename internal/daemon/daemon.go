@@ -19,7 +19,6 @@ import (
 	"nanoclaw/internal/channel/console"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/config"
-	"nanoclaw/internal/egress"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/outbox"
 	"nanoclaw/internal/queue"
@@ -67,7 +66,7 @@ type Daemon struct {
 	config      *config.Config
 	fingerprint config.Fingerprint
 	machine     grant.Machine
-	upstream    *egress.Upstream
+	models      models
 	started     time.Time
 
 	store     *store.Store
@@ -176,16 +175,10 @@ func (d *Daemon) loadConfig(ctx context.Context) error {
 
 // resolve finds what the configuration refers to on this machine.
 func (d *Daemon) resolve() error {
-	stored, err := config.LoadCredential(d.opt.Paths)
-	if err != nil {
+	if err := d.loadModels(); err != nil {
 		return err
 	}
-	upstream, err := egress.UpstreamFrom(d.config.Model, d.opt.Getenv, stored)
-	if err != nil {
-		return err
-	}
-	d.upstream = upstream
-	d.machine = machine(d.opt, d.config, upstream != nil)
+	d.machine = machine(d.opt, d.config)
 	return nil
 }
 
@@ -260,6 +253,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	<-ctx.Done()
 	parts.Wait()
 	d.runner.Close()
+	d.models.close()
 	d.endSpares()
 	d.record(context.WithoutCancel(ctx), audit.Entry{At: time.Now(), Kind: audit.HostStopped, Data: audit.HostStoppedData{Reason: reason(ctx)}})
 	_, err := d.sequencer.Sequence(context.WithoutCancel(ctx))

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"nanoclaw/internal/agent"
@@ -29,8 +31,11 @@ func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.Doc
 		Claude: d.machine.Claude, TriedClaude: agent.ClaudeVersion,
 	}
 	in.Program, _ = os.Executable()
-	if d.upstream != nil {
-		in.Model = d.upstream.String()
+	if u := d.models.of(""); u != nil {
+		in.Model = u.String()
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.config.Providers)) {
+		in.Providers = append(in.Providers, doctor.Provider{Name: name, Model: d.models.of(name).String()})
 	}
 	if err := d.fingerprint.Check(d.opt.Paths.Config); err != nil {
 		in.ConfigError = err

@@ -14,7 +14,7 @@ import (
 
 // machine gathers what decisions must know of this machine. It is asked once,
 // at start.
-func machine(o Options, c *config.Config, hasModel bool) grant.Machine {
+func machine(o Options, c *config.Config) grant.Machine {
 	home := o.Getenv("HOME")
 	if home == "" {
 		home, _ = os.UserHomeDir()
@@ -28,10 +28,9 @@ func machine(o Options, c *config.Config, hasModel bool) grant.Machine {
 
 		ClaudeConfig: filepath.Join(o.Paths.DataDir, "agents", "claude-config"),
 		ClaudeState:  agent.ClaudeState(),
-		HasModel:     hasModel,
 		TimeZone:     zoneName(o.Getenv("TZ")),
 	}
-	private := []string{o.Paths.ConfigDir, o.Paths.DataDir, o.Paths.RuntimeDir}
+	private := o.Paths.Private()
 	if c.Audit.Anchor != "" {
 		private = append(private, grant.ExpandHome(c.Audit.Anchor, m.OwnerHome))
 	}

@@ -123,6 +123,7 @@ func runInfo(r store.RunInfo) control.RunInfo {
 	return control.RunInfo{
 		ID: r.ID, Group: r.Group, State: string(r.State), Mode: r.Mode, Agent: r.Agent, Session: r.Session,
 		Created: r.Queued, Started: r.Started, Ended: r.Ended, Error: r.Error, CostUSD: r.CostUSD, Tools: r.ToolCalls,
+		InputTokens: r.InputTokens, OutputTokens: r.OutputTokens,
 	}
 }
 

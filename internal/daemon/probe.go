@@ -262,7 +262,7 @@ func (d *Daemon) probeRequest() grant.Request {
 	groups := map[string]configGroup{string(chat.Main): main}
 	c.Groups = groups
 	return grant.Request{
-		Config: &c, Group: chat.Main, Machine: d.machine,
+		Config: &c, Group: chat.Main, Machine: d.machineNow(),
 		Trigger: grant.Trigger{Kind: "exec", Owner: true, Terminal: true},
 	}
 }

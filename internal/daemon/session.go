@@ -28,10 +28,11 @@ func (d *Daemon) gateway(g grant.Grant, c runner.Caller) runner.Gateway {
 			At: e.At, Kind: audit.EgressTried, Group: c.Group, Run: c.Run(), Session: c.Session, Data: e,
 		})
 	}}
-	for _, e := range g.Endpoints {
-		if e.Name == "model" {
-			o.Model = d.upstream
-		}
+	if g.Model != nil {
+		// Asked for each request, so that a new login serves sessions that are warm.
+		o.Model = func() *egress.Upstream { return d.models.of(g.Model.Provider) }
+		o.ServerTools, o.Login = g.ServerTools(), d.loginNeeded
+		o.Used = func(u egress.Usage) { d.runner.Used(c.Run(), u) }
 	}
 	return egress.New(o)
 }
@@ -93,7 +94,7 @@ func (d *Daemon) chatOf(g chat.Group) (chat.Address, error) {
 }
 
 func (d *Daemon) agentReason(g chat.Group, agent string) string {
-	return grant.AgentReason(grant.Request{Config: d.config, Group: g, Machine: d.machine}, agent)
+	return grant.AgentReason(grant.Request{Config: d.config, Group: g, Machine: d.machineNow()}, agent)
 }
 
 func (d *Daemon) modelOf(g chat.Group) string {

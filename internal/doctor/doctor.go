@@ -82,7 +82,13 @@ type Input struct {
 	// Model says in words where the model is and where the credential comes
 	// from, without the credential; "" if there is none.
 	Model string
+	// Providers are the named ones of the configuration.
+	Providers []Provider
 }
+
+// Provider is a named provider of models; Model is as that of Input, "no model" for
+// none.
+type Provider struct{ Name, Model string }
 
 // Probe is what became of the probe.
 type Probe struct {

@@ -90,5 +90,13 @@ func (in Input) agent() []Check {
 		model = Check{"model", Warn, "no credential for a model",
 			"nanoclaw login claude, or start nanoclaw with ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN set"}
 	}
-	return []Check{claude, model}
+	checks := []Check{claude, model}
+	for _, p := range in.Providers {
+		c := Check{Name: "provider " + p.Name, State: OK, Detail: p.Model}
+		if p.Model == "no model" {
+			c.State, c.Detail, c.Fix = Warn, "no credential", "nanoclaw login claude --provider "+p.Name
+		}
+		checks = append(checks, c)
+	}
+	return checks
 }

@@ -63,7 +63,7 @@ func (in Input) inside(dir string) bool {
 // secret says that a folder holds or is part of our own state, which no grant
 // may touch.
 func (in Input) secret(dir string) bool {
-	for _, p := range []string{in.Paths.ConfigDir, in.Paths.DataDir, in.Paths.RuntimeDir} {
+	for _, p := range in.Paths.Private() {
 		if p != "" && (beneath(dir, p) || beneath(p, dir)) {
 			return true
 		}

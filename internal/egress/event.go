@@ -84,6 +84,9 @@ type Event struct {
 	Status int `json:"status,omitempty"`
 	// Model is the model that the request asks for, as the agent wrote it.
 	Model string `json:"model,omitempty"`
+	// Usage is what the answer cost, as the provider counted it; nil if it did not
+	// say. In a Close only.
+	Usage *Usage `json:"usage,omitempty"`
 	// ECH says that the ClientHello carried an encrypted one, whose inner name
 	// cannot be seen. Clients also send it as padding without meaning.
 	ECH bool `json:"ech,omitempty"`

@@ -56,8 +56,8 @@ import (
 	"nanoclaw/internal/wire"
 )
 
-// Options make a Gateway. Group, Session, Hosts, Model and Record are the
-// session's; the rest has defaults.
+// Options make a Gateway. Group, Session, Hosts, Model, ServerTools and Record are
+// the session's; the rest has defaults.
 type Options struct {
 	Group   chat.Group
 	Session chat.SessionID
@@ -69,8 +69,17 @@ type Options struct {
 	Budget grant.Budget
 	// RunTime is the longest run; the session's certificates outlast it.
 	RunTime time.Duration
-	// Model is where model requests go. Nil: they are refused in words.
-	Model *Upstream
+	// Model gives where model requests go now: it is asked for each. Nil, and a nil
+	// answer: they are refused in words.
+	Model func() *Upstream
+	// ServerTools are the tools of the grant that the model's provider may run.
+	ServerTools []string
+	// Used is told what an answer of the model cost, before the agent has all of it.
+	// It must not block. Nil: nobody is told.
+	Used func(Usage)
+	// Login is told, in words for the owner, that the model does not accept the
+	// credential. Nil: nobody is told.
+	Login func(u *Upstream, text string)
 	// Record writes an Event to the audit log and returns once it is durable. It
 	// is called from many goroutines. If it fails for an Open, nothing is opened.
 	// Nil: there is no audit, and so no connection either.

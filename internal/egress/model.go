@@ -3,7 +3,6 @@ package egress
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -27,10 +25,12 @@ type modelServer struct {
 	conns  *connListener
 	once   sync.Once
 	pace   pace
+	rules  bodyRules
 }
 
 func newModelServer(g *Gateway) *modelServer {
-	m := &modelServer{g: g, conns: newConnListener(), pace: pace{interval: g.limits.Interval, burst: g.limits.Burst}}
+	m := &modelServer{g: g, conns: newConnListener(), pace: pace{interval: g.limits.Interval, burst: g.limits.Burst},
+		rules: newBodyRules(g.opts.ServerTools)}
 	m.server = &http.Server{
 		Handler:           http.HandlerFunc(m.handle),
 		ReadHeaderTimeout: 30 * time.Second,
@@ -122,11 +122,10 @@ func (c *call) run() *refusal {
 		return &refusal{status: 404, text: fmt.Sprintf("%s %s is not forwarded: this endpoint takes POST /v1/messages, "+
 			"POST /v1/messages/count_tokens and GET /v1/models", c.event.Method, c.event.Path)}
 	}
-	u := c.m.g.opts.Model
+	u := c.m.upstream()
 	if u == nil {
 		// Not 5xx: clients repeat those for minutes.
-		return &refusal{status: 403, text: "no model is configured: the owner sets one with nanoclaw login claude, " +
-			"or ANTHROPIC_API_KEY, and restarts nanoclaw"}
+		return &refusal{status: 403, text: "no model is configured: the owner sets one with nanoclaw login claude"}
 	}
 	limit := c.m.g.limits.ModelBody
 	if c.r.ContentLength > limit {
@@ -148,13 +147,75 @@ func (c *call) run() *refusal {
 		c.event.Verdict = Refused
 		return notRecorded()
 	}
-	resp, err := u.transport.RoundTrip(c.outgoing(ctx, u, body))
-	if err != nil {
-		return c.unreachable(u, err)
+	resp, no := c.exchange(ctx, u, body)
+	if no != nil {
+		return no
 	}
 	defer resp.Body.Close()
 	idle.touch()
 	return c.reply(u, resp, idle)
+}
+
+// upstream is where requests go now, nil for nowhere.
+func (m *modelServer) upstream() *Upstream {
+	if m.g.opts.Model == nil {
+		return nil
+	}
+	return m.g.opts.Model()
+}
+
+// exchange sends the request with the credential, and once more if the service
+// refuses the credential and there is another by now. A credential that is refused
+// for good is the owner's matter: the agent gets no 401, which it would repeat and
+// could do nothing about.
+func (c *call) exchange(ctx context.Context, u *Upstream, body []byte) (*http.Response, *refusal) {
+	for again := true; ; again = false {
+		out := c.outgoing(ctx, u, body)
+		if err := u.authorize(ctx, out, body); err != nil {
+			return nil, c.unauthorized(u, err)
+		}
+		resp, err := u.transport.RoundTrip(out)
+		if err != nil {
+			return nil, c.unreachable(u, err)
+		}
+		if resp.StatusCode != http.StatusUnauthorized {
+			return resp, nil
+		}
+		io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection can be used again
+		resp.Body.Close()
+		err = ErrLogin
+		if again {
+			err = u.auth.refused(ctx, out)
+		}
+		if err != nil {
+			return nil, c.unauthorized(u, err)
+		}
+	}
+}
+
+// unauthorized words a credential that cannot be used. Where only the owner can
+// mend it, the owner is told.
+func (c *call) unauthorized(u *Upstream, err error) *refusal {
+	if !errors.Is(err, ErrLogin) {
+		if c.r.Context().Err() != nil {
+			return &refusal{status: 502, text: "the client went away", failed: true}
+		}
+		c.m.g.log.Warn("the model's credential could not be renewed", "upstream", u, "err", u.redact(err))
+		return &refusal{status: 503, text: "the model's credential could not be renewed now: " + u.redact(err), failed: true}
+	}
+	text := u.base.String() + " does not accept the credential"
+	if err != ErrLogin {
+		text += ", and " + strings.TrimPrefix(u.redact(err), ErrLogin.Error()+": ")
+	}
+	if end := u.Until(); !end.IsZero() && time.Now().After(end) {
+		text += "; it ended at " + end.Local().Format(time.DateTime)
+	}
+	text += ". The owner has to " + u.Remedy()
+	if c.m.g.opts.Login != nil {
+		c.m.g.opts.Login(u, text)
+	}
+	// Not 401: clients repeat that.
+	return &refusal{status: 403, text: text, failed: true}
 }
 
 func (c *call) tooLarge() *refusal {
@@ -178,7 +239,7 @@ func (c *call) read() ([]byte, *refusal) {
 	if e := c.r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return nil, &refusal{status: 415, text: "the request is encoded (" + clean(e) + ") and cannot be looked at: send it plain"}
 	}
-	if why := checkBody(body); why != "" {
+	if why := c.m.rules.check(body); why != "" {
 		return nil, &refusal{status: 403, text: why}
 	}
 	return body, nil
@@ -243,7 +304,8 @@ func (c *call) outgoing(ctx context.Context, u *Upstream, body []byte) *http.Req
 	if _, ok := out.Header["User-Agent"]; !ok {
 		out.Header["User-Agent"] = []string{""}
 	}
-	u.authorize(out.Header)
+	// Plain, so that the usage can be read from the answer while it passes.
+	out.Header.Set("Accept-Encoding", "identity")
 	return out
 }
 
@@ -260,7 +322,7 @@ func keepQuery(q url.Values) string {
 // forwarded names the header fields of a request that pass.
 func forwarded(name string) bool {
 	switch name {
-	case "Accept", "Accept-Encoding", "Accept-Language", "Content-Type", "User-Agent", "X-App":
+	case "Accept", "Accept-Language", "Content-Type", "User-Agent", "X-App":
 		return true
 	}
 	return strings.HasPrefix(name, "Anthropic-") || strings.HasPrefix(name, "X-Stainless-") || strings.HasPrefix(name, "X-Claude-")
@@ -295,10 +357,16 @@ func (c *call) reply(u *Upstream, resp *http.Response, idle *idler) *refusal {
 	c.w.WriteHeader(resp.StatusCode)
 	flush := http.NewResponseController(c.w)
 	flush.Flush() // an error shows in the next one
+	usage := newTally(resp.StatusCode, resp.Header.Get("Content-Type"), resp.Header.Get("Content-Encoding"))
+	defer func() { c.count(usage.result()) }()
 	buf := make([]byte, 32<<10)
-	for {
+	for got := int64(0); ; {
 		n, err := resp.Body.Read(buf)
 		idle.touch()
+		got += int64(n)
+		if usage.see(buf[:n], err == io.EOF || got == resp.ContentLength) {
+			c.count(usage.result())
+		}
 		if n > 0 {
 			w, werr := c.w.Write(buf[:n])
 			c.down += int64(w)
@@ -321,71 +389,13 @@ func (c *call) reply(u *Upstream, resp *http.Response, idle *idler) *refusal {
 	}
 }
 
-// unreachable words a failure for the agent, without addresses, proxies or
-// certificates of the owner's network; the log has the rest.
-func (c *call) unreachable(u *Upstream, err error) *refusal {
-	if c.r.Context().Err() != nil {
-		c.event.Reason = "the client went away"
+// count notes what the answer cost, once.
+func (c *call) count(u *Usage) {
+	if u == nil || c.event.Usage != nil {
+		return
 	}
-	c.m.g.log.Warn("the model endpoint failed", "upstream", u, "err", redact(u, err))
-	return &refusal{status: 502, text: "the model endpoint could not be reached: " + c.words(u, err), failed: true}
-}
-
-func (c *call) words(u *Upstream, err error) string {
-	var dns *net.DNSError
-	var timeout net.Error
-	switch {
-	case c.r.Context().Err() != nil:
-		return "the client went away"
-	case errors.Is(err, context.Canceled):
-		return fmt.Sprintf("nothing moved for %v", c.m.g.limits.ModelIdle)
-	case errors.As(err, &dns):
-		return lookupWords(err)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "nothing listens there (connection refused)"
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return "no answer in time"
-	case strings.Contains(err.Error(), "x509:"), strings.Contains(err.Error(), "tls:"):
-		return "its TLS certificate or handshake is not acceptable"
+	c.event.Usage = u
+	if c.m.g.opts.Used != nil {
+		c.m.g.opts.Used(*u)
 	}
-	return "the connection failed"
-}
-
-// redact makes sure that no error text carries the credential into the log.
-func redact(u *Upstream, err error) string {
-	if u.leaks(err.Error()) {
-		return strings.ReplaceAll(err.Error(), u.secret(), "[credential]")
-	}
-	return err.Error()
-}
-
-// modelError is the API's own form of an error, which its clients show.
-func modelError(no *refusal) []byte {
-	kind := map[int]string{403: "permission_error", 404: "not_found_error", 413: "request_too_large", 503: "overloaded_error"}[no.status]
-	type inner struct {
-		Type    string `json:"type"`
-		Message string `json:"message"`
-	}
-	b, _ := json.Marshal(struct { // cannot fail: strings alone
-		Type  string `json:"type"`
-		Error inner  `json:"error"`
-	}{"error", inner{or(kind, "api_error"), "nanoclaw: " + no.text}})
-	return append(b, '\n')
-}
-
-func writeRefusal(w http.ResponseWriter, no *refusal) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(no.status)
-	w.Write(modelError(no))
-}
-
-// modelAnswer is a refusal as a whole response, for a connection that was not
-// given to the server.
-func modelAnswer(no *refusal) []byte {
-	body := modelError(no)
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n",
-		no.status, http.StatusText(no.status), len(body))
-	b.Write(body)
-	return b.Bytes()
 }

@@ -30,7 +30,7 @@ func upstream(t *testing.T, m config.Model, h http.HandlerFunc) (*Upstream, *ask
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.add(r); h(w, r) }))
 	t.Cleanup(s.Close)
 	m.BaseURL = s.URL + "/prefix"
-	u, err := UpstreamFrom(m, env(), nil)
+	u, err := upstreamFrom(m, env(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func (a *asked) all() []*http.Request {
 // modelURL is the model endpoint of a gateway with upstream u.
 func (w *world) modelURL(u *Upstream, change ...func(*Options)) (string, *Gateway) {
 	o := w.options()
-	o.Model = u
+	o.Model = func() *Upstream { return u }
 	for _, f := range change {
 		f(&o)
 	}
@@ -316,7 +316,7 @@ func TestModelFailures(t *testing.T) {
 	tlsSite.StartTLS()
 	t.Cleanup(tlsSite.Close)
 	at := func(url string) *Upstream {
-		u, err := UpstreamFrom(config.Model{BaseURL: url, APIKey: "sk-real"}, env(), nil)
+		u, err := upstreamFrom(config.Model{BaseURL: url, APIKey: "sk-real"}, env(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -381,7 +381,7 @@ func TestModelFailures(t *testing.T) {
 func TestModelIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		u, err := UpstreamFrom(config.Model{BaseURL: "http://127.0.0.1:9"}, env(), nil)
+		u, err := upstreamFrom(config.Model{BaseURL: "http://127.0.0.1:9"}, env(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -400,7 +400,7 @@ func TestModelIdle(t *testing.T) {
 			return near, nil
 		}
 		o := w.options()
-		o.Model = u
+		o.Model = func() *Upstream { return u }
 		g := New(o)
 		near, far := net.Pipe()
 		go g.Serve(wire.Model, far)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -30,6 +31,56 @@ var bodyFields = map[string]bool{
 	"output_config": true, "output_format": true, "context_management": true, "service_tier": true, "speed": true, "cache_control": true,
 }
 
+// bodyRules is what a session's requests may ask of the provider.
+type bodyRules struct {
+	tools  []string        // beginnings of the types of tools that pass
+	blocks map[string]bool // beyond blockTypes
+	uses   map[string]bool // names in a server_tool_use block
+}
+
+// serverTool is a tool that the provider runs, as requests speak of it: the type by
+// which it is asked for, the names under which its uses stand in a conversation, and
+// the blocks that hold what came of them.
+type serverTool struct {
+	kind   string
+	uses   []string
+	blocks []string
+}
+
+// serverTools are those that a grant may name. What a conversation says of earlier
+// uses passes only where the tool is granted: the provider takes up uses that have no
+// result yet.
+var serverTools = map[string]serverTool{
+	"web_search": {"web_search_", []string{"web_search"}, []string{"web_search_tool_result", "web_search_result", "web_search_tool_result_error"}},
+	"web_fetch":  {"web_fetch_", []string{"web_fetch"}, []string{"web_fetch_tool_result", "web_fetch_result", "web_fetch_tool_result_error"}},
+	"code_execution": {"code_execution_", []string{"code_execution", "bash_code_execution", "text_editor_code_execution"}, []string{
+		"code_execution_tool_result", "code_execution_result", "code_execution_output", "code_execution_tool_result_error",
+		"bash_code_execution_tool_result", "bash_code_execution_result", "bash_code_execution_output", "bash_code_execution_tool_result_error",
+		"text_editor_code_execution_tool_result", "text_editor_code_execution_view_result", "text_editor_code_execution_create_result",
+		"text_editor_code_execution_str_replace_result", "text_editor_code_execution_tool_result_error",
+	}},
+}
+
+// newBodyRules gives the rules of a grant with these server tools.
+func newBodyRules(granted []string) bodyRules {
+	r := bodyRules{tools: clientTools, blocks: map[string]bool{}, uses: map[string]bool{}}
+	for _, name := range granted {
+		t, known := serverTools[name]
+		if !known {
+			continue
+		}
+		r.tools = append(slices.Clip(r.tools), t.kind)
+		r.blocks["server_tool_use"] = true
+		for _, use := range t.uses {
+			r.uses[use] = true
+		}
+		for _, b := range t.blocks {
+			r.blocks[b] = true
+		}
+	}
+	return r
+}
+
 // clientTools begin the types of tools that whoever asks runs, and of those that
 // only search the list of tools. A tool of any other type is run by the provider.
 var clientTools = []string{"bash_", "text_editor_", "computer_", "memory_", "tool_search_tool_"}
@@ -45,8 +96,8 @@ var blockTypes = map[string]bool{
 // The others, url and file, make the provider fetch it.
 var sources = map[string]bool{"base64": true, "text": true, "content": true}
 
-// checkBody says why a request's body may not pass, "" if it may.
-func checkBody(body []byte) string {
+// check says why a request's body may not pass, "" if it may.
+func (r bodyRules) check(body []byte) string {
 	if !json.Valid(body) {
 		return "the request is not one JSON value"
 	}
@@ -55,14 +106,14 @@ func checkBody(body []byte) string {
 		case !bodyFields[key]:
 			return fmt.Errorf("the field %s is not forwarded", clean(key))
 		case key == "tools":
-			return elements(value, checkTool)
+			return elements(value, r.checkTool)
 		case key == "system":
-			return blocks(value)
+			return r.content(value)
 		case key == "messages":
 			return elements(value, func(message []byte) error {
 				return members(message, func(key string, value []byte) error {
 					if key == "content" {
-						return blocks(value)
+						return r.content(value)
 					}
 					return nil
 				})
@@ -77,7 +128,7 @@ func checkBody(body []byte) string {
 }
 
 // checkTool refuses tools that the provider would run.
-func checkTool(tool []byte) error {
+func (r bodyRules) checkTool(tool []byte) error {
 	return members(tool, func(key string, value []byte) error {
 		if key != "type" {
 			return nil
@@ -86,43 +137,57 @@ func checkTool(tool []byte) error {
 		if kind == "custom" || bytes.Equal(value, []byte("null")) {
 			return nil
 		}
-		for _, prefix := range clientTools {
+		for _, prefix := range r.tools {
 			if strings.HasPrefix(kind, prefix) {
 				return nil
 			}
 		}
-		return fmt.Errorf("the tool type %s is not forwarded: the provider would run it, outside of what this group may reach", clean(kind))
+		return fmt.Errorf("the tool type %s is not forwarded: the provider would run it, outside of what this group may reach (serverTools of the group allows some)", clean(kind))
 	})
 }
 
-// blocks checks content: a text, or a list of blocks.
-func blocks(content []byte) error {
-	if content[0] != '[' {
+// content checks content: a text, a list of blocks, or one block, as the result of
+// a tool of the provider has it.
+func (r bodyRules) content(value []byte) error {
+	switch value[0] {
+	case '[':
+		return elements(value, r.block)
+	case '{':
+		return r.block(value)
+	}
+	return nil
+}
+
+// block checks one block.
+func (r bodyRules) block(block []byte) error {
+	if block[0] != '{' {
 		return nil
 	}
-	return elements(content, func(block []byte) error {
-		if block[0] != '{' {
-			return nil
-		}
-		return members(block, func(key string, value []byte) error {
-			switch key {
-			case "type":
-				if kind := text(value); !blockTypes[kind] {
-					return fmt.Errorf("a content block of type %s is not forwarded", clean(kind))
-				}
-			case "source":
-				return checkSource(value)
-			case "content": // of a tool's result
-				return blocks(value)
+	var kind, name string
+	err := members(block, func(key string, value []byte) error {
+		switch key {
+		case "type":
+			if kind = text(value); !blockTypes[kind] && !r.blocks[kind] {
+				return fmt.Errorf("a content block of type %s is not forwarded", clean(kind))
 			}
-			return nil
-		})
+		case "name":
+			name = text(value)
+		case "source":
+			return r.checkSource(value)
+		case "content": // of a tool's result
+			return r.content(value)
+		}
+		return nil
 	})
+	if err == nil && kind == "server_tool_use" && !r.uses[name] {
+		err = fmt.Errorf("a use of the provider's tool %s is not forwarded", clean(name))
+	}
+	return err
 }
 
 // checkSource refuses what the provider would have to fetch. A search result
 // has a plain text here, which only names where it came from.
-func checkSource(source []byte) error {
+func (r bodyRules) checkSource(source []byte) error {
 	if source[0] != '{' {
 		return nil
 	}
@@ -136,7 +201,7 @@ func checkSource(source []byte) error {
 				return fmt.Errorf("an image or document of source type %s is not forwarded: the provider would fetch it; send its content", clean(kind))
 			}
 		case "content":
-			return blocks(value)
+			return r.content(value)
 		}
 		return nil
 	})

@@ -54,7 +54,7 @@ func TestCheckBody(t *testing.T) {
 		{"a block of tomorrow", content(`{"type":"web_page","url":"https://evil.test"}`), "web_page"},
 		{"two contents", `{"messages":[{"content":"x","content":[{"type":"image","source":{"type":"url"}}]}]}`, "twice"},
 	} {
-		if got := checkBody([]byte(c.body)); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+		if got := newBodyRules(nil).check([]byte(c.body)); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
@@ -91,6 +91,66 @@ func TestModelBodyIsJudged(t *testing.T) {
 	}
 }
 
+// A tool of the provider passes where the grant has it, with what a conversation says
+// of its uses, and opens nothing else.
+func TestGrantedServerTools(t *testing.T) {
+	content := func(block string) string {
+		return `{"model":"m","messages":[{"role":"assistant","content":[` + block + `]}]}`
+	}
+	search := `{"tools":[{"type":"web_search_20250305","name":"web_search","max_uses":8,"allowed_domains":["go.dev"],"user_location":{"type":"approximate"}}]}`
+	searched := content(`{"type":"server_tool_use","id":"s","name":"web_search","input":{"query":"x"}},` +
+		`{"type":"web_search_tool_result","tool_use_id":"s","content":[{"type":"web_search_result","url":"https://go.dev","title":"Go","encrypted_content":"x"}]},` +
+		`{"type":"web_search_tool_result","tool_use_id":"s","content":{"type":"web_search_tool_result_error","error_code":"max_uses_exceeded"}}`)
+	fetch := `{"tools":[{"type":"web_fetch_20250910","name":"web_fetch"}]}`
+	fetched := content(`{"type":"server_tool_use","id":"f","name":"web_fetch","input":{"url":"https://go.dev"}},` +
+		`{"type":"web_fetch_tool_result","tool_use_id":"f","content":{"type":"web_fetch_result","url":"https://go.dev","content":{"type":"document","source":{"type":"text","data":"x"}}}}`)
+	code := `{"tools":[{"type":"code_execution_20250825","name":"code_execution"}]}`
+	run := content(`{"type":"server_tool_use","id":"c","name":"bash_code_execution","input":{}},{"type":"bash_code_execution_tool_result","content":{"type":"bash_code_execution_result","content":[]}}`)
+	hidden := content(`{"type":"web_fetch_tool_result","content":{"type":"web_fetch_result","content":{"type":"document","source":{"type":"url","url":"https://evil.test"}}}}`)
+	all := []string{"web_search", "web_fetch", "code_execution"}
+	for _, tt := range []struct {
+		name    string
+		granted []string
+		body    string
+		want    string
+	}{
+		{"a search", all[:1], search, ""},
+		{"a search in the conversation", all[:1], searched, ""},
+		{"a fetch", all[1:2], fetch, ""},
+		{"a fetch in the conversation", all[1:2], fetched, ""},
+		{"code", all[2:], code, ""},
+		{"code in the conversation", all[2:], run, ""},
+		{"all three", all, search, ""},
+
+		{"nothing granted", nil, search, "tool type web_search"},
+		{"its conversation neither", nil, searched, "type server_tool_use"},
+		{"another one granted", all[:1], fetch, "tool type web_fetch"},
+		{"a use of another one, which the provider would take up", all[:1], content(`{"type":"server_tool_use","name":"web_fetch","input":{"url":"https://evil.test"}}`), "tool web_fetch"},
+		{"a use without a name", all, content(`{"type":"server_tool_use","input":{}}`), "the provider's tool"},
+		{"a use by two names", all[:1], content(`{"name":"web_fetch","type":"server_tool_use","name":"web_search"}`), "twice"},
+		{"results of another one", all[:1], fetched, "tool web_fetch"},
+		{"a URL to fetch in a result", all, hidden, "source type url"},
+		{"an image by URL", all, content(`{"type":"image","source":{"type":"url","url":"https://evil.test"}}`), "source type url"},
+		{"servers", all, `{"mcp_servers":[]}`, "field mcp_servers"},
+		{"a container to be used again", all, `{"container":"container_1"}`, "field container"},
+		{"an upload", all, content(`{"type":"container_upload","file_id":"file_1"}`), "container_upload"},
+		{"a tool that no grant can name", append(all, "mcp_toolset"), `{"tools":[{"type":"mcp_toolset"}]}`, "mcp_toolset"},
+	} {
+		if got := newBodyRules(tt.granted).check([]byte(tt.body)); (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	// What the configuration accepts is what the gateway knows.
+	for name := range serverTools {
+		c := config.Default()
+		c.Groups["g"] = config.Group{ServerTools: []string{name}}
+		if p := c.Validate(config.Options{}); len(p) != 0 {
+			t.Errorf("%s cannot be granted: %v", name, p)
+		}
+	}
+}
+
+
 // FuzzCheckBody: no text makes the check fall over, and what it passes holds no
 // field that it does not know.
 func FuzzCheckBody(f *testing.F) {
@@ -101,7 +161,7 @@ func FuzzCheckBody(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if checkBody(body) != "" {
+		if newBodyRules(nil).check(body) != "" {
 			return
 		}
 		var top map[string]json.RawMessage
@@ -132,7 +192,7 @@ func BenchmarkCheckBody(b *testing.B) {
 	body := []byte(`{"model":"m","messages":[` + turn + strings.Repeat(","+turn, 99) + `]}`)
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		if no := checkBody(body); no != "" {
+		if no := newBodyRules(nil).check(body); no != "" {
 			b.Fatal(no)
 		}
 	}

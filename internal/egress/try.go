@@ -29,7 +29,9 @@ func (u *Upstream) Try(ctx context.Context) (unsure string, err error) {
 	}
 	r.Header.Set("Anthropic-Version", "2023-06-01")
 	r.Header.Set("User-Agent", "nanoclaw")
-	u.authorize(r.Header)
+	if err := u.authorize(ctx, r, nil); err != nil {
+		return "", err
+	}
 	// The transport, not a client: a redirection must not carry the credential on.
 	answer, err := u.transport.RoundTrip(r)
 	if err != nil {

@@ -8,16 +8,17 @@ import (
 	"testing"
 
 	"nanoclaw/internal/config"
+	"nanoclaw/internal/credential"
 )
 
 // The stored credential comes last, and goes nowhere but to its own address.
 func TestStoredCredential(t *testing.T) {
-	stored := &config.Credential{Kind: config.OAuthToken, Value: "sk-stored", Endpoint: anthropic}
+	stored := &credential.Credential{Kind: credential.OAuthToken, Value: "sk-stored", Endpoint: anthropic}
 	for _, tt := range []struct {
 		name   string
 		model  config.Model
 		env    func(string) string
-		stored *config.Credential
+		stored *credential.Credential
 		want   string
 	}{
 		{"alone", config.Model{}, env(), stored, anthropic + " with a subscription token from nanoclaw login claude"},
@@ -27,10 +28,10 @@ func TestStoredCredential(t *testing.T) {
 		{"another address in the configuration", config.Model{BaseURL: "https://api.anthropic.com.b.example"}, env(), stored, "no model"},
 		{"a longer address", config.Model{BaseURL: anthropic + "/x"}, env(), stored, "no model"},
 		{"this machine", config.Model{BaseURL: "http://127.0.0.1:9"}, env(), stored, "http://127.0.0.1:9 with no credential"},
-		{"for another address", config.Model{BaseURL: "https://b.example/"}, env(), &config.Credential{Kind: config.AuthToken, Value: "t", Endpoint: "https://b.example"},
+		{"for another address", config.Model{BaseURL: "https://b.example/"}, env(), &credential.Credential{Kind: credential.AuthToken, Value: "t", Endpoint: "https://b.example"},
 			"https://b.example with a bearer token from nanoclaw login claude"},
 	} {
-		u, err := UpstreamFrom(tt.model, tt.env, tt.stored)
+		u, err := upstreamFrom(tt.model, tt.env, tt.stored)
 		if err != nil || u.String() != tt.want {
 			t.Errorf("%s: %v, %v; want %s", tt.name, u, err, tt.want)
 		}
@@ -38,7 +39,7 @@ func TestStoredCredential(t *testing.T) {
 			t.Errorf("%s: Stored() is %v", tt.name, u.Stored())
 		}
 	}
-	if _, err := UpstreamFrom(config.Model{}, env(), &config.Credential{Kind: config.APIKey, Value: "hunter2\nX: y", Endpoint: anthropic}); err == nil || strings.Contains(err.Error(), "hunter2") {
+	if _, err := upstreamFrom(config.Model{}, env(), &credential.Credential{Kind: credential.APIKey, Value: "hunter2\nX: y", Endpoint: anthropic}); err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("a line break in the stored credential: %v", err)
 	}
 }
@@ -56,8 +57,8 @@ func TestTry(t *testing.T) {
 		w.Write([]byte(r.Header.Get("X-Api-Key") + r.Header.Get("Authorization")))
 	}))
 	t.Cleanup(s.Close)
-	try := func(kind config.CredentialKind) (string, error) {
-		u, err := UpstreamFrom(config.Model{BaseURL: s.URL + "/x"}, env(), &config.Credential{Kind: kind, Value: "sk-hunter2", Endpoint: s.URL + "/x"})
+	try := func(kind credential.Kind) (string, error) {
+		u, err := upstreamFrom(config.Model{BaseURL: s.URL + "/x"}, env(), &credential.Credential{Kind: kind, Value: "sk-hunter2", Endpoint: s.URL + "/x"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +77,7 @@ func TestTry(t *testing.T) {
 		{200, "", nil}, {401, "", ErrCredentialRefused}, {403, "403", nil}, {404, "404 Not Found", nil}, {302, "302", nil}, {529, "529", nil},
 	} {
 		status = tt.status
-		if unsure, err := try(config.APIKey); !errors.Is(err, tt.err) || (unsure == "") != (tt.unsure == "") || !strings.Contains(unsure, tt.unsure) {
+		if unsure, err := try(credential.APIKey); !errors.Is(err, tt.err) || (unsure == "") != (tt.unsure == "") || !strings.Contains(unsure, tt.unsure) {
 			t.Errorf("%d: %q, %v", tt.status, unsure, err)
 		}
 		if got.Method != "GET" || got.URL.String() != "/x/v1/models?limit=1" || got.Header.Get("X-Api-Key") != "sk-hunter2" || got.Header.Get("Anthropic-Version") == "" {
@@ -84,14 +85,14 @@ func TestTry(t *testing.T) {
 		}
 	}
 	status = 200
-	if _, err := try(config.OAuthToken); err != nil || got.Header.Get("Authorization") != "Bearer sk-hunter2" || got.Header.Get("Anthropic-Beta") != oauthBeta || got.Header.Get("X-Api-Key") != "" {
+	if _, err := try(credential.OAuthToken); err != nil || got.Header.Get("Authorization") != "Bearer sk-hunter2" || got.Header.Get("Anthropic-Beta") != oauthBeta || got.Header.Get("X-Api-Key") != "" {
 		t.Errorf("a subscription: %v, %v", got.Header, err)
 	}
 	if elsewhere != 0 {
 		t.Error("a redirection was followed")
 	}
 	s.Close()
-	if _, err := try(config.APIKey); err == nil || errors.Is(err, ErrCredentialRefused) || !strings.Contains(err.Error(), "cannot be reached") {
+	if _, err := try(credential.APIKey); err == nil || errors.Is(err, ErrCredentialRefused) || !strings.Contains(err.Error(), "cannot be reached") {
 		t.Errorf("nobody there: %v", err)
 	}
 }

@@ -1,9 +1,10 @@
 package egress
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -15,88 +16,118 @@ import (
 	"golang.org/x/net/http/httpproxy"
 
 	"nanoclaw/internal/config"
+	"nanoclaw/internal/credential"
 )
 
 // anthropic is the model endpoint where nobody names another.
 const anthropic = "https://api.anthropic.com"
 
-// oauthBeta is what Anthropic wants to see beside a subscription's token.
-const oauthBeta = "oauth-2025-04-20"
-
-// fromLogin is the source of the stored credential.
+// fromLogin begins the source of a stored credential.
 const fromLogin = "nanoclaw login claude"
 
-// scheme is how a credential is sent.
-type scheme string
-
-const (
-	keyless scheme = "no credential"
-	apiKey  scheme = "an API key"
-	bearer  scheme = "a bearer token"
-	oauth   scheme = "a subscription token"
-)
-
 // schemeOf says how a stored credential is sent.
-var schemeOf = map[config.CredentialKind]scheme{
-	config.APIKey: apiKey, config.AuthToken: bearer, config.OAuthToken: oauth,
+var schemeOf = map[credential.Kind]scheme{
+	credential.APIKey: apiKey, credential.AuthToken: bearer, credential.OAuthToken: oauth,
 }
 
 // Upstream is where model requests go and the credential that goes with them.
 // Several sessions share one. It never prints its secret: not with any verb of
 // fmt, not through slog, not as JSON.
 type Upstream struct {
-	base   *url.URL
-	scheme scheme
-	// secret is behind a function, which prints as an address at most.
-	secret    func() string
-	source    string // where the credential comes from
+	provider string
+	base     *url.URL
+	scheme   scheme
+	source   string // where the credential comes from
+	// holds is the stored credential, as it is by now.
+	holds func() credential.Credential
+	auth  authorizer
+	// headers behind a function, for the same reason as secrets.
+	headers   func() map[string]string
 	transport *http.Transport
 }
 
-// UpstreamFrom decides where the model is. The configuration goes before the
+// Source is what an Upstream is made of.
+type Source struct {
+	// Provider is its name in the configuration, "" for the configuration's own
+	// model. One with a name takes nothing from the environment but the proxies.
+	Provider string
+	Model    config.Model
+	Getenv   func(string) string
+	// Stored is what was stored for it, nil for nothing.
+	Stored *credential.Credential
+	// Renewed stores the token that a stored one was exchanged for. Nil: tokens are
+	// not renewed.
+	Renewed func(old, next credential.Credential) error
+}
+
+// NewUpstream decides where a model is. The configuration goes before the
 // environment, for the address and for the credential separately; one variable
 // goes before another in Claude Code's own order. The stored credential comes
 // last, and only for the address that it was stored for: whoever sets another
-// address does not get it. getenv is os.Getenv; stored may be nil.
+// address does not get it.
 //
 // Without a credential the answer is nil, nil: there is no model. An address on
 // this machine's loopback is the exception: a scripted or compatible endpoint
 // there needs none (see Local and HasCredential).
-func UpstreamFrom(m config.Model, getenv func(string) string, stored *config.Credential) (*Upstream, error) {
-	base, err := baseOf(m, getenv)
+func NewUpstream(s Source) (*Upstream, error) {
+	base, err := s.base()
 	if err != nil {
 		return nil, err
 	}
-	u := &Upstream{base: base}
-	if err := u.setCredential(m, getenv, stored); err != nil {
+	c, err := s.credential(base)
+	if err != nil {
 		return nil, err
 	}
+	u := &Upstream{provider: s.Provider, base: base, scheme: c.scheme, source: c.source, headers: func() map[string]string { return s.Model.Headers },
+		holds: func() (none credential.Credential) { return }}
 	if u.scheme == keyless && !u.Local() {
 		return nil, nil
 	}
-	u.transport = upstreamTransport(getenv)
+	u.transport = upstreamTransport(s.Getenv)
+	u.auth = fixed{c.scheme, func() string { return c.value }}
+	if strings.HasPrefix(c.source, fromLogin) {
+		u.holds = func() credential.Credential { return *s.Stored }
+		if s.renewable() {
+			t := newRenewing(c.scheme, *s.Stored, s.Model.OAuth, s.Renewed, u.transport)
+			u.auth, u.holds = t, t.current
+		}
+	}
 	return u, nil
 }
 
-// Endpoint gives the address that UpstreamFrom chooses, whatever the credential.
-func Endpoint(m config.Model, getenv func(string) string) (string, error) {
-	base, err := baseOf(m, getenv)
+// renewable says that the stored token can be exchanged: by the client that the
+// configuration names, at the endpoint that it was stored for.
+func (s Source) renewable() bool {
+	return s.Renewed != nil && s.Stored.Refresh != "" && s.Stored.Kind != credential.APIKey && s.Stored.TokenURL == s.Model.OAuth.TokenURL
+}
+
+// Endpoint gives the address that NewUpstream chooses, whatever the credential.
+func Endpoint(s Source) (string, error) {
+	base, err := s.base()
 	if err != nil {
 		return "", err
 	}
 	return base.String(), nil
 }
 
-func baseOf(m config.Model, getenv func(string) string) (*url.URL, error) {
-	if m.BaseURL != "" {
-		return parseBase(m.BaseURL, "model.baseURL")
+// where is the name of the source in the configuration.
+func (s Source) where() string {
+	if s.Provider == "" {
+		return "model"
 	}
-	return parseBase(getenv("ANTHROPIC_BASE_URL"), "ANTHROPIC_BASE_URL")
+	return "providers." + s.Provider
+}
+
+func (s Source) base() (*url.URL, error) {
+	if s.Model.BaseURL != "" || s.Provider != "" {
+		return parseBase(s.Model.BaseURL, s.where()+".baseURL", s.Model.AllowHTTP)
+	}
+	return parseBase(s.Getenv("ANTHROPIC_BASE_URL"), "ANTHROPIC_BASE_URL", false)
 }
 
 // parseBase checks the address. Its errors do not repeat it, since it may hold a
 // password.
-func parseBase(raw, source string) (*url.URL, error) {
+func parseBase(raw, source string, allowHTTP bool) (*url.URL, error) {
 	if raw == "" {
 		raw = anthropic
 	}
@@ -112,7 +143,7 @@ func parseBase(raw, source string) (*url.URL, error) {
 		return nil, fmt.Errorf("%s names no host: write it as https://HOST", source)
 	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
 		return nil, fmt.Errorf("%s holds a query or fragment: leave away what begins with ? or #", source)
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !isLoopback(u.Hostname()) && !allowHTTP:
 		return nil, fmt.Errorf("%s is http:// to another machine, where anybody between could read the credential: use https://", source)
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
@@ -125,48 +156,58 @@ func isLoopback(host string) bool {
 	return err == nil && a.Unmap().IsLoopback() || strings.EqualFold(host, "localhost")
 }
 
-// credential is one place where a credential may be.
-type credential struct {
+// candidate is one place where a credential may be.
+type candidate struct {
 	scheme scheme
 	source string
 	value  string
 }
 
-// setCredential takes the configured credential, of which there may be one, or
-// else the first of the environment, or else the stored one.
-func (u *Upstream) setCredential(m config.Model, getenv func(string) string, stored *config.Credential) error {
-	has := func(c credential) bool { return c.value != "" }
-	list := []credential{
-		{bearer, "model.authToken", m.AuthToken},
-		{apiKey, "model.apiKey", m.APIKey},
-		{oauth, "model.oauthToken", m.OAuthToken},
+// credential takes the configured credential, of which there may be one, or else
+// the first of the environment, or else the stored one.
+func (s Source) credential(base *url.URL) (candidate, error) {
+	has := func(c candidate) bool { return c.value != "" }
+	list := []candidate{
+		{bearer, s.where() + ".authToken", s.Model.AuthToken},
+		{apiKey, s.where() + ".apiKey", s.Model.APIKey},
+		{oauth, s.where() + ".oauthToken", s.Model.OAuthToken},
 	}
 	first := slices.IndexFunc(list, has)
 	if first >= 0 && slices.ContainsFunc(list[first+1:], has) {
-		return errors.New("model has more than one of apiKey, authToken and oauthToken: keep one")
+		return candidate{}, fmt.Errorf("%s has more than one of apiKey, authToken and oauthToken: keep one", s.where())
 	}
 	if first < 0 {
-		list = []credential{
-			{bearer, "ANTHROPIC_AUTH_TOKEN", getenv("ANTHROPIC_AUTH_TOKEN")},
-			{apiKey, "ANTHROPIC_API_KEY", getenv("ANTHROPIC_API_KEY")},
-			{oauth, "CLAUDE_CODE_OAUTH_TOKEN", getenv("CLAUDE_CODE_OAUTH_TOKEN")},
+		list = nil
+		if s.Provider == "" {
+			list = []candidate{
+				{bearer, "ANTHROPIC_AUTH_TOKEN", s.Getenv("ANTHROPIC_AUTH_TOKEN")},
+				{apiKey, "ANTHROPIC_API_KEY", s.Getenv("ANTHROPIC_API_KEY")},
+				{oauth, "CLAUDE_CODE_OAUTH_TOKEN", s.Getenv("CLAUDE_CODE_OAUTH_TOKEN")},
+			}
 		}
-		if stored != nil && stored.Endpoint == u.base.String() {
-			list = append(list, credential{schemeOf[stored.Kind], fromLogin, stored.Value})
+		if s.Stored != nil && s.Stored.Endpoint == base.String() {
+			list = append(list, candidate{schemeOf[s.Stored.Kind], s.login(), s.Stored.Value})
 		}
 		first = slices.IndexFunc(list, has)
 	}
-	c := credential{scheme: keyless}
-	if first >= 0 {
-		c = list[first]
+	if first < 0 {
+		return candidate{scheme: keyless}, nil
 	}
-	for i := 0; i < len(c.value); i++ {
-		if c.value[i] <= ' ' || c.value[i] >= 0x7f {
-			return fmt.Errorf("%s holds a space, a line break or a character that no credential has: set it again", c.source)
-		}
+	c := list[first]
+	if !sendable(c.value) {
+		return candidate{}, fmt.Errorf("%s holds a space, a line break or a character that no credential has: set it again", c.source)
 	}
-	u.scheme, u.source, u.secret = c.scheme, c.source, func() string { return c.value }
-	return nil
+	return c, nil
+}
+
+// login is the command that stores a credential for this source.
+func (s Source) login() string { return loginCommand(s.Provider) }
+
+func loginCommand(provider string) string {
+	if provider == "" {
+		return fromLogin
+	}
+	return fromLogin + " --provider " + provider
 }
 
 // Local says that the endpoint is on this machine's loopback.
@@ -177,7 +218,27 @@ func (u *Upstream) HasCredential() bool { return u.scheme != keyless }
 
 // Stored says that the credential is the one that was stored, and neither of
 // the configuration nor of the environment.
-func (u *Upstream) Stored() bool { return u.source == fromLogin }
+func (u *Upstream) Stored() bool { return strings.HasPrefix(u.source, fromLogin) }
+
+// Holds says that stored makes no difference to it: it is what it holds by now, or
+// the credential comes from elsewhere.
+func (u *Upstream) Holds(stored *credential.Credential) bool {
+	return !u.Stored() && u.HasCredential() || u.Stored() && stored != nil && u.holds().Same(*stored)
+}
+
+// Until is when the credential ends, as its issuer said; zero if nobody said.
+func (u *Upstream) Until() time.Time { return u.holds().Until }
+
+// Remedy says what the owner does about a credential that is not accepted.
+func (u *Upstream) Remedy() string {
+	switch {
+	case u.Stored():
+		return "log in again: " + loginCommand(u.provider)
+	case u.source == "":
+		return "store a credential: " + loginCommand(u.provider)
+	}
+	return "set a valid one in " + u.source + " and restart nanoclaw"
+}
 
 // String says where the model is and with what kind of credential, without it:
 // "https://api.anthropic.com with an API key from ANTHROPIC_API_KEY".
@@ -201,43 +262,47 @@ func (u *Upstream) LogValue() slog.Value { return slog.StringValue(u.String()) }
 // MarshalText is String, for JSON.
 func (u *Upstream) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 
-// authorize adds the credential to the header of an outgoing request.
-func (u *Upstream) authorize(h http.Header) {
-	switch u.scheme {
-	case apiKey:
-		h.Set("X-Api-Key", u.secret())
-	case bearer:
-		h.Set("Authorization", "Bearer "+u.secret())
-	case oauth:
-		h.Set("Authorization", "Bearer "+u.secret())
-		addBeta(h, oauthBeta)
+// authorize completes a request that is about to leave: the header fields that the
+// configuration adds, and then the credential.
+func (u *Upstream) authorize(ctx context.Context, r *http.Request, body []byte) error {
+	for name, value := range u.headers() {
+		r.Header.Set(name, value)
 	}
+	return u.auth.authorize(ctx, r, body)
 }
 
-// addBeta adds one name to Anthropic-Beta, which is a list, unless it is there.
-func addBeta(h http.Header, name string) {
-	all := strings.Join(h["Anthropic-Beta"], ",")
-	for b := range strings.SplitSeq(all, ",") {
-		if strings.TrimSpace(b) == name {
-			return
+// secrets are the texts that must be in no log and no answer: credentials, and what
+// the configuration adds to requests.
+func (u *Upstream) secrets() []string {
+	return slices.AppendSeq(u.auth.secrets(), maps.Values(u.headers()))
+}
+
+// leaks says whether text holds a secret. One of a few letters is none.
+func (u *Upstream) leaks(text string) bool {
+	return slices.ContainsFunc(u.secrets(), func(s string) bool { return len(s) > 3 && strings.Contains(text, s) })
+}
+
+// redact makes sure that an error text carries no secret into the log.
+func (u *Upstream) redact(err error) string {
+	text := err.Error()
+	for _, s := range u.secrets() {
+		if s != "" {
+			text = strings.ReplaceAll(text, s, "[credential]")
 		}
 	}
-	if all != "" {
-		name = all + "," + name
-	}
-	h.Set("Anthropic-Beta", name)
+	return text
 }
 
-// leaks says whether text holds the credential.
-func (u *Upstream) leaks(text string) bool {
-	return u.HasCredential() && strings.Contains(text, u.secret())
-}
-
-// Close drops the connections that are kept for the next request.
+// Close drops the connections that are kept for the next request, and waits for a
+// token that is being renewed.
 func (u *Upstream) Close() {
-	if u != nil {
-		u.transport.CloseIdleConnections()
+	if u == nil {
+		return
 	}
+	if t, ok := u.auth.(*renewing); ok {
+		t.wait()
+	}
+	u.transport.CloseIdleConnections()
 }
 
 // port of the endpoint, for the audit.

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"nanoclaw/internal/config"
+	"nanoclaw/internal/credential"
 )
 
 func env(pairs ...string) func(string) string {
@@ -25,7 +26,7 @@ func env(pairs ...string) func(string) string {
 	}
 }
 
-func TestUpstreamFrom(t *testing.T) {
+func TestNewUpstream(t *testing.T) {
 	tests := []struct {
 		name  string
 		model config.Model
@@ -63,7 +64,7 @@ func TestUpstreamFrom(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			u, err := UpstreamFrom(tt.model, tt.env, nil)
+			u, err := upstreamFrom(tt.model, tt.env, nil)
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) || strings.Contains(err.Error(), "hunter2") {
 					t.Errorf("error %v, want one with %q and without the secret", err, tt.err)
@@ -86,21 +87,21 @@ func TestUpstreamFrom(t *testing.T) {
 // TestUpstreamNeverPrintsItsSecret tries every way of printing that we know.
 func TestUpstreamNeverPrintsItsSecret(t *testing.T) {
 	const secret = "sk-ant-hunter2"
-	u, err := UpstreamFrom(config.Model{APIKey: secret}, env(), nil)
+	u, err := upstreamFrom(config.Model{APIKey: secret}, env(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
 	l := slog.New(slog.NewJSONHandler(&log, nil))
-	l.Info("x", "u", u, "o", Options{Model: u}, "v", *u)
-	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "u", u, "o", Options{Model: u}, "v", *u)
+	l.Info("x", "u", u, "o", Options{Model: func() *Upstream { return u }}, "v", *u)
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "u", u, "o", Options{Model: func() *Upstream { return u }}, "v", *u)
 	j, err := json.Marshal(map[string]any{"u": u})
 	if err != nil {
 		t.Fatal(err)
 	}
 	log.Write(j)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		fmt.Fprintf(&log, verb+" "+verb+" "+verb+"\n", u, *u, Options{Model: u})
+		fmt.Fprintf(&log, verb+" "+verb+" "+verb+"\n", u, *u, Options{Model: func() *Upstream { return u }})
 	}
 	if out := log.String(); strings.Contains(out, "hunter2") || strings.Contains(out, fmt.Sprintf("%x", secret)) {
 		t.Errorf("the secret was printed:\n%s", out)
@@ -153,7 +154,7 @@ func TestModelHTTP2(t *testing.T) {
 	s.EnableHTTP2 = true
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	u, err := UpstreamFrom(config.Model{BaseURL: s.URL, APIKey: "sk-real"}, env(), nil)
+	u, err := upstreamFrom(config.Model{BaseURL: s.URL, APIKey: "sk-real"}, env(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,5 +164,61 @@ func TestModelHTTP2(t *testing.T) {
 	url, _ := w.modelURL(u)
 	if code, _, body := send(t, client(t), "POST", url+"/v1/messages", "{}"); code != 200 || body != "HTTP/2.0 sk-real" {
 		t.Errorf("answer %d %q", code, body)
+	}
+}
+
+// upstreamFrom is NewUpstream for the configuration's own model.
+func upstreamFrom(m config.Model, getenv func(string) string, stored *credential.Credential) (*Upstream, error) {
+	return NewUpstream(Source{Model: m, Getenv: getenv, Stored: stored})
+}
+
+// A provider with a name has an address and a credential of its own. Those of the
+// environment and of the others are not for it.
+func TestProviders(t *testing.T) {
+	environment := env("ANTHROPIC_API_KEY", "of-the-environment", "ANTHROPIC_BASE_URL", "https://environment.example")
+	stored := &credential.Credential{Kind: credential.APIKey, Value: "k", Endpoint: anthropic}
+	for _, tt := range []struct {
+		name   string
+		model  config.Model
+		stored *credential.Credential
+		want   string
+		err    string
+	}{
+		{name: "nothing", want: "no model"},
+		{name: "a key", model: config.Model{APIKey: "k"}, want: anthropic + " with an API key from providers.work.apiKey"},
+		{name: "a stored one", stored: stored, want: anthropic + " with an API key from nanoclaw login claude --provider work"},
+		{name: "a stored one for another address", model: config.Model{BaseURL: "https://b.example"}, stored: stored, want: "no model"},
+		{name: "a local model", model: config.Model{BaseURL: "http://127.0.0.1:11434", AuthToken: "ollama"}, want: "http://127.0.0.1:11434 with a bearer token from providers.work.authToken"},
+		{name: "a local model without a credential", model: config.Model{BaseURL: "http://127.0.0.1:11434"}, want: "http://127.0.0.1:11434 with no credential"},
+		{name: "plain http to another machine", model: config.Model{BaseURL: "http://nas.lan:1", APIKey: "hunter2"}, err: "providers.work.baseURL is http:// to another machine"},
+		{name: "plain http that was stated", model: config.Model{BaseURL: "http://nas.lan:1", APIKey: "k", AllowHTTP: true}, want: "http://nas.lan:1 with an API key from providers.work.apiKey"},
+		{name: "two", model: config.Model{APIKey: "hunter2", AuthToken: "hunter2"}, err: "providers.work has more than one"},
+	} {
+		u, err := NewUpstream(Source{Provider: "work", Model: tt.model, Getenv: environment, Stored: tt.stored})
+		if tt.err != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.err) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%s: error %v, want %q", tt.name, err, tt.err)
+			}
+		} else if err != nil || u.String() != tt.want {
+			t.Errorf("%s: %v, %v; want %s", tt.name, u, err, tt.want)
+		}
+	}
+}
+
+// What the configuration adds to requests is added after the agent's own header, and
+// comes back to nobody.
+func TestConfiguredHeaders(t *testing.T) {
+	w := newWorld(t)
+	u, asked := upstream(t, config.Model{APIKey: "sk-real", Headers: map[string]string{"X-Team": "team-hunter2", "Anthropic-Beta": "of-the-owner"}}, func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Anthropic-Echo", r.Header.Get("X-Team"))
+	})
+	url, _ := w.modelURL(u)
+	_, header, _ := send(t, client(t), "POST", url+"/v1/messages", "{}", "X-Team", "attacker", "Anthropic-Beta", "of-the-agent")
+	got := asked.all()[0].Header
+	if got.Get("X-Team") != "team-hunter2" || got.Get("Anthropic-Beta") != "of-the-owner" || got.Get("X-Api-Key") != "sk-real" {
+		t.Errorf("the upstream got %v", got)
+	}
+	if all := fmt.Sprint(header, u, fmt.Sprintf("%+v %#v", *u, *u)); strings.Contains(all, "hunter2") {
+		t.Errorf("the agent or a log got %s", all)
 	}
 }

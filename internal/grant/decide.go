@@ -60,6 +60,7 @@ func Decide(r Request) (Grant, error) {
 		Mounts: mounts, Egress: egress, Denied: deny, Budget: budget(r.Config.Egress),
 		Env:       append(r.environment(agent), trust(egress)...),
 		Endpoints: endpoints(agent),
+		Model:     model(r.Group, group, agent),
 		Tools:     tools(r.Group),
 		Limits:    limits(r.Config.Limits),
 	}, nil
@@ -119,7 +120,8 @@ func (r Request) chooseAgent(g config.Group) (string, error) {
 	if kind == "" {
 		kind = r.Config.Agent.Kind
 	}
-	ready := r.Machine.Claude != "" && r.Machine.HasModel
+	hasModel := r.Machine.hasModel(g.Provider)
+	ready := r.Machine.Claude != "" && hasModel
 	atMain := r.Group == chat.Main && r.Trigger.Owner && r.Trigger.Terminal
 	switch {
 	case kind == Shell:
@@ -131,7 +133,7 @@ func (r Request) chooseAgent(g config.Group) (string, error) {
 	case kind == Auto && atMain && !r.RanClaude:
 		return Shell, nil
 	}
-	return "", noModel(r.Machine)
+	return "", noModel(r.Machine, g.Provider)
 }
 
 // AgentReason says in words which agent was chosen and why.
@@ -146,27 +148,8 @@ func AgentReason(r Request, agent string) string {
 	case agent == Claude:
 		return "auto: Claude Code and a model are there"
 	default:
-		return "auto: " + missingModel(r.Machine)
+		return "auto: " + missingModel(r.Machine, r.Config.Groups[string(r.Group)].Provider)
 	}
-}
-
-func missingModel(m Machine) string {
-	switch {
-	case m.Claude == "" && !m.HasModel:
-		return "neither Claude Code nor a credential for a model is there"
-	case m.Claude == "":
-		return "Claude Code is not installed"
-	default:
-		return "there is no credential for a model"
-	}
-}
-
-func noModel(m Machine) *Refusal {
-	hint := "nanoclaw login claude, or start nanoclaw with ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN set; then restart it"
-	if m.Claude == "" {
-		hint = "nanoclaw agent install claude, or set agent.claude.path in the configuration; then restart nanoclaw"
-	}
-	return &Refusal{"agent.nomodel", "no model: " + missingModel(m), hint}
 }
 
 // system are the parts of the system every agent may read. The rest of /etc is

@@ -68,8 +68,10 @@ type Grant struct {
 	// Budget is what the session may use up on the way out, all hosts together.
 	Budget    Budget     `json:"budget,omitzero"`
 	Endpoints []Endpoint `json:"endpoints"`
-	Tools     []Tool     `json:"tools"`
-	Limits    Limits     `json:"limits"`
+	// Model is what the session may ask of a model; nil if it has none.
+	Model  *Model `json:"model,omitempty"`
+	Tools  []Tool `json:"tools"`
+	Limits Limits `json:"limits"`
 }
 
 // Mount lets the agent see Source, a path of the host, at Target.
@@ -121,6 +123,17 @@ type Endpoint struct {
 	Reason string `json:"reason"`
 }
 
+// Model says whose model a session asks, and what that may do for it.
+type Model struct {
+	// Provider is its name in the configuration, "" for the configuration's own
+	// model. The credential is the host's and nowhere in a grant.
+	Provider string `json:"provider,omitempty"`
+	Reason   string `json:"reason"`
+	// ServerTools are tools that the provider may run: with them it reaches the web
+	// or runs code for whoever is inside, past every egress rule.
+	ServerTools []Tool `json:"server_tools,omitempty"`
+}
+
 // Tool is a host tool that the agent may call.
 type Tool struct {
 	Name   string `json:"name"`
@@ -164,8 +177,10 @@ type Machine struct {
 	ClaudeState  []string
 	// ClaudeEnv are the variables that Claude Code needs, from its adapter.
 	ClaudeEnv []Var
-	// HasModel says that an upstream and a credential are configured.
-	HasModel bool
+	// HasModel says that an upstream and a credential are configured, and
+	// Providers which of the named ones have theirs.
+	HasModel  bool
+	Providers []string
 	// TimeZone is the owner's, such as "Europe/Berlin".
 	TimeZone string
 }

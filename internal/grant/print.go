@@ -31,6 +31,7 @@ func (g Grant) Lines() []string {
 	for _, e := range g.Endpoints {
 		out = append(out, e.line())
 	}
+	out = append(out, g.Model.lines()...)
 	for _, t := range g.Tools {
 		out = append(out, t.line())
 	}

@@ -65,10 +65,12 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 	}
 	o := outcome(res, err, cause)
 	o.At = time.Now()
+	used := r.used(job.Run)
+	o.counted(used)
 	o.Replies = replies(job, res, o, r.wayOut(job.Run), notice)
 	data := audit.RunEndedData{
 		State: string(o.State), Error: o.Error, Ms: o.At.Sub(job.Claimed).Milliseconds(),
-		CostUSD: o.CostUSD, ToolCalls: o.ToolCalls, Found: found,
+		CostUSD: o.CostUSD, ToolCalls: o.ToolCalls, Model: used, Found: found,
 	}
 	entry := audit.Entry{At: o.At, Kind: audit.RunEnded, Group: job.Group, Run: job.Run, Data: data}
 	if s != nil {

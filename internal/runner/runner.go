@@ -119,6 +119,8 @@ type live struct {
 	refused []string
 	// spent are the budgets that it used up, in words.
 	spent []string
+	// used is what its answers of the model cost.
+	used *audit.ModelUse
 }
 
 // ErrHeld is what Decide gives if no new run may start now. The job is put back.

@@ -211,7 +211,7 @@ func (r *Runner) openAgent(ctx context.Context, s *session) (agent.Conversation,
 			return s.tools.Message(ctx, msg)
 		},
 		Tool: func(c agent.ToolCall) string { return r.toolUsed(s, c) },
-		Log:  r.Log.With("session", s.id), MaxOutput: s.grant.Limits.Output,
+		Log:  r.Log.With("session", s.id), MaxOutput: s.grant.Limits.Output, ServerTools: s.grant.ServerTools(),
 	}
 	conv, err := adapter.Open(ctx, box{s.box}, o)
 	if errors.Is(err, agent.ErrSession) {

@@ -69,10 +69,13 @@ type Outcome struct {
 	// ForgetSession drops the agent's session: it cannot be resumed.
 	ForgetSession bool
 	Error         string
-	CostUSD       float64
-	InputTokens   int64
-	OutputTokens  int64
-	ToolCalls     int
+	// CostUSD is what the agent claims.
+	CostUSD float64
+	// InputTokens, cached ones among them, and OutputTokens are what the model's
+	// provider counted, 0 if it did not say.
+	InputTokens  int64
+	OutputTokens int64
+	ToolCalls    int
 }
 
 // GroupState is what is remembered of a group between runs.

@@ -22,6 +22,7 @@ type Host struct {
 	OnInterrupt func(context.Context, chat.Group) error
 	OnStop      func(context.Context, control.StopRequest) (control.Stopped, error)
 	OnShutdown  func(context.Context) error
+	OnLogin     func(context.Context) error
 	OnStatus    func(context.Context) (control.Status, error)
 	OnGroups    func(context.Context) ([]control.GroupInfo, error)
 	OnRuns      func(context.Context, control.RunsQuery) ([]control.RunInfo, error)
@@ -94,6 +95,14 @@ func (h *Host) Interrupt(ctx context.Context, g chat.Group) error {
 // Stop calls OnStop.
 func (h *Host) Stop(ctx context.Context, r control.StopRequest) (control.Stopped, error) {
 	return call(h.OnStop, ctx, r)
+}
+
+// Credentials calls OnLogin.
+func (h *Host) Credentials(ctx context.Context) error {
+	if h.OnLogin == nil {
+		return nil
+	}
+	return h.OnLogin(ctx)
 }
 
 // Shutdown calls OnShutdown.
