@@ -33,6 +33,7 @@ const (
 	DelayedOdd     Kind = "delayed.odd"      // a lent folder holds files that reach elsewhere
 	DelayedFound   Kind = "delayed.found"    // files that run code later were left in a folder of the owner; before they are moved
 	DelayedMoved   Kind = "delayed.moved"    // where they are now, or why they could not be moved
+	DelayedExpired Kind = "delayed.expired"  // what was removed from the quarantine, for its age or its amount
 	WireFailed     Kind = "wire.failed"      // a session's wire carried something it must not
 	OwnerActed     Kind = "owner.acted"      // a privileged act by the owner: stop, group set
 )

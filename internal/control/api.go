@@ -21,6 +21,7 @@ type Host interface {
 	Executor
 	Operator
 	Observer
+	Keeper
 }
 
 // Talker carries the owner's conversation with a group.

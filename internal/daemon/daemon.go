@@ -80,6 +80,8 @@ type Daemon struct {
 
 	spares spares
 
+	kept sync.Mutex // held while the quarantine is used
+
 	uids      sync.Mutex
 	uidsKnown boundary.UIDs // under uids
 
@@ -248,6 +250,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	if ready != nil {
 		ready()
 	}
+	parts.Go(func() { d.keepQuarantine(ctx) })
 	parts.Go(func() {
 		d.keepSpares(ctx)
 		d.rest()

@@ -108,7 +108,7 @@ func TestDelayedEscapesAreMovedAway(t *testing.T) {
 		t.Errorf("the agent's work: %q", text)
 	}
 	told := ownerHears(t, d, "worked in "+dir)
-	for _, want := range []string{"sub/.git/hooks (git hooks)", ".vscode (editor settings)", "CLAUDE.md (instructions for agents): new", string(a.Run), d.quarantineDir()} {
+	for _, want := range []string{"sub/.git/hooks (git hooks)", ".vscode (editor settings)", "CLAUDE.md (instructions for agents): new", string(a.Run), "\nPut it back with: nanoclaw quarantine restore s", "kept for 90d"} {
 		if !strings.Contains(told, want) {
 			t.Errorf("the owner is not told of %s:\n%s", want, told)
 		}

@@ -31,6 +31,8 @@ type Host struct {
 	OnList      func(context.Context, control.AuditQuery) ([]control.AuditEntry, error)
 	OnExport    func(context.Context, io.Writer) error
 	OnVerify    func(context.Context) (control.AuditReport, error)
+	OnKept      func(context.Context, control.QuarantineQuery) ([]control.Quarantined, error)
+	OnKeptAct   func(context.Context, control.QuarantineAct) ([]control.Quarantined, error)
 }
 
 var _ control.Host = (*Host)(nil)
@@ -143,6 +145,16 @@ func (h *Host) AuditExport(ctx context.Context, w io.Writer) error {
 // AuditVerify calls OnVerify.
 func (h *Host) AuditVerify(ctx context.Context) (control.AuditReport, error) {
 	return ask(h.OnVerify, ctx)
+}
+
+// Quarantine calls OnKept.
+func (h *Host) Quarantine(ctx context.Context, q control.QuarantineQuery) ([]control.Quarantined, error) {
+	return call(h.OnKept, ctx, q)
+}
+
+// QuarantineAct calls OnKeptAct.
+func (h *Host) QuarantineAct(ctx context.Context, r control.QuarantineAct) ([]control.Quarantined, error) {
+	return call(h.OnKeptAct, ctx, r)
 }
 
 // Terminal is a control.Terminal of which the test is the other end.
