@@ -217,9 +217,7 @@ func (r *Runner) converse(ctx context.Context, job queue.Job, s *session, l *liv
 		return agent.Result{}, err
 	}
 	prompt := r.prompt(job, s.grant.Agent)
-	if s.news != "" && s.grant.Agent != grant.Shell {
-		prompt.Text = agent.FormatNote(lastEnd(s.news)) + prompt.Text
-	}
+	prompt.Text = s.note() + prompt.Text
 	res, err := s.conv.Turn(ctx, prompt, func(e agent.Event) {
 		switch e.Kind {
 		case agent.TextEvent:
@@ -231,7 +229,7 @@ func (r *Runner) converse(ctx context.Context, job queue.Job, s *session, l *liv
 		}
 	})
 	if err == nil && !res.Failed {
-		r.told(s)
+		r.told(s, res.SessionID)
 	}
 	return res, err
 }
