@@ -114,6 +114,7 @@ func Open(ctx context.Context, o Options) (*Daemon, error) {
 	if d.store, err = store.Open(ctx, o.Paths.DataDir, store.Options{}); err != nil {
 		return nil, err
 	}
+	d.clearOldCanaries()
 	if err := d.build(ctx); err != nil {
 		d.store.Close()
 		return nil, err
