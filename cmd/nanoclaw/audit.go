@@ -147,6 +147,9 @@ func printEntry(w io.Writer, e control.AuditEntry) error {
 	}
 	fmt.Fprintf(w, "kind %s, %s, %s\n", channel.OneLine(e.Kind, 60), place, session)
 	var data any
+	if len(e.Whole) > 0 {
+		e.Data = e.Whole
+	}
 	if len(e.Data) == 0 || json.Unmarshal(e.Data, &data) != nil {
 		_, err := fmt.Fprintln(w, "its words were erased")
 		return err

@@ -204,6 +204,23 @@ func TestPrinting(t *testing.T) {
 	b.host.OnVerify = func(context.Context, control.VerifyQuery) (control.AuditReport, error) {
 		return control.AuditReport{Bad: "entry 3 does not hold"}, nil
 	}
+	kept := control.Quarantined{
+		ID: "s1-1", At: at, Group: "main", Run: "r1", Session: "s1", From: "/home/o/p/.git/hooks", To: "/d/quarantine/s1/1/hooks", What: "git hooks", Files: 2, Bytes: 4096,
+	}
+	b.host.OnKept = func(_ context.Context, q control.QuarantineQuery) ([]control.Quarantined, error) {
+		k := kept
+		if q.ID != "" {
+			k.More, k.Inside = true, []control.QuarantinedFile{
+				{Path: "hooks", Mode: "drwxr-xr-x", Size: 60}, {Path: "hooks/x\x1b[2J", Mode: "-rwxr-xr-x", Size: 30, Text: "#!/bin/sh\r\nrm \x1b[2J\ns1-2: fine"},
+				{Path: "hooks/y", Mode: "Lrwxrwxrwx", Size: 1, Link: "/\n"},
+			}
+		}
+		return []control.Quarantined{k}, nil
+	}
+	b.host.OnKeptAct = func(_ context.Context, r control.QuarantineAct) ([]control.Quarantined, error) {
+		bad := control.Quarantined{ID: "s1-2", To: "/d/quarantine/s1/2/x", Error: "it is neither\na file"}
+		return []control.Quarantined{kept, bad}[:len(r.ID)-1], nil
+	}
 	b.host.OnStop = func(_ context.Context, r control.StopRequest) (control.Stopped, error) {
 		return control.Stopped{Runs: []chat.RunID{"r1", "r2"}}, nil
 	}
@@ -219,7 +236,7 @@ func TestPrinting(t *testing.T) {
 		"status", "status --json", "group list", "runs", "runs r1", "runs r9", "policy show", "policy show --json",
 		"policy show -g family", "policy show -g family --json", "policy show --render native", "policy show --render native --json",
 		"policy explain HOME", "policy explain HOME read:/x", "policy explain /x --json", "policy explain -g family /x", "policy explain x", "doctor", "doctor --no-probe --json", "doctor --attack", "doctor --attack --json", "audit list", "audit show 1",
-		"audit show x", "audit verify", "audit verify --json", "audit export", "stop r1", "stop --all --json", "stop r1 --all", "stop",
+		"audit show x", "audit verify", "audit verify --json", "audit export", "quarantine list", "quarantine list --json", "quarantine show s1-1", "quarantine restore s1", "quarantine remove s1a", "quarantine remove s1 --json", "quarantine restore", "stop r1", "stop --all --json", "stop r1 --all", "stop",
 	} {
 		got := b.run("", strings.Fields(args)...)
 		all.WriteString("-- " + args + " --\n" + got.out + got.errOut)

@@ -65,7 +65,7 @@ func (l *lentFolder) clear(real, quarantine string) (told map[string]bool, err e
 			told[f.Path] = true
 		}
 	}
-	moved, err := delayed.Quarantine(quarantine, l.root, delayed.Source{Group: "attack", Folder: real}, move)
+	moved, err := delayed.Quarantine(quarantine, l.root, delayed.Source{Group: "attack", Session: "attack", Folder: real}, move)
 	for _, m := range moved {
 		err = errors.Join(err, m.Err)
 	}

@@ -114,6 +114,10 @@ var tellers = map[Kind]teller{
 	DelayedMoved: as(func(d DelayedData) string {
 		return fmt.Sprintf("moved %d of them", len(d.Files)) + pre(" to ", d.Quarantine) + list("; NOT MOVED: ", d.Failed)
 	}),
+	DelayedExpired: as(func(d DelayedData) string {
+		return "the quarantine gave up" + list(" ", d.Files) + list("; NOT REMOVED: ", d.Failed)
+	}),
+	Part:       as(func(d PartData) string { return fmt.Sprintf("part %d of an entry that follows", d.Part) }),
 	WireFailed: as(func(d WireFailedData) string { return "a session's wire failed" + pre(": ", d.Reason) }),
 	OwnerActed: as(func(d OwnerActedData) string {
 		s := "the owner: " + d.Act + pre(" ", d.Target) + why(d.Detail)

@@ -34,7 +34,9 @@ const (
 	DelayedOdd     Kind = "delayed.odd"      // a lent folder holds files that reach elsewhere
 	DelayedFound   Kind = "delayed.found"    // files that run code later were left in a folder of the owner; before they are moved
 	DelayedMoved   Kind = "delayed.moved"    // where they are now, or why they could not be moved
+	DelayedExpired Kind = "delayed.expired"  // what was removed from the quarantine, for its age or its amount
 	WireFailed     Kind = "wire.failed"      // a session's wire carried something it must not
+	Part           Kind = "part"             // a part of what the next entry of another kind holds in brief
 	OwnerActed     Kind = "owner.acted"      // a privileged act by the owner: stop, group set
 )
 
@@ -48,4 +50,7 @@ type Entry struct {
 	// Data is marshalled as JSON. It may hold a person's words: only a salted
 	// commitment to it enters the tamper-evident log.
 	Data any
+	// Brief is an object that takes the place of Data if that is too long for one
+	// entry, and then Data is kept in parts. Without it Data is cut.
+	Brief any
 }

@@ -18,7 +18,8 @@ import (
 )
 
 // MaxPayload bounds the stored JSON of one entry, in bytes. What is longer is
-// cut, with a mark, so that a flood of words does not become a flood of log.
+// cut, with a mark, so that a flood of words does not become a flood of log; what
+// must not be cut has a brief, see Entry.Split.
 const MaxPayload = 64 << 10
 
 // saltSize is the length of the random salt that hides a payload behind its

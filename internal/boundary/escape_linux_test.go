@@ -28,12 +28,12 @@ func plantAll(t testing.TB, dir string) wire.Probe {
 	if err := os.Chmod(secret, 0o777); err != nil { // nothing but the boundary stops a write
 		t.Fatal(err)
 	}
-	canaries, remove, err := PlantCanaries(dir, secret)
-	if err != nil {
+	canaries := NewCanaries(dir, secret)
+	if err := PlantCanaries(canaries); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := remove(); err != nil {
+		if err := RemoveCanaries(canaries); err != nil {
 			t.Error(err)
 		}
 	})

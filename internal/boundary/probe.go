@@ -1,11 +1,7 @@
 package boundary
 
 import (
-	"crypto/rand"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -85,33 +81,4 @@ func expected(task wire.Probe) []string {
 		names = append(names, "find the variable "+v)
 	}
 	return names
-}
-
-// PlantCanaries writes a file with a random content into each folder, readable
-// for all, so that nothing but the boundary hides it. remove takes them away.
-func PlantCanaries(dirs ...string) (canaries []wire.Canary, remove func() error, err error) {
-	remove = func() error {
-		var errs []error
-		for _, c := range canaries {
-			errs = append(errs, os.Remove(c.Path))
-		}
-		return errors.Join(errs...)
-	}
-	for _, dir := range dirs {
-		c := wire.Canary{Path: filepath.Join(dir, ".nanoclaw-canary-"+rand.Text()), Data: rand.Text()}
-		if err := plant(c); err != nil {
-			return nil, nil, errors.Join(fmt.Errorf("plant a canary: %w", err), remove())
-		}
-		canaries = append(canaries, c)
-	}
-	return canaries, remove, nil
-}
-
-func plant(c wire.Canary) error {
-	f, err := os.OpenFile(c.Path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(c.Data + "\n")
-	return errors.Join(err, f.Close())
 }

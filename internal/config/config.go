@@ -44,6 +44,9 @@ type Config struct {
 	Tools []string `json:"tools"`
 	// Limits bound every run.
 	Limits Limits `json:"limits"`
+	// Quarantine bounds what is kept of files that agents left in your folders and
+	// that would have run code later: nanoclaw quarantine list.
+	Quarantine Quarantine `json:"quarantine"`
 	// Egress says what holds of the way out, for every group. It lets nobody out:
 	// that does a group's own egress.
 	Egress Egress `json:"egress"`
@@ -177,6 +180,16 @@ type Limits struct {
 	MessageSize Size `json:"messageSize"`
 	// QueuedMessages is how many messages of one group may wait.
 	QueuedMessages int `json:"queuedMessages"`
+}
+
+// Quarantine bounds what is kept of files that agents left in the owner's folders
+// and that would have run code later.
+type Quarantine struct {
+	// Keep is how long they are kept. 0 is for ever.
+	Keep Duration `json:"keep"`
+	// Size is how much is kept. Beyond it the group that left most loses its oldest
+	// files first, but none within a day. 0 is no limit.
+	Size Size `json:"size"`
 }
 
 // Egress says what holds of the way out, for every group.

@@ -49,6 +49,7 @@ func Default() Config {
 			MessageSize:     64 << 10,
 			QueuedMessages:  100,
 		},
+		Quarantine: Quarantine{Keep: Duration(90 * 24 * time.Hour), Size: 2 << 30},
 		Egress: Egress{
 			Deny: []string{}, Hosts: map[string]EgressHost{},
 			Upload: 2 << 30, Download: 20 << 30, Connections: 20_000,

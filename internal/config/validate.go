@@ -134,6 +134,8 @@ func (v *validator) limits(c *Config) {
 	v.between(at("limits", "contextMessages"), l.ContextMessages, 0, 10_000)
 	between(v, at("limits", "messageSize"), l.MessageSize, 1<<10, 512<<10)
 	v.between(at("limits", "queuedMessages"), l.QueuedMessages, 1, 100_000)
+	between(v, at("quarantine", "keep"), c.Quarantine.Keep, 0, Duration(100*365*24*time.Hour))
+	between(v, at("quarantine", "size"), c.Quarantine.Size, 0, 1<<50)
 }
 
 func (v *validator) between(field Path, n, low, high int) {

@@ -21,6 +21,7 @@ type Host interface {
 	Executor
 	Operator
 	Observer
+	Keeper
 }
 
 // Talker carries the owner's conversation with a group.
@@ -410,6 +411,9 @@ type AuditEntry struct {
 	// Index is its place in the tamper-evident log, -1 before it is sequenced.
 	Index int64           `json:"index"`
 	Data  json.RawMessage `json:"data,omitempty"`
+	// Whole is all of what Data holds in brief, where that was too long for one
+	// entry; only if one entry was asked for.
+	Whole json.RawMessage `json:"whole,omitempty"`
 }
 
 // VerifyQuery adds an anchor to those of the configuration: a file of them, by its

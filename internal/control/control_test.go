@@ -108,6 +108,12 @@ func TestActs(t *testing.T) {
 		OnDoctor: func(_ context.Context, q control.DoctorQuery) (control.DoctorReport, error) {
 			return control.DoctorReport{Checks: []control.Check{{Name: "probe", State: fmt.Sprint(q.Probe)}}}, nil
 		},
+		OnKept: func(_ context.Context, q control.QuarantineQuery) ([]control.Quarantined, error) {
+			return []control.Quarantined{{ID: q.ID, At: at, Inside: []control.QuarantinedFile{{Path: "x"}}}}, nil
+		},
+		OnKeptAct: func(_ context.Context, r control.QuarantineAct) ([]control.Quarantined, error) {
+			return []control.Quarantined{{ID: r.ID, At: at, Error: r.Act}}, nil
+		},
 		OnStop: func(_ context.Context, r control.StopRequest) (control.Stopped, error) {
 			return control.Stopped{Runs: []chat.RunID{r.Run}}, nil
 		},
@@ -146,6 +152,10 @@ func TestActs(t *testing.T) {
 		{"shutdown", func() (any, error) { return nil, c.Shutdown(ctx) }, nil},
 		{"audit list", func() (any, error) { return c.AuditList(ctx, control.AuditQuery{Kind: "k"}) }, []control.AuditEntry{{ID: 1, Kind: "k", At: at}}},
 		{"audit verify", func() (any, error) { return c.AuditVerify(ctx, control.VerifyQuery{}) }, control.AuditReport{Bad: "entry 3"}},
+		{"quarantine", func() (any, error) { return c.Quarantine(ctx, control.QuarantineQuery{ID: "s1"}) }, []control.Quarantined{{ID: "s1", At: at, Inside: []control.QuarantinedFile{{Path: "x"}}}}},
+		{"quarantine act", func() (any, error) {
+			return c.QuarantineAct(ctx, control.QuarantineAct{ID: "s1", Act: control.Remove})
+		}, []control.Quarantined{{ID: "s1", At: at, Error: "remove"}}},
 		{"audit export", func() (any, error) {
 			var b bytes.Buffer
 			err := c.AuditExport(ctx, control.ExportQuery{}, &b)

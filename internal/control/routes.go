@@ -58,6 +58,8 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /v1/run", act(func(ctx context.Context, r runRequest) (RunInfo, error) { return h.RunByID(ctx, r.Run) }))
 	mux.Handle("POST /v1/policy", act(h.Policy))
 	mux.Handle("POST /v1/doctor", act(h.Doctor))
+	mux.Handle("POST /v1/quarantine", act(h.Quarantine))
+	mux.Handle("POST /v1/quarantine/act", act(h.QuarantineAct))
 	mux.Handle("POST /v1/audit/list", act(h.AuditList))
 	mux.Handle("POST /v1/audit/verify", act(h.AuditVerify))
 	mux.HandleFunc("POST /v1/audit/export", s.export)

@@ -80,6 +80,8 @@ type Daemon struct {
 	spares  spares
 	anchors anchors
 
+	kept sync.Mutex // held while the quarantine is used
+
 	uids      sync.Mutex
 	uidsKnown boundary.UIDs // under uids
 
@@ -112,6 +114,7 @@ func Open(ctx context.Context, o Options) (*Daemon, error) {
 	if d.store, err = store.Open(ctx, o.Paths.DataDir, store.Options{}); err != nil {
 		return nil, err
 	}
+	d.clearOldCanaries()
 	if err := d.build(ctx); err != nil {
 		d.store.Close()
 		return nil, err
@@ -246,6 +249,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	if ready != nil {
 		ready()
 	}
+	parts.Go(func() { d.keepQuarantine(ctx) })
 	parts.Go(func() {
 		d.keepSpares(ctx)
 		d.rest()

@@ -36,6 +36,14 @@ func TestWayOut(t *testing.T) {
 		t.Errorf("inside: %q, %q, %+v (%v): want the session's authority and the system's", out, errs, exit, err)
 	}
 
+	p, err := d.Policy(t.Context(), control.PolicyQuery{Group: chat.Main, Render: "native"})
+	must(t, err)
+	for _, name := range []string{"session-ca.pem", "roots.pem"} {
+		if want := `file /etc/nanoclaw/` + name + ` "(the certificate of the session's own authority, for seen.example.org)`; !strings.Contains(p.RenderedText, want) {
+			t.Errorf("the rendering lacks %s", name)
+		}
+	}
+
 	get := "curl -sS http://here.lan:" + port
 	a := ask(t, d, chat.Main, get+"/open/a; echo; "+get+"/shut; "+get+"/open/b; echo; "+get+"/open/c; curl -sS https://never.example.org/ || true")
 	for _, want := range []string{"served here.lan:" + port + "/open/a", "GET /shut is not let through", "/open/b", "used up its 2 connections", "Connections were ended"} {

@@ -108,7 +108,7 @@ func TestDelayedEscapesAreMovedAway(t *testing.T) {
 		t.Errorf("the agent's work: %q", text)
 	}
 	told := ownerHears(t, d, "worked in "+dir)
-	for _, want := range []string{"sub/.git/hooks (git hooks)", ".vscode (editor settings)", "CLAUDE.md (instructions for agents): new", string(a.Run), d.quarantineDir()} {
+	for _, want := range []string{"sub/.git/hooks (git hooks)", ".vscode (editor settings)", "CLAUDE.md (instructions for agents): new", string(a.Run), "\nPut it back with: nanoclaw quarantine restore s", "kept for 90d"} {
 		if !strings.Contains(told, want) {
 			t.Errorf("the owner is not told of %s:\n%s", want, told)
 		}
@@ -294,5 +294,40 @@ func TestWorkspaceChangesAreTold(t *testing.T) {
 	must(t, err)
 	if len(entries) != 1 || !strings.Contains(string(entries[0].Data), ".bashrc (shell start-up)") {
 		t.Errorf("the audit has %s", entries[0].Data)
+	}
+}
+
+// However much is held in a folder, the whole grant is in the record of a run.
+func TestGrantWithManyHeldPartsIsRecorded(t *testing.T) {
+	i, dir := lentProject(t)
+	const folders = 200
+	for n := range folders {
+		p := filepath.Join(dir, fmt.Sprintf("%03d-%s", n, strings.Repeat("n", 120)))
+		must(t, os.Mkdir(p, 0o755))
+		must(t, os.WriteFile(filepath.Join(p, ".envrc"), nil, 0o644))
+	}
+	d, _ := i.run()
+	a := ask(t, d, "family", "echo hi")
+	entries, err := d.AuditList(t.Context(), control.AuditQuery{Run: a.Run, Kind: "run.started"})
+	must(t, err)
+	one, err := d.AuditList(t.Context(), control.AuditQuery{ID: entries[0].ID})
+	must(t, err)
+	var whole, brief struct {
+		Mode  string
+		Grant struct {
+			Mounts []grant.Mount
+			Held   map[string]int
+		}
+	}
+	must(t, json.Unmarshal(one[0].Whole, &whole))
+	must(t, json.Unmarshal(one[0].Data, &brief))
+	held := 0
+	for _, m := range whole.Grant.Mounts {
+		if m.Held && strings.HasSuffix(m.Target, "/.envrc") {
+			held++
+		}
+	}
+	if held != folders || brief.Mode != "host" || brief.Grant.Held[grant.Extra+"/project"] < folders || len(brief.Grant.Mounts) == 0 {
+		t.Errorf("the record holds %d of %d, and in brief %s", held, folders, one[0].Data)
 	}
 }

@@ -161,7 +161,30 @@ func (d *Daemon) AuditList(ctx context.Context, q control.AuditQuery) ([]control
 	if q.ID > 0 && len(out) == 0 {
 		return nil, &control.Error{Code: control.CodeNotFound, Message: fmt.Sprintf("there is no audit entry %d", q.ID)}
 	}
+	if q.ID > 0 {
+		return out, d.join(ctx, &out[0])
+	}
 	return out, nil
+}
+
+// join reads what an entry holds in parts.
+func (d *Daemon) join(ctx context.Context, e *control.AuditEntry) error {
+	p, ok := audit.PartedOf(e.Data)
+	if !ok {
+		return nil
+	}
+	var parts []audit.Row
+	for row, err := range d.store.Rows(ctx, audit.Filter{After: e.ID - int64(p.Entries) - 1, Limit: p.Entries}) {
+		if err != nil {
+			return err
+		}
+		parts = append(parts, row)
+	}
+	var err error
+	if e.Whole, err = p.Join(parts); err != nil { // its owner had them erased
+		d.log.Info("an audit entry is shown in brief", "id", e.ID, "why", err)
+	}
+	return nil
 }
 
 func auditEntry(row audit.Row) control.AuditEntry {

@@ -13,6 +13,7 @@ import (
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/delayed"
+	"nanoclaw/internal/egress"
 	"nanoclaw/internal/grant"
 )
 
@@ -133,7 +134,7 @@ func (d *Daemon) show(ctx context.Context, g grant.Grant, engine string, p *cont
 	if err != nil {
 		return err
 	}
-	r, err := e.Render(boundary.Spec{Grant: g, UID: uid, LandlockFloor: d.config.Boundary.LandlockFloor})
+	r, err := e.Render(boundary.Spec{Grant: g, UID: uid, LandlockFloor: d.config.Boundary.LandlockFloor, Files: egress.PreviewFiles(g.Egress)})
 	if err != nil {
 		return &control.Error{Code: control.CodeBoundary, Message: err.Error()}
 	}

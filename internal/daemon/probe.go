@@ -232,15 +232,14 @@ func (d *Daemon) plant() (canaries []wire.Canary, dirs []string, remove func(), 
 		return nil, nil, nil, err
 	}
 	dirs = []string{d.opt.Paths.ConfigDir, d.opt.Paths.DataDir, stranger}
-	canaries, clear, err := boundary.PlantCanaries(append(dirs[:3:3], os.TempDir())...)
+	canaries, clear, err := d.plantIn(append(dirs[:3:3], os.TempDir())...)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("planting canaries for the probe: %w", err)
 	}
-	remove = func() { clear() }
-	atHome, clearHome, err := boundary.PlantCanaries(d.machine.OwnerHome)
+	atHome, clearHome, err := d.plantIn(d.machine.OwnerHome)
 	if err != nil {
 		d.log.Info("the probe plants nothing in the owner's home", "why", err)
-		return canaries, dirs, remove, nil
+		return canaries, dirs, clear, nil
 	}
 	return append(canaries, atHome...), append(dirs, d.machine.OwnerHome), func() { clear(); clearHome() }, nil
 }

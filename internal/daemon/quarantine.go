@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ func (d *Daemon) clear(ctx context.Context, from delayed.Source, l *lent) (lines
 	d.record(ctx, entry)
 	d.log.Warn("files that run code later were left in a folder of the owner", "folder", l.real, "session", from.Session, "move", len(move), "tell", len(tell), "short", now.Short)
 	moved, err := d.quarantine(ctx, entry, from, l, move)
-	return lines, report(from, moved, tell, now.Short, err)
+	return lines, d.report(from, moved, tell, now.Short, err)
 }
 
 // quarantine moves findings away and writes down where they are.
@@ -48,7 +49,9 @@ func (d *Daemon) quarantine(ctx context.Context, entry audit.Entry, from delayed
 	if len(move) == 0 {
 		return nil, nil
 	}
+	d.kept.Lock()
 	moved, err := delayed.Quarantine(d.quarantineDir(), l.root, from, move)
+	d.kept.Unlock()
 	data := audit.DelayedData{Folder: l.real}
 	var to []string
 	for _, m := range moved {
@@ -70,7 +73,7 @@ func (d *Daemon) quarantine(ctx context.Context, entry audit.Entry, from delayed
 }
 
 // report is what the owner is told.
-func report(from delayed.Source, moved []delayed.Moved, tell []delayed.Finding, short string, err error) string {
+func (d *Daemon) report(from delayed.Source, moved []delayed.Moved, tell []delayed.Finding, short string, err error) string {
 	var b strings.Builder
 	part := func(head string, lines []string) {
 		if len(lines) > 0 {
@@ -83,15 +86,17 @@ func report(from delayed.Source, moved []delayed.Moved, tell []delayed.Finding, 
 	}
 	b.WriteString(".\n")
 	var away, stuck, told []string
-	dir := ""
+	id := ""
 	for _, m := range moved {
+		name := m.Finding.String()
 		if m.To != "" {
-			dir = filepath.Dir(filepath.Dir(m.To))
+			id = cmp.Or(id, m.ID)
+			name = m.ID + " " + name
 		}
 		if m.Err != nil {
-			stuck = append(stuck, fmt.Sprintf("%s: %v", m.Finding, m.Err))
+			stuck = append(stuck, fmt.Sprintf("%s: %v", name, m.Err))
 		} else {
-			away = append(away, m.Finding.String())
+			away = append(away, name)
 		}
 	}
 	for _, f := range tell {
@@ -106,8 +111,8 @@ func report(from delayed.Source, moved []delayed.Moved, tell []delayed.Finding, 
 	if err != nil {
 		fmt.Fprintf(&b, "The quarantine: %v.\n", err)
 	}
-	if dir != "" {
-		fmt.Fprintf(&b, "What was moved lies in %s, with a list of where each was. Files that you made there yourself meanwhile are among them. Look before you put one back.", dir)
+	if id != "" {
+		fmt.Fprintf(&b, "Files that you made there yourself meanwhile are among them. Look at one with: nanoclaw quarantine show %s\nPut it back with: nanoclaw quarantine restore %s\n%s", id, id, d.keeping())
 	}
 	return strings.TrimSpace(b.String())
 }

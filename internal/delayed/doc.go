@@ -11,10 +11,11 @@
 // without leaving empty files in people's projects. They are found by Compare of
 // a scan before and one after, and Quarantine moves them out of the folder.
 //
-//	Scan     a folder -> places, and oddities such as files with a second name
-//	Holds    places -> what to mount read-only, and what to pin
-//	Compare  two scans -> findings: to move, or only to tell
-//	Move     one finding -> the quarantine
+//	Scan        a folder -> places, and oddities such as files with a second name
+//	Holds       places -> what to mount read-only, and what to pin
+//	Compare     two scans -> findings: to move, or only to tell
+//	Quarantine  findings -> out of the folder, into a place of ours
+//	Contents    what lies there; Look, Restore and Discard by its owner's word
 //
 // # Trust
 //

@@ -27,6 +27,8 @@ type Source struct {
 // Moved is what became of one finding.
 type Moved struct {
 	Finding
+	// ID names it in the quarantine, see Kept.
+	ID string
 	// To is where it lies now, "" if it is not there.
 	To string
 	// Err says why it could not be moved, or not as a whole.
@@ -42,11 +44,13 @@ type Moved struct {
 //
 // A root without power over the files of others does it with the rights of the
 // folder's owner, which the agent had too.
+//
+// Nothing else may use the quarantine meanwhile.
 func Quarantine(dir string, root *os.File, from Source, findings []Finding) ([]Moved, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	base := filepath.Join(dir, from.At.UTC().Format("20060102-150405")+"-"+from.Session)
+	base := filepath.Join(dir, from.Session)
 	if err := os.Mkdir(base, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err
 	}
@@ -60,6 +64,7 @@ func Quarantine(dir string, root *os.File, from Source, findings []Finding) ([]M
 		m := Moved{Finding: f}
 		box, err := newBox(base, &number)
 		if err == nil {
+			m.ID = idOf(from.Session, number)
 			m.To, err = box.take(root, f.Path, int(st.Uid), int(st.Gid))
 		}
 		m.Err = err
@@ -68,21 +73,28 @@ func Quarantine(dir string, root *os.File, from Source, findings []Finding) ([]M
 	return out, list(base, from, out)
 }
 
+// listed is one file with what a session left in one folder.
+type listed struct {
+	Source
+	Files []line `json:"files"`
+}
+
+// line is where one thing came from.
+type line struct {
+	Box    int    `json:"box"`
+	From   string `json:"from"`
+	Name   []byte `json:"name"` // From as it is, since names may be any bytes
+	What   string `json:"what"`
+	To     string `json:"to,omitempty"`
+	Failed string `json:"failed,omitempty"`
+}
+
 // list writes down what came from where.
 func list(base string, from Source, moved []Moved) error {
-	type line struct {
-		From   string `json:"from"`
-		Name   []byte `json:"name"` // From as it is, since names may be any bytes
-		What   string `json:"what"`
-		To     string `json:"to,omitempty"`
-		Failed string `json:"failed,omitempty"`
-	}
-	data := struct {
-		Source
-		Files []line `json:"files"`
-	}{Source: from, Files: []line{}}
+	data := listed{Source: from, Files: []line{}}
 	for _, m := range moved {
-		l := line{From: Plain(m.Path), Name: []byte(m.Path), What: m.What, To: m.To}
+		_, box, _ := parseID(m.ID)
+		l := line{Box: box, From: Plain(m.Path), Name: []byte(m.Path), What: m.What, To: m.To}
 		if m.Err != nil {
 			l.Failed = m.Err.Error()
 		}
@@ -134,22 +146,27 @@ func newBox(base string, number *int) (box, error) {
 // take moves what has a name into the box.
 func (b box) take(root *os.File, rel string, uid, gid int) (string, error) {
 	defer b.dir.Close()
-	// The box is lent to the owner of the folder for the move, who may write in
-	// both then, and belongs to us again before anything looks at it.
-	if uid != os.Geteuid() {
-		if err := b.dir.Chown(uid, gid); err != nil {
-			return "", err
-		}
-		defer b.dir.Chown(os.Geteuid(), os.Getegid())
-	}
 	name := path.Base(rel)
-	err := as(uid, gid, func() error { return b.move(root, rel, name) })
+	err := b.lent(uid, gid, func() error { return b.move(root, rel, name) })
 	var st unix.Stat_t
 	if unix.Fstatat(int(b.dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
 		os.Remove(b.path)
 		return "", err
 	}
 	return filepath.Join(b.path, name), err
+}
+
+// lent runs f with the rights of a user, to whom the box belongs meanwhile: who
+// may write in it and in their own folder then. It belongs to us again before
+// anything looks at it.
+func (b box) lent(uid, gid int, f func() error) error {
+	if uid != os.Geteuid() {
+		if err := b.dir.Chown(uid, gid); err != nil {
+			return err
+		}
+		defer b.dir.Chown(os.Geteuid(), os.Getegid())
+	}
+	return as(uid, gid, f)
 }
 
 // move runs with the rights of the folder's owner.

@@ -258,6 +258,12 @@ func TestQuarantineAsTheOwner(t *testing.T) {
 	if st.Uid != 0 || st.Mode&0o777 != 0o700 {
 		t.Errorf("the box belongs to %d, mode %o", st.Uid, st.Mode)
 	}
+	kept, err := Named(to, moved[".git/hooks"].ID)
+	must(t, err)
+	must(t, Restore(kept[0]))
+	if must(t, syscall.Stat(filepath.Join(dir, ".git/hooks/x"), &st)); st.Uid != owner {
+		t.Errorf("what was restored belongs to %d", st.Uid)
+	}
 	if now, _ := unix.SetfsuidRetUid(-1); now != 0 {
 		t.Errorf("a thread still acts as %d", now)
 	}

@@ -379,8 +379,12 @@ func TestTrustFiles(t *testing.T) {
 	if bytes.Contains(files[1].Data, []byte("PRIVATE")) || bytes.Equal(files[0].Data, others[0].Data) {
 		t.Errorf("files %q and %q", files, others)
 	}
-	if f := w.gateway(w.options("example.com")).Files(); f != nil {
-		t.Errorf("nothing is inspected, and there are files: %v", f)
+	plain, shown := w.options("example.com"), PreviewFiles(g.opts.Hosts)
+	if f, p := w.gateway(plain).Files(), PreviewFiles(plain.Hosts); f != nil || p != nil {
+		t.Errorf("nothing is inspected, and there are files: %v, %v", f, p)
+	}
+	if len(shown) != 2 || shown[0].Path != files[0].Path || shown[1].Path != files[1].Path || bytes.Contains(shown[1].Data, []byte("BEGIN")) {
+		t.Errorf("shown beforehand: %q", shown)
 	}
 }
 

@@ -150,7 +150,6 @@ func TestGrantedServerTools(t *testing.T) {
 	}
 }
 
-
 // FuzzCheckBody: no text makes the check fall over, and what it passes holds no
 // field that it does not know.
 func FuzzCheckBody(f *testing.F) {

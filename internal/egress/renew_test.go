@@ -298,7 +298,9 @@ func TestRenewIsNotRedirected(t *testing.T) {
 	i := newIssuer(t)
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the refresh token went elsewhere") }))
 	t.Cleanup(elsewhere.Close)
-	i.answer = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect) }
+	i.answer = func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
+	}
 	u, _, _ := renewed(t, i, time.Now().Add(-time.Hour), is("access-1"))
 	r, _ := http.NewRequest("POST", u.base.String(), nil)
 	if err := u.authorize(t.Context(), r, nil); err == nil || strings.Contains(err.Error(), elsewhere.URL) {

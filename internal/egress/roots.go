@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/pem"
 	"os"
+	"strings"
 
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/wire"
@@ -28,6 +29,20 @@ func (g *Gateway) Files() []wire.File {
 	return []wire.File{
 		{Path: grant.Authority, Data: own},
 		{Path: grant.Roots, Data: append(bytes.Clone(own), roots...)},
+	}
+}
+
+// PreviewFiles are the files that a session with these hosts would get, with words
+// in the place of certificates: the authority is made when a session begins.
+func PreviewFiles(hosts []grant.Host) []wire.File {
+	names := inspected(hosts)
+	if names == nil {
+		return nil
+	}
+	own := "(the certificate of the session's own authority, for " + strings.Join(names, ", ") + ")"
+	return []wire.File{
+		{Path: grant.Authority, Data: []byte(own)},
+		{Path: grant.Roots, Data: []byte(own + " (and this machine's list)")},
 	}
 }
 

@@ -1,6 +1,9 @@
 package grant
 
-import "path"
+import (
+	"path"
+	"strings"
+)
 
 // Part is a part of a writable folder of the owner that is to be held.
 type Part struct {
@@ -21,6 +24,32 @@ func (g Grant) Lent() []Mount {
 		}
 	}
 	return out
+}
+
+// Brief is a grant without the parts that are held, of which it says how many
+// there are: one folder may have hundreds.
+type Brief struct {
+	Grant
+	Held map[string]int `json:"held,omitempty"` // by the folder they are in, as the agent sees it
+}
+
+// Brief gives the grant in brief.
+func (g Grant) Brief() Brief {
+	b := Brief{Grant: g, Held: make(map[string]int)}
+	b.Mounts = nil
+	lent := g.Lent()
+	for _, m := range g.Mounts {
+		if !m.Held {
+			b.Mounts = append(b.Mounts, m)
+			continue
+		}
+		for _, l := range lent {
+			if strings.HasPrefix(m.Target, l.Target+"/") {
+				b.Held[l.Target]++
+			}
+		}
+	}
+	return b
 }
 
 // Hold gives the grant with parts of one of its folders held, and with the

@@ -58,7 +58,7 @@ func (r *Runner) Exec(ctx context.Context, engine string, g grant.Grant, e wire.
 	g = s.grant
 	err = r.Store.Record(ctx, audit.Entry{
 		At: time.Now(), Kind: audit.ExecStarted, Group: g.Group, Session: s.id,
-		Data: audit.ExecStartedData{Argv: e.Argv, Grant: g},
+		Data: audit.ExecStartedData{Argv: e.Argv, Grant: g}, Brief: audit.ExecStartedData{Argv: e.Argv, Grant: g.Brief()},
 	})
 	if err != nil {
 		return nil, err

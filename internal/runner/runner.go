@@ -183,11 +183,14 @@ func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.T
 	at := time.Now()
 	last := job.Last()
 	g := s.grant
+	began := audit.RunStartedData{
+		Trigger: cause{t, last.From.String(), last.Sender.ID, last.Row, r.Reason(job.Group, g.Agent), warm},
+		Mode:    string(g.Mode), Agent: g.Agent, Grant: g,
+	}
+	brief := began
+	brief.Grant = g.Brief()
 	err := r.Store.Start(ctx, job.Run, Start{Mode: string(g.Mode), Agent: g.Agent, Session: s.id, At: at},
-		audit.Entry{At: at, Kind: audit.RunStarted, Group: job.Group, Run: job.Run, Session: s.id, Data: audit.RunStartedData{
-			Trigger: cause{t, last.From.String(), last.Sender.ID, last.Row, r.Reason(job.Group, g.Agent), warm},
-			Mode:    string(g.Mode), Agent: g.Agent, Grant: g,
-		}})
+		audit.Entry{At: at, Kind: audit.RunStarted, Group: job.Group, Run: job.Run, Session: s.id, Data: began, Brief: brief})
 	var stands []audit.Entry
 	if err == nil && !warm {
 		if err = r.open(ctx, "", s, false); err == nil {
@@ -222,9 +225,7 @@ func (r *Runner) converse(ctx context.Context, job queue.Job, s *session, l *liv
 		return agent.Result{}, err
 	}
 	prompt := r.prompt(job, s.grant.Agent)
-	if s.news != "" && s.grant.Agent != grant.Shell {
-		prompt.Text = agent.FormatNote(lastEnd(s.news)) + prompt.Text
-	}
+	prompt.Text = s.note() + prompt.Text
 	res, err := s.conv.Turn(ctx, prompt, func(e agent.Event) {
 		switch e.Kind {
 		case agent.TextEvent:
@@ -236,7 +237,7 @@ func (r *Runner) converse(ctx context.Context, job queue.Job, s *session, l *liv
 		}
 	})
 	if err == nil && !res.Failed {
-		r.told(s)
+		r.told(s, res.SessionID)
 	}
 	return res, err
 }

@@ -37,6 +37,9 @@ type session struct {
 	ended   string
 	watched sync.Once
 	news    string // why the session before it ended, until the agent was told
+	may     string // what the agent may touch, in words
+	stale   bool   // its conversation was told something else, until it is told this
+	told    string // what is remembered of that
 }
 
 // newSession looks at the folders of a grant, for a session with what is held in
@@ -219,23 +222,10 @@ func (r *Runner) openAgent(ctx context.Context, s *session) (agent.Conversation,
 		o.Resume = ""
 		conv, err = adapter.Open(ctx, box{s.box}, o)
 	}
-	s.news = state.Ended
+	s.news, s.told = state.Ended, state.Told
+	s.may = statement(s.grant, s.box.Seen(s.grant))
+	s.stale = o.Resume != "" && state.Told != toldMark(o.Resume, s.may)
 	return conv, err
-}
-
-// told notes that the agent knows why the session before it ended.
-func (r *Runner) told(s *session) {
-	if s.news != "" {
-		s.news = ""
-		r.remember(s, "")
-	}
-}
-
-// remember keeps why a session ended for the group's next agent.
-func (r *Runner) remember(s *session, why string) {
-	if err := r.Store.Ended(context.Background(), s.grant.Group, why); err != nil {
-		r.Log.Error("why a session ended could not be remembered", "session", s.id, "err", err)
-	}
 }
 
 // toolUsed writes down a tool call of the agent before it happens. What cannot

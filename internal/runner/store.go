@@ -47,6 +47,9 @@ type Store interface {
 	// Ended remembers why a group's last session ended, for its agent; "" forgets
 	// it, since the agent was told.
 	Ended(ctx context.Context, g chat.Group, why string) error
+	// Told remembers which conversation of a group was told which grant, as
+	// GroupState gives it back.
+	Told(ctx context.Context, g chat.Group, mark string) error
 	// UID gives the group's own uid from the recorded range, choosing the next
 	// free one the first time.
 	UID(ctx context.Context, g chat.Group, first, count int) (int, error)
@@ -86,4 +89,6 @@ type GroupState struct {
 	RanClaude bool
 	// Ended says why the last session ended, if the agent was not told yet.
 	Ended string
+	// Told says which conversation was told which grant last, "" for none.
+	Told string
 }

@@ -27,6 +27,19 @@ func addEntry(ctx context.Context, t *tx, e audit.Entry) error {
 		}
 		e.Data = end.Close(c)
 	}
+	entries, err := e.Split()
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := addRow(ctx, t, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func addRow(ctx context.Context, t *tx, e audit.Entry) error {
 	r, err := audit.Seal(e)
 	if err != nil {
 		return err
@@ -69,6 +82,10 @@ func (s *Store) Erase(ctx context.Context, ids []int64, why string) (int, error)
 	var n int
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		var erased []int64
+		ids, err := withParts(ctx, t, ids)
+		if err != nil {
+			return err
+		}
 		for _, id := range ids {
 			res, err := t.exec(ctx, `UPDATE audit SET payload = NULL, salt = NULL WHERE id = ? AND payload IS NOT NULL`, id)
 			if err != nil {
@@ -93,6 +110,25 @@ func (s *Store) Erase(ctx context.Context, ids []int64, why string) (int, error)
 		return 0, fmt.Errorf("erase the words of audit entries: %w", err)
 	}
 	return n, nil
+}
+
+// withParts adds the parts in which the words of entries are kept.
+func withParts(ctx context.Context, t *tx, ids []int64) ([]int64, error) {
+	var out []int64
+	for _, id := range ids {
+		var payload sql.NullString
+		err := t.row(ctx, []any{&payload}, `SELECT payload FROM audit WHERE id = ?`, id)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return nil, err
+		}
+		if p, ok := audit.PartedOf([]byte(payload.String)); ok {
+			for part := id - int64(p.Entries); part < id; part++ {
+				out = append(out, part)
+			}
+		}
+		out = append(out, id)
+	}
+	return out, nil
 }
 
 // Head is audit.Source's.

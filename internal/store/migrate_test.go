@@ -207,6 +207,31 @@ func TestAuditRowsAreFixed(t *testing.T) {
 	}
 }
 
+// An entry that is kept in parts stands behind them, and is erased with them.
+func TestErasedWithItsParts(t *testing.T) {
+	ctx, s := t.Context(), newStore(t)
+	long := audit.RunStartedData{Grant: strings.Repeat("word ", audit.MaxPayload/2)}
+	check(t, s.Record(ctx, audit.Entry{Kind: audit.OwnerActed}))
+	check(t, s.Record(ctx, audit.Entry{Kind: audit.RunStarted, Data: long, Brief: audit.RunStartedData{Mode: "host"}}))
+	kinds := func() (out []string) {
+		for r, err := range s.Rows(ctx, audit.Filter{}) {
+			check(t, err)
+			out = append(out, fmt.Sprintf("%s %v", r.Kind, r.Erased()))
+		}
+		return out
+	}
+	want := "[owner.acted false part false part false part false part false part false part false run.started false]"
+	if got := fmt.Sprint(kinds()); got != want {
+		t.Fatalf("stored: %s", got)
+	}
+	n, err := s.Erase(ctx, []int64{8}, "asked for")
+	check(t, err)
+	want = "[owner.acted false part true part true part true part true part true part true run.started true owner.acted false]"
+	if got := fmt.Sprint(kinds()); got != want || n != 7 {
+		t.Errorf("erased %d: %s", n, got)
+	}
+}
+
 // Tampering with the file itself, behind the triggers, is found by Verify.
 func TestVerifyFindsWhatSomebodyWrote(t *testing.T) {
 	attacks := map[string]struct {

@@ -166,6 +166,9 @@ func (r *Reader) GroupState(ctx context.Context, g chat.Group) (runner.GroupStat
 	if err == nil || errors.Is(err, sql.ErrNoRows) {
 		st.Ended, err = r.Meta(ctx, endedKey(g))
 	}
+	if err == nil {
+		st.Told, err = r.Meta(ctx, toldKey(g))
+	}
 	if err != nil {
 		return st, fmt.Errorf("read what is remembered of %s: %w", g, explain(r.path, err))
 	}
@@ -178,6 +181,13 @@ func (s *Store) Ended(ctx context.Context, g chat.Group, why string) error {
 }
 
 func endedKey(g chat.Group) string { return "ended:" + string(g) }
+
+// Told is runner.Store's.
+func (s *Store) Told(ctx context.Context, g chat.Group, mark string) error {
+	return s.SetMeta(ctx, toldKey(g), mark)
+}
+
+func toldKey(g chat.Group) string { return "told:" + string(g) }
 
 // UID is runner.Store's. A uid stays with its group for ever, also when the
 // group is deleted: files it left behind must not come to belong to another.

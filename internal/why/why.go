@@ -37,6 +37,7 @@ type Account struct {
 	Ended Ended    `json:"ended,omitzero"`
 	// Erased is how many entries have lost their words.
 	Erased int `json:"erased,omitempty"`
+	parts  []audit.Row // of the next entry
 }
 
 // Asked is who asked, as the channel proved it.
@@ -103,10 +104,11 @@ type Ended struct {
 	CostUSD float64   `json:"costUsd,omitempty"`
 }
 
-// maxUses and maxSent bound an account.
+// These bound an account.
 const (
-	maxUses = 100
-	maxSent = 100
+	maxUses  = 100
+	maxSent  = 100
+	maxParts = 256
 )
 
 // Add takes the run's next entry.
@@ -119,9 +121,27 @@ func (a *Account) Add(r audit.Row) {
 		a.Erased++
 		return
 	}
-	if take := takers[r.Kind]; take != nil {
-		take(a, r)
+	if r.Kind == audit.Part {
+		if len(a.parts) < maxParts {
+			a.parts = append(a.parts, r)
+		}
+		return
 	}
+	if take := takers[r.Kind]; take != nil {
+		take(a, a.whole(r))
+	}
+	a.parts = nil
+}
+
+// whole puts an entry together that was stored in parts. Its brief stays where
+// they are not all there.
+func (a *Account) whole(r audit.Row) audit.Row {
+	if p, ok := audit.PartedOf(r.Payload); ok {
+		if whole, err := p.Join(a.parts); err == nil {
+			r.Payload = whole
+		}
+	}
+	return r
 }
 
 // taking reads a payload as T for f. A payload that is no T is left out.

@@ -2,6 +2,7 @@ package why_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -21,8 +22,16 @@ var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 func tell(t *testing.T, entries ...audit.Entry) string {
 	t.Helper()
 	var a why.Account
-	for i, e := range entries {
+	var all []audit.Entry
+	for _, e := range entries {
 		e.At, e.Group, e.Run, e.Session = noon, "family", "r1", "s1"
+		parts, err := e.Split()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, parts...)
+	}
+	for i, e := range all {
 		r, err := audit.Seal(e)
 		if err != nil {
 			t.Fatal(err)
@@ -101,6 +110,19 @@ func TestRefusedRun(t *testing.T) {
 	got := tell(t, audit.Entry{Kind: audit.RunRefused, Data: audit.RunRefusedData{Rule: "hostmode.rate", Text: "10 runs an hour are used up"}})
 	if !strings.Contains(got, "r1 of group family: refused\n") || !strings.Contains(got, "refused by the rule hostmode.rate: 10 runs an hour are used up") {
 		t.Error(got)
+	}
+}
+
+// TestLongGrant: a grant that did not fit into one entry is told whole.
+func TestLongGrant(t *testing.T) {
+	g := grant.Grant{ModeReason: "because"}
+	for i := range 2000 {
+		g.Mounts = append(g.Mounts, grant.Mount{Target: fmt.Sprintf("/workspace/extra/site/%d", i), Held: true, Reason: "git runs it later"})
+	}
+	g.Mounts = append(g.Mounts, grant.Mount{Target: "/workspace/last", Write: true})
+	got := tell(t, audit.Entry{Kind: audit.RunStarted, Data: audit.RunStartedData{Mode: "host", Grant: g}, Brief: audit.RunStartedData{Mode: "host"}})
+	if !strings.Contains(got, "granted   write /workspace/last\n") || !strings.Contains(got, "(because)") {
+		t.Errorf("%.500s", got)
 	}
 }
 

@@ -35,6 +35,8 @@ type Host struct {
 	OnResume    func(context.Context, control.PauseRequest) (struct{}, error)
 	OnWhy       func(context.Context, control.WhyQuery) (control.Why, error)
 	OnVerify    func(context.Context, control.VerifyQuery) (control.AuditReport, error)
+	OnKept      func(context.Context, control.QuarantineQuery) ([]control.Quarantined, error)
+	OnKeptAct   func(context.Context, control.QuarantineAct) ([]control.Quarantined, error)
 }
 
 var _ control.Host = (*Host)(nil)
@@ -172,6 +174,16 @@ func (h *Host) Why(ctx context.Context, q control.WhyQuery) (control.Why, error)
 // AuditVerify calls OnVerify.
 func (h *Host) AuditVerify(ctx context.Context, q control.VerifyQuery) (control.AuditReport, error) {
 	return call(h.OnVerify, ctx, q)
+}
+
+// Quarantine calls OnKept.
+func (h *Host) Quarantine(ctx context.Context, q control.QuarantineQuery) ([]control.Quarantined, error) {
+	return call(h.OnKept, ctx, q)
+}
+
+// QuarantineAct calls OnKeptAct.
+func (h *Host) QuarantineAct(ctx context.Context, r control.QuarantineAct) ([]control.Quarantined, error) {
+	return call(h.OnKeptAct, ctx, r)
 }
 
 // Terminal is a control.Terminal of which the test is the other end.

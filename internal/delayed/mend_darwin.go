@@ -1,5 +1,3 @@
-//go:build !linux
-
 package delayed
 
 import (
@@ -21,8 +19,7 @@ func lend(root *os.File, rel string) error {
 	return unix.Fchmod(int(dir.Fd()), 0o700)
 }
 
-// rename moves a name from one open folder to another. The second is ours alone
-// and holds nothing of that name.
+// rename moves a name from one open folder to another, onto nothing.
 func rename(from *os.File, name string, to *os.File, as string) error {
-	return unix.Renameat(int(from.Fd()), name, int(to.Fd()), as)
+	return unix.RenameatxNp(int(from.Fd()), name, int(to.Fd()), as, unix.RENAME_EXCL)
 }
