@@ -22,6 +22,7 @@ import (
 	"nanoclaw/internal/egress"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/outbox"
+	"nanoclaw/internal/pressure"
 	"nanoclaw/internal/queue"
 	"nanoclaw/internal/router"
 	"nanoclaw/internal/runner"
@@ -79,6 +80,8 @@ type Daemon struct {
 	attests func() (attest.Basis, error)
 
 	spares spares
+	// short says why the machine is short of memory.
+	short func() string
 
 	uids      sync.Mutex
 	uidsKnown boundary.UIDs // under uids
@@ -103,6 +106,7 @@ func Open(ctx context.Context, o Options) (*Daemon, error) {
 	if d.opt.Say == nil {
 		d.opt.Say = func(string) {}
 	}
+	d.short = pressure.Meter{}.Short
 	d.engines = d.mechanisms()
 	d.attests = sync.OnceValues(attest.Machine)
 	if err := o.Paths.EnsureDirs(); err != nil {
@@ -222,6 +226,7 @@ func (d *Daemon) runnerOptions() runner.Options {
 		Agents:  map[string]agent.Adapter{grant.Claude: agent.Claude{}, grant.Shell: agent.Shell{}},
 		Model:   d.modelOf,
 		Gateway: d.gateway, Tools: d.hostTools, Guard: d.guard, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
+		WarmSessions: d.config.Limits.WarmSessions, Prepare: d.preparedGroups(), Unready: d.unready, Short: func() string { return d.short() }, Held: d.queue.Held,
 		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Zone: zone(d.machine.TimeZone), Log: d.log,
 	}
 }
@@ -251,6 +256,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	parts.Go(func() {
 		d.keepSpares(ctx)
 		d.rest()
+		d.runner.Tend(ctx)
 	})
 	<-ctx.Done()
 	parts.Wait()
