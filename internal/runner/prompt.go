@@ -56,7 +56,7 @@ func newUUID() string {
 // nothing from inside is among them. It is part of a message, since Claude Code
 // keeps the system prompt of a conversation that it resumes.
 func lastEnd(why string) string {
-	return "Your last session here was ended by the host: " + why + ". What ran in it is gone; files are still there. Do not do the same again."
+	return "Your last session here was ended by the host: " + why + ". What ran in it is gone; files are still there."
 }
 
 // systemPrompt tells the agent where it is. It is made from the grant alone, so

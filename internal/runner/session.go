@@ -39,7 +39,9 @@ type session struct {
 	idle           *time.Timer // likewise
 	// ended is why we end it, for the record and for the next agent; "" if there
 	// is nothing to say. What the boundary says of limits comes before it.
-	ended   string
+	ended string
+	// waited says that no run was using it then.
+	waited  bool
 	watched sync.Once
 	news    string // why the session before it ended, until the agent was told
 }
@@ -283,7 +285,7 @@ func (r *Runner) closeSession(s *session) {
 	if data.Reason == "" && s.box != nil && s.stands() && !s.alive() {
 		data.Reason = "the agent ended by itself"
 	} else if data.Reason != "" && s.used && s.grant.Agent != grant.Shell { // a shell reads no words of ours
-		defer r.remember(s, data.Reason)
+		defer r.remember(s, data.Reason+s.advice())
 	}
 	s.close()
 	if s.box == nil && !s.prepared {
@@ -325,10 +327,19 @@ func (r *Runner) park(s *session, idle time.Duration) {
 	r.nudge()
 }
 
+// advice is for the agent whose doing ended its session, and "" for one that only
+// waited.
+func (s *session) advice() string {
+	if s.waited && s.cut() == nil {
+		return ""
+	}
+	return ". Do not do the same again"
+}
+
 // endWaiting ends a session that no run is waiting for. If it was a limit that
 // ended it, nobody else tells the owner.
 func (r *Runner) endWaiting(s *session, why string) {
-	s.ended = why
+	s.ended, s.waited = why, true
 	if limit := s.exceeded(); limit != nil {
 		r.Ended(s.grant.Group, s.id, fmt.Sprintf("Between two runs, the session of group %s was %s\n%s", s.grant.Group, limit.Error(), limit.Hint()))
 	}
