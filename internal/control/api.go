@@ -191,7 +191,7 @@ type Status struct {
 	Sessions int       `json:"sessions"`
 	Prepared int       `json:"prepared"` // those of them that wait for their first message
 	Spares   int       `json:"spares"`   // boundaries that stand ready
-	Outbox   int       `json:"outbox"` // messages that wait for delivery
+	Outbox   int       `json:"outbox"`   // messages that wait for delivery
 	Config   string    `json:"config"`
 	Data     string    `json:"data"`
 }

@@ -189,7 +189,7 @@ func (d *Daemon) resolve() error {
 	}
 	d.upstream = upstream
 	d.machine = machine(d.opt, d.config, upstream != nil)
-	return nil
+	return d.apart(d.groupNames()...)
 }
 
 func checkHost(entry string) error {

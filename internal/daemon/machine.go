@@ -28,6 +28,7 @@ func machine(o Options, c *config.Config, hasModel bool) grant.Machine {
 
 		ClaudeConfig: filepath.Join(o.Paths.DataDir, "agents", "claude-config"),
 		ClaudeState:  agent.ClaudeState(),
+		OwnClaude:    ownClaude(o.Getenv),
 		HasModel:     hasModel,
 		TimeZone:     zoneName(o.Getenv("TZ")),
 	}
