@@ -64,7 +64,7 @@ func printStatus(w io.Writer, s control.Status) error {
 		line("paused", "%s, since %s", joined(": ", what, p.Reason), p.At.Local().Format(time.DateTime))
 	}
 	line("waiting", "%d messages for a run, %d for delivery", s.Waiting, s.Outbox)
-	line("sessions", "%d, and %d boundaries stand ready", s.Sessions, s.Spares)
+	line("sessions", "%d, %d of them prepared, and %d boundaries stand ready", s.Sessions, s.Prepared, s.Spares)
 	line("config", "%s", s.Config)
 	line("data", "%s", s.Data)
 	for _, r := range s.Live {

@@ -50,6 +50,9 @@ type Conversation interface {
 	// returns once the agent was told; Turn then returns with Interrupted set.
 	// Without a running turn it does nothing.
 	Interrupt(ctx context.Context) error
+	// Done is closed when the conversation is over, whoever ended it, also between
+	// two turns.
+	Done() <-chan struct{}
 	// Close ends the agent. It returns when the process has ended or was killed.
 	Close() error
 }

@@ -53,7 +53,7 @@ const bootstrap = `exec 2>&1; command -v bash >/dev/null && exec bash -c "$1" ba
 
 // Open starts nothing yet: each turn is a process of its own.
 func (Shell) Open(_ context.Context, box Box, o Options) (Conversation, error) {
-	return &shell{box: box, o: o}, nil
+	return &shell{box: box, o: o, over: make(chan struct{})}, nil
 }
 
 type shell struct {
@@ -63,6 +63,7 @@ type shell struct {
 	mu     sync.Mutex
 	turn   *shellTurn // nil between turns
 	closed bool
+	over   chan struct{} // closed with it
 }
 
 // shellTurn is one command.
@@ -158,10 +159,16 @@ func (s *shell) Interrupt(context.Context) error {
 	return nil
 }
 
+// Done is closed by Close alone: each command is a process of its own.
+func (s *shell) Done() <-chan struct{} { return s.over }
+
 // Close kills a running command.
 func (s *shell) Close() error {
 	s.mu.Lock()
-	s.closed = true
+	if !s.closed {
+		s.closed = true
+		close(s.over)
+	}
 	t := s.turn
 	s.mu.Unlock()
 	if t == nil {

@@ -64,6 +64,9 @@ var tellers = map[Kind]teller{
 	RunStarted: as(func(d RunStartedData) string {
 		return "run started" + pre(", agent ", d.Agent) + pre(", mode ", d.Mode)
 	}),
+	SessionPrepared: as(func(d SessionPreparedData) string {
+		return "a session is prepared, before anybody wrote" + pre(", agent ", d.Agent) + pre(", mode ", d.Mode)
+	}),
 	SessionStarted: as(func(d SessionStartedData) string {
 		return "boundary " + d.Engine + " stands" + list(" with ", d.Layers) + list(", without ", d.Missing) + fmt.Sprintf(", init %d", d.InitPID)
 	}),

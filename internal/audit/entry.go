@@ -12,32 +12,33 @@ type Kind string
 
 // The kinds of entry.
 const (
-	HostStarted    Kind = "host.started"     // the daemon began; version, uid, layers of this machine
-	HostStopped    Kind = "host.stopped"     //
-	ConfigChanged  Kind = "config.changed"   // the fingerprint differs; new runs are held
-	ProbeRan       Kind = "probe.ran"        // what was tried and whether it held
-	Inbound        Kind = "inbound"          // a message was stored, with the verdict and its reason
-	RunStarted     Kind = "run.started"      // trigger and whole grant, before the act
-	SessionStarted Kind = "session.started"  // a boundary stands: engine, layers, init pid
-	SessionEnded   Kind = "session.ended"    //
-	ToolCalled     Kind = "tool.called"      // the agent used a tool of its own
-	HostToolCalled Kind = "host_tool.called" // the agent asked the host for something, and the answer
-	EgressTried    Kind = "egress"           // one connection, allowed or refused
-	FilesChanged   Kind = "files.changed"    // files that a run left new or changed, with their hashes
-	RunEnded       Kind = "run.ended"        // outcome, duration, cost
-	RunRefused     Kind = "run.refused"      // rule and words
-	Outbox         Kind = "outbox"           // a message waits for delivery
-	Delivered      Kind = "delivered"        //
-	GivenUp        Kind = "given_up"         //
-	ExecStarted    Kind = "exec.started"     // the owner ran a command in a group's boundary
-	ExecEnded      Kind = "exec.ended"       //
-	DelayedOdd     Kind = "delayed.odd"      // a lent folder holds files that reach elsewhere
-	DelayedFound   Kind = "delayed.found"    // files that run code later were left in a folder of the owner; before they are moved
-	DelayedMoved   Kind = "delayed.moved"    // where they are now, or why they could not be moved
-	DelayedExpired Kind = "delayed.expired"  // what was removed from the quarantine, for its age or its amount
-	WireFailed     Kind = "wire.failed"      // a session's wire carried something it must not
-	Part           Kind = "part"             // a part of what the next entry of another kind holds in brief
-	OwnerActed     Kind = "owner.acted"      // a privileged act by the owner: stop, group set
+	HostStarted     Kind = "host.started"     // the daemon began; version, uid, layers of this machine
+	HostStopped     Kind = "host.stopped"     //
+	ConfigChanged   Kind = "config.changed"   // the fingerprint differs; new runs are held
+	ProbeRan        Kind = "probe.ran"        // what was tried and whether it held
+	Inbound         Kind = "inbound"          // a message was stored, with the verdict and its reason
+	RunStarted      Kind = "run.started"      // trigger and whole grant, before the act
+	SessionPrepared Kind = "session.prepared" // a session is made before anybody wrote: the whole grant, before the act
+	SessionStarted  Kind = "session.started"  // a boundary stands: engine, layers, init pid
+	SessionEnded    Kind = "session.ended"    //
+	ToolCalled      Kind = "tool.called"      // the agent used a tool of its own
+	HostToolCalled  Kind = "host_tool.called" // the agent asked the host for something, and the answer
+	EgressTried     Kind = "egress"           // one connection, allowed or refused
+	FilesChanged    Kind = "files.changed"    // files that a run left new or changed, with their hashes
+	RunEnded        Kind = "run.ended"        // outcome, duration, cost
+	RunRefused      Kind = "run.refused"      // rule and words
+	Outbox          Kind = "outbox"           // a message waits for delivery
+	Delivered       Kind = "delivered"        //
+	GivenUp         Kind = "given_up"         //
+	ExecStarted     Kind = "exec.started"     // the owner ran a command in a group's boundary
+	ExecEnded       Kind = "exec.ended"       //
+	DelayedOdd      Kind = "delayed.odd"      // a lent folder holds files that reach elsewhere
+	DelayedFound    Kind = "delayed.found"    // files that run code later were left in a folder of the owner; before they are moved
+	DelayedMoved    Kind = "delayed.moved"    // where they are now, or why they could not be moved
+	DelayedExpired  Kind = "delayed.expired"  // what was removed from the quarantine, for its age or its amount
+	WireFailed      Kind = "wire.failed"      // a session's wire carried something it must not
+	Part            Kind = "part"             // a part of what the next entry of another kind holds in brief
+	OwnerActed      Kind = "owner.acted"      // a privileged act by the owner: stop, group set
 )
 
 // Entry is one line of the log as its writer gives it.

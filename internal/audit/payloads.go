@@ -53,6 +53,12 @@ type (
 		Agent   string `json:"agent,omitempty"`
 		Grant   any    `json:"grant"`
 	}
+	// SessionPreparedData belongs to SessionPrepared. Grant is the whole grant.
+	SessionPreparedData struct {
+		Mode  string `json:"mode"`
+		Agent string `json:"agent"`
+		Grant any    `json:"grant"`
+	}
 	// SessionStartedData belongs to SessionStarted.
 	SessionStartedData struct {
 		Engine  string   `json:"engine"`

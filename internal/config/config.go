@@ -154,6 +154,10 @@ type Limits struct {
 	RunTime Duration `json:"runTime"`
 	// IdleTime ends a warm session that nobody writes to.
 	IdleTime Duration `json:"idleTime"`
+	// WarmSessions is how many sessions may wait between runs, over all groups,
+	// prepared ones included. The one that waited longest goes first; the next
+	// message of its group resumes the conversation. 0: none waits.
+	WarmSessions int `json:"warmSessions"`
 	// ConcurrentRuns is how many runs go on at once, over all groups.
 	ConcurrentRuns int `json:"concurrentRuns"`
 	// Memory is how much memory all of a session may use together.
@@ -288,6 +292,11 @@ type Group struct {
 	// "web_search", "web_fetch", "code_execution". The provider then reaches the web
 	// or runs code for the agent, and no egress rule sees it. Empty: none.
 	ServerTools []string `json:"serverTools,omitempty"`
+	// Prepared has a session with its agent started stand ready before anybody
+	// writes, so that the first message too is answered without a start. It holds
+	// the memory of an idle agent, and ends as warm ones do, but for their idle
+	// time. Groups that may write a folder of the owner have none.
+	Prepared bool `json:"prepared,omitempty"`
 }
 
 // Mount is a folder of this machine that an agent may touch.

@@ -36,6 +36,7 @@ func Default() Config {
 		Limits: Limits{
 			RunTime:         Duration(30 * time.Minute),
 			IdleTime:        Duration(10 * time.Minute),
+			WarmSessions:    8,
 			ConcurrentRuns:  5,
 			Memory:          4 << 30,
 			CPUTime:         Duration(8 * time.Hour),

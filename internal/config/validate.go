@@ -121,6 +121,7 @@ func (v *validator) limits(c *Config) {
 	v.program(at("boundary", "srt", "node"), c.Boundary.SRT.Node)
 	between(v, at("limits", "runTime"), l.RunTime, Duration(time.Second), Duration(7*24*time.Hour))
 	between(v, at("limits", "idleTime"), l.IdleTime, 0, Duration(7*24*time.Hour))
+	v.between(at("limits", "warmSessions"), l.WarmSessions, 0, 10_000)
 	v.between(at("limits", "concurrentRuns"), l.ConcurrentRuns, 1, 1000)
 	between(v, at("limits", "memory"), l.Memory, 64<<20, 1<<50)
 	v.between(at("limits", "cpus"), l.CPUs, 0, 10_000)

@@ -221,8 +221,9 @@ type Status struct {
 	Paused   []PausedGroup `json:"paused,omitempty"`
 	Waiting  int           `json:"waiting"` // messages that wait for a run
 	Sessions int           `json:"sessions"`
-	Spares   int           `json:"spares"` // boundaries that stand ready
-	Outbox   int           `json:"outbox"` // messages that wait for delivery
+	Prepared int           `json:"prepared"` // those of them that wait for their first message
+	Spares   int           `json:"spares"`   // boundaries that stand ready
+	Outbox   int           `json:"outbox"`   // messages that wait for delivery
 	Config   string        `json:"config"`
 	Data     string        `json:"data"`
 }

@@ -16,6 +16,9 @@ import (
 // It is written anew where it differs, since a newer version of ours may have
 // another. No agent can write there, so its names are what we made.
 func (d *Daemon) prepareClaude(g chat.Group, uid int) error {
+	if err := d.apart(g); err != nil { // the owner may have made links since the start
+		return err
+	}
 	dir := d.machine.ClaudeConfig
 	// Every group's uid reads it; the data folder above is closed to all others.
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
 )
 
@@ -78,32 +77,5 @@ func TestClaudeObeysOnlyTheHost(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(d.machine.ClaudeConfig); err != nil || len(entries) != 2+len(d.machine.ClaudeState) {
 		t.Errorf("the configuration folder holds %v, %v", entries, err)
-	}
-}
-
-// Two groups and the owner's own Claude Code never see each other's
-// conversations.
-func TestConversationsAreApart(t *testing.T) {
-	i, m := claudeInstall(t)
-	own := filepath.Join(i.home, ".claude", "projects", "-workspace-group")
-	must(t, os.MkdirAll(own, 0o755))
-	must(t, os.WriteFile(filepath.Join(own, "0.jsonl"), []byte("the-owners-words"), 0o644))
-	d, _ := i.run()
-	for _, g := range []chat.Group{chat.Main, "family"} {
-		if a := ask(t, d, g, "words-of-"+string(g)); a.State != control.Succeeded {
-			t.Fatalf("got %+v\n%s", a.Answer, a.text())
-		}
-	}
-	// Written so that the command, which is a part of the conversation, does not
-	// find itself.
-	a := ask(t, d, "family", "bash: grep -rho -e words-of-[m]ain -e words-of-[f]amily -e the-owners-[w]ords $CLAUDE_CONFIG_DIR /home /tmp 2>/dev/null | sort -u")
-	if a.State != control.Succeeded {
-		t.Fatalf("got %+v\n%s", a.Answer, a.text())
-	}
-	all := m.Requests()
-	last := string(all[len(all)-1].Body)
-	found := last[strings.LastIndex(last, `"tool_result"`):]
-	if found = found[:strings.Index(found, "}")]; !strings.Contains(found, `"content":"words-of-family"`) {
-		t.Errorf("family finds %s", found)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/outbox"
+	"nanoclaw/internal/pressure"
 	"nanoclaw/internal/queue"
 	"nanoclaw/internal/router"
 	"nanoclaw/internal/runner"
@@ -81,6 +82,8 @@ type Daemon struct {
 	anchors anchors
 
 	kept sync.Mutex // held while the quarantine is used
+	// short says why the machine is short of memory.
+	short func() string
 
 	uids      sync.Mutex
 	uidsKnown boundary.UIDs // under uids
@@ -105,6 +108,7 @@ func Open(ctx context.Context, o Options) (*Daemon, error) {
 	if d.opt.Say == nil {
 		d.opt.Say = func(string) {}
 	}
+	d.short = pressure.Meter{}.Short
 	d.engines = d.mechanisms()
 	d.attests = sync.OnceValues(attest.Machine)
 	if err := o.Paths.EnsureDirs(); err != nil {
@@ -182,7 +186,7 @@ func (d *Daemon) resolve() error {
 		return err
 	}
 	d.machine = machine(d.opt, d.config)
-	return nil
+	return d.apart(d.groupNames()...)
 }
 
 func checkHost(entry string) error {
@@ -219,6 +223,7 @@ func (d *Daemon) runnerOptions() runner.Options {
 		Agents:  map[string]agent.Adapter{grant.Claude: agent.Claude{}, grant.Shell: agent.Shell{}},
 		Model:   d.modelOf,
 		Gateway: d.gateway, Tools: d.hostTools, Guard: d.guard, Touched: d.touched, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
+		WarmSessions: d.config.Limits.WarmSessions, Prepare: d.preparedGroups(), Unready: d.unready, Short: func() string { return d.short() }, Held: d.queue.Held, Rests: d.queue.Rests,
 		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Zone: zone(d.machine.TimeZone), Log: d.log,
 	}
 }
@@ -253,6 +258,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	parts.Go(func() {
 		d.keepSpares(ctx)
 		d.rest()
+		d.runner.Tend(ctx)
 	})
 	<-ctx.Done()
 	parts.Wait()

@@ -66,6 +66,7 @@ func (d *Daemon) checkConfig(ctx context.Context) error {
 		}})
 		d.log.Error("new runs are held", "why", err)
 		d.endSpares()
+		d.runner.Nudge()
 		d.changed.fire()
 		d.tellOwner(ctx, "config:"+d.fingerprint.String(), text)
 	}

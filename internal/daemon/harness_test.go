@@ -92,6 +92,12 @@ func (i *install) options() Options {
 func (i *install) run() (d *Daemon, stop func()) {
 	i.t.Helper()
 	d = i.open()
+	return d, i.serve(d)
+}
+
+// serve runs a daemon that was opened.
+func (i *install) serve(d *Daemon) (stop func()) {
+	i.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() { done <- d.Run(ctx, func() { close(ready) }) }()
@@ -108,7 +114,7 @@ func (i *install) run() (d *Daemon, stop func()) {
 	case err := <-done:
 		i.t.Fatalf("the daemon did not start: %v", err)
 	}
-	return d, stop
+	return stop
 }
 
 // testLog shows the daemon's log with the test's.

@@ -28,6 +28,7 @@ func machine(o Options, c *config.Config) grant.Machine {
 
 		ClaudeConfig: filepath.Join(o.Paths.DataDir, "agents", "claude-config"),
 		ClaudeState:  agent.ClaudeState(),
+		OwnClaude:    ownClaude(o.Getenv),
 		TimeZone:     zoneName(o.Getenv("TZ")),
 	}
 	private := o.Paths.Private()

@@ -38,7 +38,7 @@ func (d *Daemon) Status(ctx context.Context) (control.Status, error) {
 	s := control.Status{
 		Version: d.opt.Version, PID: os.Getpid(), UID: os.Getuid(), Started: d.started,
 		HostMode: "on", Held: d.queue.Held(), Waiting: open.Waiting, Outbox: open.Pending,
-		Sessions: d.runner.Sessions(), Config: d.opt.Paths.Config, Data: d.opt.Paths.DataDir, Live: []control.RunInfo{},
+		Sessions: d.runner.Sessions(), Prepared: d.runner.Prepared(), Config: d.opt.Paths.Config, Data: d.opt.Paths.DataDir, Live: []control.RunInfo{},
 	}
 	h := d.proven(ctx, "")
 	s.HostModeReason = fmt.Sprintf("the boundary held against %d attempts to break out", len(h.Report.Attempts))

@@ -76,9 +76,11 @@ func (d *Daemon) restore(ctx context.Context, g chat.Group) {
 	}
 	if i := slices.IndexFunc(all, func(p store.Paused) bool { return p.Group == g }); i >= 0 {
 		d.queue.Pause(g, pausedWords(all[i]))
+		d.runner.Nudge()
 		return
 	}
 	d.queue.Resume(g)
+	d.runner.Nudge()
 }
 
 // Pause starts no more runs of a group, or of all, until Resume.
@@ -118,6 +120,7 @@ func (d *Daemon) Resume(ctx context.Context, r control.PauseRequest) error {
 		return err
 	}
 	d.queue.Resume(g)
+	d.runner.Nudge()
 	d.changed.fire()
 	if !was {
 		return &control.Error{Code: control.CodeNotFound, Message: nameOrAll(g) + " is not paused", Hint: "nanoclaw status shows what is"}

@@ -165,6 +165,9 @@ type Machine struct {
 	// Private are folders that no grant may ever touch: configuration, data,
 	// sockets (I6).
 	Private []string
+	// OwnClaude are the folders of the owner's own Claude Code, which no grant may
+	// ever touch.
+	OwnClaude []string
 	// GroupDir gives the host folder of a group's workspace and home; GlobalDir
 	// is the shared one.
 	GroupsDir, GlobalDir string

@@ -76,6 +76,11 @@ func (m Machine) CheckPath(p string) *Refusal {
 			return refuse("nanoclaw keeps its configuration, data or sockets there")
 		}
 	}
+	for _, d := range m.OwnClaude {
+		if within(p, d) || within(d, p) {
+			return refuse("your own Claude Code keeps its conversations and settings there")
+		}
+	}
 	for part := range strings.SplitSeq(p, "/") {
 		for _, n := range never {
 			if strings.EqualFold(part, n) {

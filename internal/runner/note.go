@@ -33,7 +33,7 @@ func (s *session) note() string {
 
 // lastEnd tells the agent why its last session ended.
 func lastEnd(why string) string {
-	return "Your last session here was ended by the host: " + why + ". What ran in it is gone; files are still there. Do not do the same again."
+	return "Your last session here was ended by the host: " + why + ". What ran in it is gone; files are still there."
 }
 
 // told notes that the agent knows why the session before it ended, and that its

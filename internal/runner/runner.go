@@ -91,6 +91,17 @@ type Options struct {
 	LandlockFloor int
 	// Progress is told what an agent is doing. It must not block.
 	Progress func(chat.Progress)
+	// WarmSessions is how many sessions may wait between runs, over all groups.
+	WarmSessions int
+	// Prepare are the groups for which a session is made before anybody writes.
+	Prepare []chat.Group
+	// Short says why the machine is short of memory, "" if it is not.
+	Short func() string
+	// Held says why no new run may start, "" if one may; Rests why none of a group.
+	Held  func() string
+	Rests func(chat.Group) string
+	// Unready is told, each time, why no session can be prepared for a group.
+	Unready func(g chat.Group, why string)
 	// Ended is told, in words for the owner, why a session ended that no run was
 	// waiting for.
 	Ended func(g chat.Group, s chat.SessionID, text string)
@@ -103,7 +114,9 @@ type Options struct {
 // Runner runs jobs.
 type Runner struct {
 	Options
-	sessions sessions
+	pool  *pool
+	tries *readiness
+	kick  chan struct{} // something changed for Tend
 
 	mu   sync.Mutex
 	live map[chat.RunID]*live
@@ -134,8 +147,8 @@ var (
 
 // New makes a runner.
 func New(o Options) *Runner {
-	r := &Runner{Options: o, live: map[chat.RunID]*live{}}
-	r.sessions.warm = map[chat.Group]*session{}
+	r := &Runner{Options: o, live: map[chat.RunID]*live{}, tries: newReadiness(), kick: make(chan struct{}, 1)}
+	r.pool = newPool(o.WarmSessions, r.endWaiting)
 	return r
 }
 
@@ -170,8 +183,13 @@ func (r *Runner) Run(ctx context.Context, job queue.Job) {
 // session gives the session for a run: the warm one if its grant is still
 // right, else a new one, which begin starts.
 func (r *Runner) session(ctx context.Context, group chat.Group, g grant.Grant) (s *session, warm bool, err error) {
+	r.pool.settle(ctx, group, g)
 	if s := r.warm(group, g); s != nil {
+		r.tries.used(group)
 		return s, true, nil
+	}
+	if r.Short() != "" { // this group waits for memory that others only keep
+		r.pool.evict(group, shortOfMemory)
 	}
 	s, err = r.newSession(ctx, g)
 	return s, false, err
@@ -271,6 +289,7 @@ func (r *Runner) leave(run chat.RunID, l *live) {
 	r.mu.Unlock()
 	l.cancel(nil)
 	close(l.done)
+	r.nudge()
 }
 
 // maxRefused bounds how many refused hosts a run is told about.
@@ -334,7 +353,7 @@ func (r *Runner) Stop(ctx context.Context, run chat.RunID, g chat.Group) ([]chat
 		}
 	}
 	if run == "" {
-		r.closeWarm(g)
+		r.pool.drain(func(s *session) bool { return g == "" || s.grant.Group == g }, "the owner stopped it")
 	}
 	return ids, nil
 }
@@ -349,11 +368,14 @@ func (r *Runner) Sessions() int {
 		}
 	}
 	r.mu.Unlock()
-	return working + r.sessions.count()
+	return working + r.pool.count(func(*session) bool { return true })
 }
 
-// Close ends the warm sessions. The caller has ended the runs.
-func (r *Runner) Close() { r.closeWarm("") }
+// Prepared is how many of them wait for their first message.
+func (r *Runner) Prepared() int { return r.pool.count(func(s *session) bool { return !s.used }) }
+
+// Close ends the sessions that wait. The caller has ended the runs, and Tend.
+func (r *Runner) Close() { r.pool.close() }
 
 func (r *Runner) find(want func(chat.RunID, *live) bool) map[chat.RunID]*live {
 	r.mu.Lock()

@@ -31,10 +31,17 @@ type session struct {
 	guard Guard
 	lost  atomic.Pointer[error] // why the guard ended it
 	run   atomic.Pointer[chat.RunID]
-	idle  *time.Timer
+	// prepared says that it was made before anybody wrote, and used that it served
+	// a run.
+	prepared, used bool
+	began          time.Time
+	since          time.Time   // while it waits in the pool: since when; under the pool's mu
+	idle           *time.Timer // likewise
 	// ended is why we end it, for the record and for the next agent; "" if there
 	// is nothing to say. What the boundary says of limits comes before it.
-	ended   string
+	ended string
+	// waited says that no run was using it then.
+	waited  bool
 	watched sync.Once
 	news    string // why the session before it ended, until the agent was told
 	may     string // what the agent may touch, in words
@@ -55,10 +62,15 @@ func (r *Runner) newSession(ctx context.Context, g grant.Grant) (*session, error
 // once says that the session must not outlive its run. While an agent lives
 // nobody can tell its files in a folder of the owner from the owner's, and what
 // it left running could leave more after the look.
-func (s *session) once() bool { return len(s.grant.Lent()) > 0 || s.grant.Agent == grant.Shell }
+func (s *session) once() bool { return once(s.grant) }
+
+func once(g grant.Grant) bool { return len(g.Lent()) > 0 || g.Agent == grant.Shell }
 
 // serve says which run the session works for; "" for none.
-func (s *session) serve(run chat.RunID) { s.run.Store(&run) }
+func (s *session) serve(run chat.RunID) {
+	s.run.Store(&run)
+	s.used = s.used || run != ""
+}
 
 func (s *session) caller() Caller {
 	return Caller{Group: s.grant.Group, Session: s.id, Run: func() chat.RunID {
@@ -71,10 +83,7 @@ func (s *session) caller() Caller {
 
 // close ends everything of the session; what was never opened is left out.
 func (s *session) close() {
-	if s.idle != nil {
-		s.idle.Stop()
-	}
-	if s.conv != nil && s.alive() {
+	if s.conv != nil && s.stands() {
 		s.conv.Close()
 	}
 	if s.box != nil {
@@ -88,12 +97,21 @@ func (s *session) close() {
 	}
 }
 
+// stands says that the boundary does.
+func (s *session) stands() bool { return !over(s.box.Done()) }
+
+// alive says that another run could use the session: its boundary stands, and its
+// agent, if it is there yet, did not end.
 func (s *session) alive() bool {
+	return s.stands() && (s.conv == nil || !over(s.conv.Done()))
+}
+
+func over(done <-chan struct{}) bool {
 	select {
-	case <-s.box.Done():
-		return false
-	default:
+	case <-done:
 		return true
+	default:
+		return false
 	}
 }
 
@@ -254,12 +272,14 @@ func input(c agent.ToolCall) any {
 // closeSession ends a session and writes it down.
 func (r *Runner) closeSession(s *session) {
 	data := audit.SessionEndedData{Reason: s.why()}
-	s.close()
-	if s.box == nil {
-		return
+	if data.Reason == "" && s.box != nil && s.stands() && !s.alive() {
+		data.Reason = "the agent ended by itself"
+	} else if data.Reason != "" && s.used && s.grant.Agent != grant.Shell { // a shell reads no words of ours
+		defer r.remember(s, data.Reason+s.advice())
 	}
-	if data.Reason != "" && s.grant.Agent != grant.Shell { // a shell reads no words of ours
-		r.remember(s, data.Reason)
+	s.close()
+	if s.box == nil && !s.prepared {
+		return
 	}
 	err := r.Store.Record(context.Background(), audit.Entry{
 		At: time.Now(), Kind: audit.SessionEnded, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id, Data: data,
@@ -269,59 +289,70 @@ func (r *Runner) closeSession(s *session) {
 	}
 }
 
-// keep leaves a session warm until it was idle for its limit, or its boundary
-// ends by itself.
+// keep leaves a session warm until it was idle for its limit, is evicted, or ends
+// by itself.
 func (r *Runner) keep(s *session) {
 	if !s.alive() || s.grant.Limits.IdleTime <= 0 {
 		r.closeSession(s)
 		return
 	}
-	s.idle = time.AfterFunc(s.grant.Limits.IdleTime, func() {
-		if r.sessions.remove(s) {
-			s.ended = fmt.Sprintf("nobody wrote for %v (limits.idleTime)", s.grant.Limits.IdleTime)
-			r.closeSession(s)
-		}
-	})
-	r.sessions.put(s, r.closeSession)
-	s.watched.Do(func() {
-		go func() {
-			<-s.box.Done()
-			if r.sessions.remove(s) {
-				r.closeIdle(s)
-			}
-		}()
-	})
+	r.park(s, s.grant.Limits.IdleTime)
 }
 
-// closeIdle ends a session that no run is waiting for. If it was a limit that
+// park puts a session into the pool and has its end noticed there.
+func (r *Runner) park(s *session, idle time.Duration) {
+	s.watched.Do(func() {
+		go func() {
+			select {
+			case <-s.box.Done():
+			case <-s.conv.Done():
+			}
+			r.pool.died(s)
+		}()
+	})
+	r.pool.put(s, idle)
+	if !s.alive() {
+		r.pool.died(s) // it was noticed before it was put
+	}
+	r.nudge()
+}
+
+// advice is for the agent whose doing ended its session, and "" for one that only
+// waited.
+func (s *session) advice() string {
+	if s.waited && s.cut() == nil {
+		return ""
+	}
+	return ". Do not do the same again"
+}
+
+// endWaiting ends a session that no run is waiting for. If it was a limit that
 // ended it, nobody else tells the owner.
-func (r *Runner) closeIdle(s *session) {
+func (r *Runner) endWaiting(s *session, why string) {
+	s.ended, s.waited = why, true
 	if limit := s.exceeded(); limit != nil {
 		r.Ended(s.grant.Group, s.id, fmt.Sprintf("Between two runs, the session of group %s was %s\n%s", s.grant.Group, limit.Error(), limit.Hint()))
 	}
 	r.closeSession(s)
+	if s.prepared && !s.used {
+		r.tries.lost(s.grant.Group, time.Since(s.began), time.Now())
+	}
+	r.nudge()
 }
 
-// warm gives the warm session of a group if it lives, its grant is equal to g and
-// its way out is good for another run. One that is not is closed: rights are
-// never mixed.
+// warm gives the session of a group that waits for a run, if it lives, its grant
+// is equal to g and its way out is good for another run. One that is not is
+// closed: rights are never mixed.
 func (r *Runner) warm(group chat.Group, g grant.Grant) *session {
-	s := r.sessions.take(group)
+	s := r.pool.take(group)
 	if s == nil {
 		return nil
 	}
 	if !s.alive() || s.way.Stale() || !reflect.DeepEqual(s.grant, g) {
-		r.closeIdle(s)
+		r.endWaiting(s, "")
 		return nil
 	}
 	return s
-}
-
-// closeWarm ends the warm session of a group, or all for "".
-func (r *Runner) closeWarm(g chat.Group) {
-	for _, s := range r.sessions.drain(g) {
-		r.closeSession(s)
-	}
 }
 
 // environ is the grant's environment as exec wants it.
@@ -331,65 +362,4 @@ func environ(g grant.Grant) []string {
 		out[i] = v.Name + "=" + v.Value
 	}
 	return out
-}
-
-// sessions are the warm ones, one for a group at most, and how many there are
-// in all.
-type sessions struct {
-	mu   sync.Mutex
-	warm map[chat.Group]*session
-}
-
-// take takes the warm session of a group out.
-func (ss *sessions) take(group chat.Group) *session {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	s := ss.warm[group]
-	delete(ss.warm, group)
-	if s != nil {
-		s.idle.Stop()
-	}
-	return s
-}
-
-func (ss *sessions) put(s *session, closeOld func(*session)) {
-	ss.mu.Lock()
-	old := ss.warm[s.grant.Group]
-	ss.warm[s.grant.Group] = s
-	ss.mu.Unlock()
-	if old != nil {
-		closeOld(old)
-	}
-}
-
-// remove takes s out and says whether it was there.
-func (ss *sessions) remove(s *session) bool {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	if ss.warm[s.grant.Group] != s {
-		return false
-	}
-	delete(ss.warm, s.grant.Group)
-	return true
-}
-
-// drain takes out the warm session of a group, or all for "".
-func (ss *sessions) drain(g chat.Group) []*session {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	var out []*session
-	for name, s := range ss.warm {
-		if g == "" || name == g {
-			s.idle.Stop()
-			out = append(out, s)
-			delete(ss.warm, name)
-		}
-	}
-	return out
-}
-
-func (ss *sessions) count() int {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	return len(ss.warm)
 }

@@ -36,7 +36,7 @@ type Account struct {
 	Sent  []Sent   `json:"sent,omitempty"`
 	Ended Ended    `json:"ended,omitzero"`
 	// Erased is how many entries have lost their words.
-	Erased int `json:"erased,omitempty"`
+	Erased int         `json:"erased,omitempty"`
 	parts  []audit.Row // of the next entry
 }
 

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,8 +37,10 @@ type Step struct {
 	// nil, holds it up until closed.
 	Wait  time.Duration
 	Until <-chan struct{}
-	// Text comes first, in pieces of a few words.
-	Text string
+	// Text comes first, in pieces of a few words. Pieces, if not nil, makes the
+	// pieces instead, each when it is sent.
+	Text   string
+	Pieces iter.Seq[string]
 	// Tools are asked for after the text, all in one answer.
 	Tools []ToolUse
 	// Status other than 0 answers with an HTTP error of Type and Message and
@@ -243,12 +247,14 @@ func (a answer) write(stream bool) {
 	}})
 	a.event("ping", object{})
 	index := 0
-	if a.step.Text != "" {
+	if all := a.pieces(); all != nil {
 		a.event("content_block_start", object{"index": 0, "content_block": object{"type": "text", "text": ""}})
-		for i, piece := range pieces(a.step.Text) {
-			if a.step.Cut && i > 0 {
+		first := true
+		for piece := range all {
+			if a.step.Cut && !first {
 				panic(http.ErrAbortHandler)
 			}
+			first = false
 			a.event("content_block_delta", object{"index": 0, "delta": object{"type": "text_delta", "text": piece}})
 		}
 		a.event("content_block_stop", object{"index": 0})
@@ -263,6 +269,14 @@ func (a answer) write(stream bool) {
 	}
 	a.event("message_delta", object{"delta": object{"stop_reason": a.stopReason(), "stop_sequence": nil}, "usage": object{"output_tokens": out}})
 	a.event("message_stop", object{})
+}
+
+// pieces are the pieces of the text, nil for no text.
+func (a answer) pieces() iter.Seq[string] {
+	if a.step.Pieces != nil || a.step.Text == "" {
+		return a.step.Pieces
+	}
+	return slices.Values(pieces(a.step.Text))
 }
 
 // event writes one server-sent event and pushes it out.

@@ -1,0 +1,393 @@
+package daemon
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"nanoclaw/internal/agent/agenttest"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/control"
+)
+
+// The benchmarks of Claude Code show what we add over driving the same program
+// by hand: the peer is a child of this process without a boundary, which is told
+// the same lines, answers to the same scripted model, and resumes its own
+// conversation as ours do.
+
+// byHand is Claude Code driven by hand.
+type byHand struct {
+	in  io.WriteCloser
+	out *bufio.Reader
+	end func()
+}
+
+const byHandSession = "6f1c3f7e-6c1b-4a53-9d0c-4a0f3a7f0c11"
+
+// startByHand starts Claude Code and returns when it is initialised.
+func startByHand(b *testing.B, m *agenttest.Model, home string, first bool) *byHand {
+	b.Helper()
+	resume := "--resume="
+	if first {
+		resume = "--session-id="
+	}
+	cmd := exec.Command(agenttest.Claude(b),
+		"--output-format", "stream-json", "--input-format", "stream-json", "--verbose", "--include-partial-messages",
+		"--permission-mode", "bypassPermissions", "--permission-prompt-tool", "stdio", "--await-initialize",
+		"--strict-mcp-config", "--setting-sources", "user", resume+byHandSession)
+	cmd.Dir = home
+	cmd.Env = []string{"HOME=" + home, "PATH=/usr/bin:/bin", "TMPDIR=" + home, "CLAUDE_CODE_TMPDIR=" + home, "IS_SANDBOX=1",
+		"ANTHROPIC_BASE_URL=" + m.URL, "ANTHROPIC_API_KEY=" + modelKey, "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1"}
+	in, err := cmd.StdinPipe()
+	must(b, err)
+	out, err := cmd.StdoutPipe()
+	must(b, err)
+	must(b, cmd.Start())
+	h := &byHand{in, bufio.NewReaderSize(out, 64<<10), func() { in.Close(); io.Copy(io.Discard, out); cmd.Wait() }}
+	h.say(b, map[string]any{"type": "control_request", "request_id": "1", "request": map[string]any{"subtype": "initialize"}})
+	h.until(b, "control_response", func(string) {})
+	return h
+}
+
+func (h *byHand) say(b *testing.B, line any) {
+	b.Helper()
+	text, err := json.Marshal(line)
+	must(b, err)
+	_, err = h.in.Write(append(text, '\n'))
+	must(b, err)
+}
+
+// until reads lines up to one of a type, and gives the texts in between.
+func (h *byHand) until(b *testing.B, kind string, text func(string)) {
+	b.Helper()
+	for {
+		line, err := h.out.ReadBytes('\n')
+		must(b, err)
+		var l struct {
+			Type  string
+			Event struct{ Delta struct{ Text string } }
+		}
+		must(b, json.Unmarshal(line, &l))
+		if l.Event.Delta.Text != "" {
+			text(l.Event.Delta.Text)
+		}
+		if l.Type == kind {
+			return
+		}
+	}
+}
+
+// ask takes a turn.
+func (h *byHand) ask(b *testing.B, prompt string, text func(string)) {
+	b.Helper()
+	h.say(b, map[string]any{"type": "user", "client_composed": true, "message": map[string]string{"role": "user", "content": prompt}})
+	h.until(b, "result", text)
+}
+
+// viewer is a terminal of a group that hears every piece of text.
+type viewer struct {
+	d    *Daemon
+	g    chat.Group
+	text func(string) // set while nothing is asked; nil: not heard
+	last chan struct{}
+}
+
+func newViewer(b *testing.B, d *Daemon, g chat.Group) *viewer {
+	b.Helper()
+	v := &viewer{d: d, g: g, last: make(chan struct{}, 1)}
+	term, err := d.Attach(b.Context(), g)
+	must(b, err)
+	b.Cleanup(func() { term.Close() })
+	go func() {
+		for {
+			m, p, err := term.Next(context.Background())
+			switch {
+			case err != nil:
+				return
+			case m != nil && m.Last:
+				if m.Failed {
+					b.Errorf("%s", m.Text)
+				}
+				v.last <- struct{}{}
+			case p != nil && p.Kind == chat.Text && v.text != nil:
+				v.text(p.Text)
+			}
+		}
+	}()
+	return v
+}
+
+// ask takes a turn.
+func (v *viewer) ask(b *testing.B, prompt string, text func(string)) {
+	b.Helper()
+	v.text = text
+	id, err := v.d.Say(b.Context(), control.SayRequest{Group: v.g, Text: prompt})
+	must(b, err)
+	_, err = v.d.Wait(b.Context(), v.g, id)
+	must(b, err)
+	<-v.last
+}
+
+// asker takes turns, by hand or through everything.
+type asker interface {
+	ask(b *testing.B, prompt string, text func(string))
+}
+
+// toFirst is the time from before a turn, or before what comes earlier, to its
+// first text.
+func toFirst(b *testing.B, began time.Time, a asker) (took time.Duration) {
+	b.Helper()
+	a.ask(b, "hello", func(string) {
+		if took == 0 {
+			took = time.Since(began)
+		}
+	})
+	if took == 0 {
+		b.Fatal("no text came")
+	}
+	return took
+}
+
+// benchClaude is an installation with Claude Code where a session is prepared
+// for family, and main begins cold.
+func benchClaude(b *testing.B) (*Daemon, *agenttest.Model) {
+	b.Helper()
+	m := agenttest.NewModel(agenttest.Puppet)
+	b.Cleanup(m.Close)
+	i := benchInstall(b, fmt.Sprintf(`{"version": 1, "hostMode": {"enabled": true, "runsPerHour": 100000}, "agent": {"claude": {"path": %q}}, "groups": {
+		"main": {"mode": "host", "hostModeAllowed": true},
+		"family": {"mode": "host", "hostModeAllowed": true, "prepared": true, "trigger": "always"}}}`, agenttest.Claude(b)))
+	i.env["ANTHROPIC_BASE_URL"], i.env["ANTHROPIC_API_KEY"] = m.URL, modelKey
+	d, stop := i.run()
+	b.Cleanup(stop)
+	return d, m
+}
+
+// BenchmarkFirstToken is the time from a message to the first text of its
+// answer, in the owner's terminal: with nothing there, in a warm session, and in
+// one that was prepared; beside the same by hand, from before the start of the
+// program, or from before the message where it is initialised.
+func BenchmarkFirstToken(b *testing.B) {
+	d, m := benchClaude(b)
+	main, family, home := newViewer(b, d, chat.Main), newViewer(b, d, "family"), b.TempDir()
+	startByHand(b, m, home, true).answerOnce(b)
+	main.ask(b, "hello", func(string) {}) // both have a conversation to resume
+	family.ask(b, "hello", func(string) {})
+	times := newTimes("cold", "cold by hand", "warm", "warm by hand", "prepared", "initialised by hand")
+	for b.Loop() {
+		for round := range 4 {
+			_, err := d.runner.Stop(b.Context(), "", "")
+			must(b, err)
+			for d.runner.Prepared() == 0 {
+				time.Sleep(5 * time.Millisecond)
+			}
+			times.inTurn(round,
+				func() {
+					times.add("cold", toFirst(b, time.Now(), main))
+					times.add("warm", toFirst(b, time.Now(), main))
+				},
+				func() { times.add("prepared", toFirst(b, time.Now(), family)) },
+				func() {
+					began := time.Now()
+					h := startByHand(b, m, home, false)
+					times.add("cold by hand", toFirst(b, began, h))
+					times.add("warm by hand", toFirst(b, time.Now(), h))
+					h.end()
+				},
+				func() {
+					h := startByHand(b, m, home, false)
+					times.add("initialised by hand", toFirst(b, time.Now(), h))
+					h.end()
+				},
+			)
+		}
+	}
+	times.added(b, "cold", "cold by hand", "at most 60 ms")
+	times.added(b, "warm", "warm by hand", "at most 5 ms")
+	times.added(b, "prepared", "initialised by hand", "at most 10 ms")
+}
+
+func (h *byHand) answerOnce(b *testing.B) {
+	h.ask(b, "hello", func(string) {})
+	h.end()
+}
+
+// added reports what the first row takes more than the second: the difference of
+// the medians, and their ratio.
+func (t *times) added(b *testing.B, ours, theirs, aim string) {
+	diff := ms(t.median(ours)) - ms(t.median(theirs))
+	ratio := float64(t.median(ours)) / float64(t.median(theirs))
+	b.ReportMetric(diff, ours+"-added-ms")
+	b.ReportMetric(ratio, ours+"/by-hand")
+	b.ReportMetric(0, "ns/op")
+	b.Logf("%10s %8.1f ms (min %.1f), by hand %8.1f (min %.1f), of %d each: added %.1f ms, %.2f; aim: %s", ours,
+		ms(t.median(ours)), ms(slices.Min(t.all[ours])), ms(t.median(theirs)), ms(slices.Min(t.all[theirs])), len(t.all[ours]), diff, ratio, aim)
+}
+
+// flood is a script that sends n pieces, each with the time at which it was
+// sent, one every pause.
+func flood(n int, pause time.Duration) agenttest.Script {
+	var all iter.Seq[string] = func(yield func(string) bool) {
+		began := time.Now()
+		for i := range n {
+			time.Sleep(time.Until(began.Add(time.Duration(i) * pause)))
+			if !yield(strconv.FormatInt(time.Now().UnixMicro(), 10) + " ") {
+				return
+			}
+		}
+	}
+	return func(agenttest.Request) agenttest.Step { return agenttest.Step{Pieces: all} }
+}
+
+// BenchmarkRelay is how long a piece of text takes from the model to the owner's
+// terminal where a thousand come a second, beside the same pieces by hand.
+func BenchmarkRelay(b *testing.B) {
+	const n = 2000
+	d, m := benchClaude(b)
+	main := newViewer(b, d, chat.Main)
+	h := startByHand(b, m, b.TempDir(), true)
+	defer h.end()
+	main.ask(b, "hello", func(string) {})
+	h.ask(b, "hello", func(string) {})
+	m.Use(flood(n, time.Millisecond))
+	took := map[string][]time.Duration{}
+	measure := func(name string, a asker) func() {
+		return func() {
+			count := 0
+			a.ask(b, "go", func(text string) {
+				now := time.Now()
+				for stamp := range strings.FieldsSeq(text) {
+					us, err := strconv.ParseInt(stamp, 10, 64)
+					if err != nil {
+						b.Errorf("a piece is broken: %q", stamp)
+					}
+					took[name] = append(took[name], now.Sub(time.UnixMicro(us)))
+					count++
+				}
+			})
+			if count != n {
+				b.Errorf("%s: %d of %d pieces arrived", name, count, n)
+			}
+		}
+	}
+	turns := newTimes()
+	for b.Loop() {
+		for round := range 2 {
+			turns.inTurn(round, measure("relayed", main), measure("by hand", h))
+		}
+	}
+	at := func(name string, percent int) float64 {
+		slices.Sort(took[name])
+		return ms(took[name][len(took[name])*percent/100])
+	}
+	for _, p := range []int{50, 95, 99} {
+		b.Logf("p%d: %.2f ms relayed, %.2f by hand", p, at("relayed", p), at("by hand", p))
+		b.ReportMetric(at("relayed", p)-at("by hand", p), fmt.Sprintf("p%d-added-ms", p))
+	}
+	b.Logf("of %d pieces each, 1000 a second; aim: under 2 ms added at p95", len(took["relayed"]))
+	b.ReportMetric(0, "ns/op")
+}
+
+// standIn plays Claude Code as far as a session needs: what is measured beside it
+// is our own memory.
+const standIn = `#!/bin/bash
+while IFS= read -r line; do
+	case $line in
+	*'"subtype":"initialize"'*) [[ $line =~ '"request_id":"'([^\"]*) ]]
+		echo '{"type":"control_response","response":{"subtype":"success","request_id":"'"${BASH_REMATCH[1]}"'","response":{}}}' ;;
+	*'"type":"user"'*) [[ $line =~ '"uuid":"'([^\"]*) ]]
+		echo '{"type":"result","subtype":"success","result":"done","user_message_uuids":["'"${BASH_REMATCH[1]}"'"]}' ;;
+	esac
+done
+`
+
+// BenchmarkSessionMemory is what a live session adds to the daemon: a boundary
+// with an agent in it that has answered once and is warm. The peer has the same
+// program as a plain child, with a pipe each way and a reader.
+func BenchmarkSessionMemory(b *testing.B) {
+	const n = 16
+	program := filepath.Join(b.TempDir(), "claude")
+	must(b, os.WriteFile(program, []byte(standIn), 0o755))
+	var groups []string
+	for k := range n {
+		groups = append(groups, fmt.Sprintf(`"g%d": {"mode": "host", "hostModeAllowed": true, "trigger": "always"}`, k))
+	}
+	i := benchInstall(b, fmt.Sprintf(`{"version": 1, "hostMode": {"enabled": true}, "boundary": {"spares": 0}, "agent": {"claude": {"path": %q}},
+		"limits": {"warmSessions": %d}, "groups": {"main": {"mode": "host", "hostModeAllowed": true}, %s}}`, program, n+1, strings.Join(groups, ", ")))
+	i.env["ANTHROPIC_API_KEY"] = credential
+	d, stop := i.run()
+	defer stop()
+	newViewer(b, d, chat.Main).ask(b, "hello", nil) // the probe and all that is made once
+	var ours, theirs used
+	for b.Loop() {
+		before := usedNow(b)
+		for k := range n {
+			newViewer(b, d, chat.Group(fmt.Sprintf("g%d", k))).ask(b, "hello", nil)
+		}
+		if got := d.runner.Sessions(); got != n+1 {
+			b.Fatalf("%d sessions are alive, want %d", got, n+1)
+		}
+		ours = usedNow(b).since(before, n)
+		_, err := d.runner.Stop(b.Context(), "", "")
+		must(b, err)
+		before = usedNow(b)
+		end := plainChildren(b, n, program)
+		theirs = usedNow(b).since(before, n)
+		end()
+	}
+	b.ReportMetric(ours.heap, "heap-MB/session")
+	b.ReportMetric(ours.rss, "rss-MB/session")
+	b.ReportMetric(0, "ns/op")
+	b.Logf("of %d sessions, each: heap and stacks %.3f MB, RssAnon %.3f MB; a plain child: %.3f and %.3f; aim: at most 1 MB",
+		n, ours.heap, ours.rss, theirs.heap, theirs.rss)
+}
+
+// used is memory in MB: of the Go heap and stacks, and as the kernel counts it.
+type used struct{ heap, rss float64 }
+
+func usedNow(b *testing.B) used {
+	b.Helper()
+	debug.FreeOSMemory()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return used{float64(m.HeapAlloc+m.StackInuse) / (1 << 20), memoryOf(b, os.Getpid())["RssAnon"]}
+}
+
+func (u used) since(before used, n int) used {
+	return used{(u.heap - before.heap) / float64(n), (u.rss - before.rss) / float64(n)}
+}
+
+// plainChildren starts a program n times and has each answer once.
+func plainChildren(b *testing.B, n int, program string) (end func()) {
+	b.Helper()
+	var all []*byHand
+	for range n {
+		cmd := exec.Command(program)
+		in, err := cmd.StdinPipe()
+		must(b, err)
+		out, err := cmd.StdoutPipe()
+		must(b, err)
+		must(b, cmd.Start())
+		h := &byHand{in, bufio.NewReader(out), func() { in.Close(); cmd.Wait() }}
+		h.ask(b, "hello", func(string) {})
+		all = append(all, h)
+	}
+	return func() {
+		for _, h := range all {
+			h.end()
+		}
+	}
+}
