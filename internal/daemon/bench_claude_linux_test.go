@@ -327,7 +327,7 @@ func BenchmarkSessionMemory(b *testing.B) {
 	}
 	i := benchInstall(b, fmt.Sprintf(`{"version": 1, "hostMode": {"enabled": true}, "boundary": {"spares": 0}, "agent": {"claude": {"path": %q}},
 		"limits": {"warmSessions": %d}, "groups": {"main": {"mode": "host", "hostModeAllowed": true}, %s}}`, program, n+1, strings.Join(groups, ", ")))
-	i.env["ANTHROPIC_API_KEY"] = credential
+	i.env["ANTHROPIC_API_KEY"] = modelKey
 	d, stop := i.run()
 	defer stop()
 	newViewer(b, d, chat.Main).ask(b, "hello", nil) // the probe and all that is made once

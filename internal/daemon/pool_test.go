@@ -212,7 +212,7 @@ func TestNothingIsPreparedInVain(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			i := newInstall(t, tt.config)
-			i.env["ANTHROPIC_API_KEY"] = credential
+			i.env["ANTHROPIC_API_KEY"] = modelKey
 			d, _ := i.run()
 			if got := ownerHears(t, d, "No session stands ready for group family"); !strings.Contains(got, tt.want) {
 				t.Errorf("the owner reads %q", got)
