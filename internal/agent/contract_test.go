@@ -200,7 +200,7 @@ func TestContractErrors(t *testing.T) {
 	tests := []struct {
 		name  string
 		step  agenttest.Step
-		class string
+		class agent.Class
 	}{
 		{"credential", agenttest.Step{Status: 401, Type: "authentication_error", Message: "invalid x-api-key"}, agent.ClassCredential},
 		{"billing", agenttest.Step{Status: 400, Type: "invalid_request_error", Message: "Your credit balance is too low to access the Anthropic API."}, agent.ClassBilling},
