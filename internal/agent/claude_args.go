@@ -12,6 +12,9 @@ import (
 // model sees them as mcp__nanoclaw__NAME.
 const toolServer = "nanoclaw"
 
+// ToolName is how the model knows a tool of the host.
+func ToolName(name string) string { return "mcp__" + toolServer + "__" + name }
+
 // unwanted are tools that this host takes away. The first line starts turns
 // that nobody asked for, the second talks to other sessions of the machine or
 // leaves the workspace, the third waits for somebody at a keyboard, and the last

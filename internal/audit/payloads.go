@@ -125,6 +125,10 @@ type (
 		Ms        int64   `json:"ms,omitempty"`
 		CostUSD   float64 `json:"costUsd,omitempty"`
 		ToolCalls int     `json:"toolCalls,omitempty"`
+		// Class is the kind of a failure, and Raw what the agent said of it, with what
+		// looks like a secret masked.
+		Class string `json:"class,omitempty"`
+		Raw   string `json:"raw,omitempty"`
 		// Found are files that run code later, new or changed, each in words.
 		Found []string `json:"found,omitempty"`
 	}

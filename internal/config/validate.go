@@ -26,7 +26,7 @@ func (c *Config) Validate(o Options) Problems {
 	v.assistant(c.Assistant.Name)
 	v.oneOf(at("agent", "kind"), c.Agent.Kind, agentKinds...)
 	v.program(at("agent", "claude", "path"), c.Agent.Claude.Path)
-	v.modelName(at("agent", "claude", "model"), c.Agent.Claude.Model)
+	v.thinking(at("agent", "claude"), c.Agent.Claude.Model, c.Agent.Claude.FallbackModel, c.Agent.Claude.Effort, c.Agent.Claude.MaxTurns)
 	v.model(c.Model)
 	v.oneOf(at("executionMode"), c.ExecutionMode, modeContainer, modeHost)
 	v.limits(c)
@@ -56,6 +56,7 @@ var (
 	agentKinds = []string{"auto", "claude", "shell"}
 	engines    = []string{"auto", "native", "bubblewrap", "srt", "seatbelt"}
 	triggers   = []string{"mention", "always"}
+	efforts    = []string{"low", "medium", "high", "xhigh", "max"}
 )
 
 // validator collects problems, up to one more than are shown.
@@ -237,7 +238,8 @@ func (v *validator) group(name string, g Group, chats map[string]string, o Optio
 	if g.Trigger != "" {
 		v.oneOf(field.plus("trigger"), g.Trigger, triggers...)
 	}
-	v.modelName(field.plus("model"), g.Model)
+	v.thinking(field, g.Model, g.FallbackModel, g.Effort, g.MaxTurns)
+	v.prompt(field, g)
 	v.chats(field.plus("chats"), name, g.Chats, chats)
 	for i, s := range g.Senders {
 		if v.full() {

@@ -186,7 +186,8 @@ func (d *Daemon) resolve() error {
 	}
 	d.upstream = upstream
 	d.machine = machine(d.opt, d.config, upstream != nil)
-	return nil
+	d.machine.Prompts, err = prompts(d.opt.Paths, d.config)
+	return err
 }
 
 func checkHost(entry string) error {
@@ -221,9 +222,9 @@ func (d *Daemon) runnerOptions() runner.Options {
 	return runner.Options{
 		Store: d.store, Boundary: starter{d}, Decide: d.decide, Reason: d.agentReason,
 		Agents:  map[string]agent.Adapter{grant.Claude: agent.Claude{}, grant.Shell: agent.Shell{}},
-		Model:   d.modelOf,
 		Gateway: d.gateway, Tools: d.hostTools, Guard: d.guard, Touched: d.touched, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
 		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Zone: zone(d.machine.TimeZone), Log: d.log,
+		Troubled: d.troubled, Markup: d.markupOf, Assistant: d.config.Assistant.Name,
 	}
 }
 

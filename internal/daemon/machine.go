@@ -26,10 +26,9 @@ func machine(o Options, c *config.Config, hasModel bool) grant.Machine {
 		Claude:    installed.Find(installed.Places{Configured: c.Agent.Claude.Path, Data: o.Paths.DataDir, Home: home, Path: o.Getenv("PATH")}).Path,
 		ClaudeEnv: agent.ClaudeEnv(),
 
-		ClaudeConfig: filepath.Join(o.Paths.DataDir, "agents", "claude-config"),
-		ClaudeState:  agent.ClaudeState(),
-		HasModel:     hasModel,
-		TimeZone:     zoneName(o.Getenv("TZ")),
+		ClaudeState: agent.ClaudeState(),
+		HasModel:    hasModel,
+		TimeZone:    zoneName(o.Getenv("TZ")),
 	}
 	private := []string{o.Paths.ConfigDir, o.Paths.DataDir, o.Paths.RuntimeDir}
 	if c.Audit.Anchor != "" {

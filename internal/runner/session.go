@@ -36,6 +36,7 @@ type session struct {
 	// is nothing to say. What the boundary says of limits comes before it.
 	ended   string
 	watched sync.Once
+	anew    bool   // the agent's conversation cannot be resumed: begin another
 	news    string // why the session before it ended, until the agent was told
 }
 
@@ -206,13 +207,14 @@ func (r *Runner) openAgent(ctx context.Context, s *session) (agent.Conversation,
 	}
 	o := agent.Options{
 		Env: environ(s.grant), Dir: grant.Workspace, Argv0: grant.ClaudeDir + "/claude",
-		Resume: state.AgentSession, Model: r.Model(s.grant.Group), SystemPrompt: systemPrompt(s.grant, s.box.Seen(s.grant)),
+		Resume: state.AgentSession, SystemPrompt: r.systemPrompt(s.grant, s.box.Seen(s.grant)),
 		MCP: func(ctx context.Context, _ string, msg json.RawMessage) (json.RawMessage, error) {
 			return s.tools.Message(ctx, msg)
 		},
 		Tool: func(c agent.ToolCall) string { return r.toolUsed(s, c) },
 		Log:  r.Log.With("session", s.id), MaxOutput: s.grant.Limits.Output,
 	}
+	r.choose(&o, s)
 	conv, err := adapter.Open(ctx, box{s.box}, o)
 	if errors.Is(err, agent.ErrSession) {
 		r.Log.Warn("the agent does not know the group's session any more and begins a new one", "group", s.grant.Group)
