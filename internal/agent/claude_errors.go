@@ -92,6 +92,9 @@ var byWords = []struct {
 	{"rate limit", ClassRateLimit},
 	{"unable to connect to api", ClassUnreachable},
 	{"connection error", ClassUnreachable},
+	{"(econnrefused)", ClassUnreachable},
+	{"(econnreset)", ClassUnreachable},
+	{"(enotfound)", ClassUnreachable},
 }
 
 func classify(r resultLine, said string) Class {

@@ -37,6 +37,7 @@ func TestClasses(t *testing.T) {
 		{"no credential at the gateway", `{"api_error_status":403,"is_error":true,"result":"API Error: 403 nanoclaw: no model is configured: the owner sets one","subtype":"success","terminal_reason":"api_error"}`, ClassCredential},
 		{"no network", `{"api_error_status":502,"api_error_type":"api_error","is_error":true,"result":"API Error: 502 nanoclaw: the model endpoint could not be reached: no answer in time","subtype":"success","terminal_reason":"api_error"}`, ClassUnreachable},
 		{"no gateway", `{"api_error_status":null,"is_error":true,"result":"API Error: Unable to connect to API (ECONNREFUSED)","subtype":"success","terminal_reason":"api_error"}`, ClassUnreachable},
+		{"nobody listens", `{"api_error_status":null,"is_error":true,"result":"API Error: Connection refused — a firewall or proxy may be blocking it (ECONNREFUSED)","subtype":"success","terminal_reason":"api_error"}`, ClassUnreachable},
 		{"nothing known", `{"is_error":true,"subtype":"error_during_execution"}`, ClassOther},
 	}
 	for _, tt := range tests {

@@ -36,11 +36,13 @@ func (r *Runner) archiver(s *session) func(context.Context, string) {
 			r.Log.Warn("a conversation could not be archived before it is summarised", "session", s.id, "err", err)
 			return
 		}
+		s.archived.Store(true)
 		r.Log.Info("a conversation is archived before it is summarised", "session", s.id, "file", name)
 	}
 }
 
-// archive writes what was said in a transcript into the workspace.
+// archive writes what was said in a transcript into the workspace, and gives the
+// name; "" if nothing was said.
 func (r *Runner) archive(ctx context.Context, b agent.Box, g grant.Grant, path string) (name string, err error) {
 	var t transcript.Transcript
 	err = r.inside(ctx, b, g, nil, func(out io.Reader) error {
@@ -52,7 +54,7 @@ func (r *Runner) archive(ctx context.Context, b agent.Box, g grant.Grant, path s
 		return "", fmt.Errorf("reading the transcript: %w", err)
 	}
 	if len(t.Messages) == 0 {
-		return "", fmt.Errorf("the transcript holds no words")
+		return "", nil
 	}
 	at := time.Now()
 	if r.Zone != nil {

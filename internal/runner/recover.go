@@ -18,13 +18,14 @@ import (
 // turn gives the agent a prompt. Where the session cannot go on, the host begins
 // a new one in the same boundary and gives it the prompt again, once.
 func (r *Runner) turn(ctx context.Context, s *session, l *live, p agent.Prompt, emit func(agent.Event)) (agent.Result, error) {
+	s.archived.Store(false)
 	res, err := s.conv.Turn(ctx, p, emit)
 	class := classOf(res, err)
 	if class.Recovery() != agent.NewSession || ctx.Err() != nil || res.Interrupted || !s.alive() {
 		return res, err
 	}
 	r.Log.Warn("the agent's session cannot go on, and a new one begins", "session", s.id, "class", class)
-	if class == agent.ClassTooLong && res.SessionID != "" {
+	if class == agent.ClassTooLong && res.SessionID != "" && !s.archived.Load() {
 		within, cancel := context.WithTimeout(ctx, 30*time.Second)
 		r.archiver(s)(within, agent.ClaudeTranscript(res.SessionID))
 		cancel()

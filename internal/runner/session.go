@@ -36,8 +36,11 @@ type session struct {
 	// is nothing to say. What the boundary says of limits comes before it.
 	ended   string
 	watched sync.Once
-	anew    bool   // the agent's conversation cannot be resumed: begin another
-	news    string // why the session before it ended, until the agent was told
+	// archived says that the words of the conversation were written down within
+	// the turn that goes on.
+	archived atomic.Bool
+	anew     bool   // the agent's conversation cannot be resumed: begin another
+	news     string // why the session before it ended, until the agent was told
 }
 
 // newSession looks at the folders of a grant, for a session with what is held in
