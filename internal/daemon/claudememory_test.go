@@ -125,6 +125,28 @@ func TestMemorySkillsAndChoices(t *testing.T) {
 	}
 }
 
+// A Claude Code that is installed while the daemon runs is used by the next run.
+func TestInstalledMeanwhile(t *testing.T) {
+	i, _ := claudeInstall(t)
+	program := filepath.Join(t.TempDir(), "claude")
+	i.configure(fmt.Sprintf(`{"version": 1, "hostMode": {"enabled": true}, "agent": {"claude": {"path": %q}}, "groups": {"main": {"mode": "host", "hostModeAllowed": true}}}`, program))
+	d := i.open()
+	defer d.Close()
+	agentOf := func() string {
+		t.Helper()
+		p, err := d.Policy(t.Context(), control.PolicyQuery{Group: chat.Main})
+		must(t, err)
+		return strings.Split(p.Text, "\n")[2]
+	}
+	if got := agentOf(); got != "agent shell" {
+		t.Errorf("without a program: %s", got)
+	}
+	must(t, os.Symlink(agenttest.Claude(t), program))
+	if got := agentOf(); got != "agent claude" {
+		t.Errorf("with one: %s", got)
+	}
+}
+
 // archives are the pages in a group's conversations.
 func archives(t *testing.T, d *Daemon, g chat.Group) (names []string, text string) {
 	t.Helper()

@@ -45,7 +45,7 @@ func (d *Daemon) request(ctx context.Context, g chat.Group, t grant.Trigger) (gr
 		return grant.Request{}, err
 	}
 	return grant.Request{
-		Config: d.config, Group: g, Trigger: t, Machine: d.machine,
+		Config: d.config, Group: g, Trigger: t, Machine: d.machineNow(),
 		HostRuns: runs, Reopens: oldest.Add(time.Hour).Sub(now),
 		HostModeOff: d.proven(ctx, "").Off, RanClaude: state.RanClaude,
 	}, nil

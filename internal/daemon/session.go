@@ -111,7 +111,7 @@ func (d *Daemon) chatOf(g chat.Group) (chat.Address, error) {
 }
 
 func (d *Daemon) agentReason(g chat.Group, agent string) string {
-	return grant.AgentReason(grant.Request{Config: d.config, Group: g, Machine: d.machine}, agent)
+	return grant.AgentReason(grant.Request{Config: d.config, Group: g, Machine: d.machineNow()}, agent)
 }
 
 // markupOf is what the channels of a group's chats make of marks in a text.

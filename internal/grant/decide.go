@@ -166,7 +166,7 @@ func missingModel(m Machine) string {
 func noModel(m Machine) *Refusal {
 	hint := "nanoclaw login claude, or start nanoclaw with ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN set; then restart it"
 	if m.Claude == "" {
-		hint = "nanoclaw agent install claude, or set agent.claude.path in the configuration; then restart nanoclaw"
+		hint = "nanoclaw agent install claude, or set agent.claude.path in the configuration and restart nanoclaw"
 	}
 	return &Refusal{"agent.nomodel", "no model: " + missingModel(m), hint}
 }
