@@ -46,6 +46,7 @@ var ladder = []rung{
 	{"outbox", "audit channel chat", "delivery, whatever the text came from"},
 	{"hosttools", "audit chat grant", "authority over what an agent asks for, whichever agent"},
 	{"pressure", "", "what the kernel says of the memory; what is ended for it is decided elsewhere"},
+	{"transcript", "", "a page made of lines; who reads and keeps them is not its matter"},
 	{"install", "", "fetches one program and finds it; what may run it, and where, is decided elsewhere"},
 	{"control", "chat", "who is on the socket, and what they asked"},
 
@@ -53,7 +54,7 @@ var ladder = []rung{
 	{"attack", "attack/inside beneath boundary delayed egress grant seatbelt wire", "attacks boundaries from without; they know nothing of it"},
 
 	{"agent", "chat grant wire", "drives a program in a box that somebody else made"},
-	{"runner", "agent audit boundary chat config egress grant hosttools queue wire", "one run from job to finish; it reads like the design"},
+	{"runner", "agent audit boundary chat config egress grant hosttools queue transcript wire", "one run from job to finish; it reads like the design"},
 	{"store", "audit chat outbox queue router runner", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 

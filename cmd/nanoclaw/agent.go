@@ -164,7 +164,7 @@ func (a *app) installClaude(cmd *cobra.Command, force bool) error {
 	case after.Source == install.FromConfig || after.Path == "":
 		a.say("agent.claude.path in the configuration goes before it: empty that setting to use it")
 	case fetched:
-		a.say("a running daemon uses it once it is restarted")
+		a.say("a running daemon uses it from its next session on")
 	}
 	return a.installed(after, fetched)
 }

@@ -65,8 +65,11 @@ func printGroups(w io.Writer, groups []control.GroupInfo) error {
 
 // groupFields are the flags of "group add" and "group set".
 type groupFields struct {
-	mode, agent, trigger, model string
-	chats, senders              []string
+	mode, agent, trigger    string
+	model, fallback, effort string
+	prompt, promptFile      string
+	maxTurns                int
+	chats, senders          []string
 }
 
 func (f *groupFields) flags(cmd *cobra.Command) {
@@ -74,13 +77,18 @@ func (f *groupFields) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.agent, "agent", "", "auto, claude or shell")
 	cmd.Flags().StringVar(&f.trigger, "trigger", "", "mention or always")
 	cmd.Flags().StringVar(&f.model, "model", "", "the model to ask for")
+	cmd.Flags().StringVar(&f.fallback, "fallback-model", "", "the model to ask while that one is too busy")
+	cmd.Flags().StringVar(&f.effort, "effort", "", "how hard it thinks: low, medium, high, xhigh or max")
+	cmd.Flags().IntVar(&f.maxTurns, "max-turns", 0, "rounds that one message may take; 0 is no limit")
+	cmd.Flags().StringVar(&f.prompt, "prompt", "", "what the agent is told in every session")
+	cmd.Flags().StringVar(&f.promptFile, "prompt-file", "", "or a file with it, beside the configuration")
 	cmd.Flags().StringArrayVar(&f.chats, "chat", nil, "a chat of the group, as CHANNEL:CHAT")
 	cmd.Flags().StringArrayVar(&f.senders, "sender", nil, "who may speak beside you, as CHANNEL:SENDER")
 }
 
 // given tells whether any of the flags was.
 func (f *groupFields) given(cmd *cobra.Command) bool {
-	for _, name := range []string{"mode", "agent", "trigger", "model", "chat", "sender"} {
+	for _, name := range []string{"mode", "agent", "trigger", "model", "fallback-model", "effort", "max-turns", "prompt", "prompt-file", "chat", "sender"} {
 		if cmd.Flags().Changed(name) {
 			return true
 		}
@@ -91,11 +99,18 @@ func (f *groupFields) given(cmd *cobra.Command) bool {
 // apply writes the flags that were given into a group of the file. An empty
 // value takes the group's own setting away.
 func (f *groupFields) apply(cmd *cobra.Command, d *config.Document, name string) error {
-	for flag, value := range map[string]string{"agent": f.agent, "trigger": f.trigger, "model": f.model} {
-		if !cmd.Flags().Changed(flag) {
+	for _, field := range []struct {
+		flag, key string
+		value     any
+	}{
+		{"agent", "agent", f.agent}, {"trigger", "trigger", f.trigger},
+		{"model", "model", f.model}, {"fallback-model", "fallbackModel", f.fallback}, {"effort", "effort", f.effort},
+		{"max-turns", "maxTurns", f.maxTurns}, {"prompt", "prompt", f.prompt}, {"prompt-file", "promptFile", f.promptFile},
+	} {
+		if !cmd.Flags().Changed(field.flag) {
 			continue
 		}
-		if err := setOrUnset(d, name, flag, value); err != nil {
+		if err := setOrUnset(d, name, field.key, field.value); err != nil {
 			return err
 		}
 	}
@@ -117,8 +132,8 @@ func (f *groupFields) apply(cmd *cobra.Command, d *config.Document, name string)
 	return nil
 }
 
-func setOrUnset(d *config.Document, name, key, value string) error {
-	if value == "" {
+func setOrUnset(d *config.Document, name, key string, value any) error {
+	if value == "" || value == 0 {
 		return d.UnsetGroupField(name, key)
 	}
 	return d.SetGroupField(name, key, value)

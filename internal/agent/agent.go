@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"syscall"
+	"time"
 
 	"nanoclaw/internal/wire"
 )
@@ -67,8 +68,14 @@ type Options struct {
 	Argv0 string
 	// Resume is the SessionID of an earlier Result, or "" to begin anew.
 	Resume string
-	// Model to ask for, or "" for the agent's own choice.
-	Model string
+	// Model to ask for, or "" for the agent's own choice. Fallback are models to
+	// ask, in order, while it is too busy.
+	Model, Fallback string
+	// Effort is how hard to think, in the agent's own words; "" is its choice.
+	Effort string
+	// MaxTurns bounds the rounds of one prompt: the model's answers, each with the
+	// tools it asked for. 0 is no bound.
+	MaxTurns int
 	// SystemPrompt is added to the agent's own.
 	SystemPrompt string
 	// Disallow are further tools of the agent that this session must not have.
@@ -81,6 +88,10 @@ type Options struct {
 	// Tool is asked before each tool the agent uses. A text other than "" refuses
 	// it and is shown to the agent. It is called from goroutines of its own.
 	Tool func(ToolCall) (deny string)
+	// Compacting is told, before the agent forgets the words of the conversation
+	// and keeps a summary, where inside they are written down. It is waited for,
+	// for as long as its context lasts. The path comes from inside.
+	Compacting func(ctx context.Context, transcript string)
 	// Log gets what nobody else is told. Nil discards it.
 	Log *slog.Logger
 	// MaxOutput bounds the text of an answer, in bytes. 0 is DefaultMaxOutput.
@@ -138,8 +149,14 @@ type Result struct {
 	// Failed says that the turn did not succeed. Class names the kind of failure,
 	// Error tells it in words fit for the owner.
 	Failed bool
-	Class  string
+	Class  Class
 	Error  string
+	// Retry is when it may be tried again, as far as the agent knows. Zero: it
+	// does not say.
+	Retry time.Time
+	// Raw is what the agent said of its failure, bounded, with what looks like a
+	// secret masked. It is for the record, not for a chat.
+	Raw string
 	// CostUSD and the tokens are this turn's, as the agent claims them.
 	CostUSD      float64
 	InputTokens  int64
@@ -150,23 +167,6 @@ type Result struct {
 	// Truncated says that Text was cut at MaxOutput.
 	Truncated bool
 }
-
-// The classes of failure, in Result.Class and by Classify.
-const (
-	ClassSession    = "session"    // the session is unknown or in use: begin a new one
-	ClassStart      = "start"      // the agent did not start
-	ClassCredential = "credential" // the model refused the credential: log in again
-	ClassRateLimit  = "rate_limit" // the model says to wait
-	ClassBilling    = "billing"    // the account cannot pay
-	ClassOverloaded = "overloaded" // the model is too busy
-	ClassTooLong    = "too_long"   // the conversation no longer fits: begin a new one
-	ClassAPI        = "api"        // the model answered with another error
-	ClassLimit      = "limit"      // a limit on rounds or money was reached
-	ClassProtocol   = "protocol"   // the agent said something that it must not
-	ClassEnded      = "ended"      // the agent ended in the middle of the turn
-	ClassDone       = "done"       // the agent had done this prompt before, and its answer is lost
-	ClassOther      = "other"
-)
 
 // Errors of a conversation.
 var (
@@ -180,8 +180,7 @@ var (
 
 // Error is why a conversation is over.
 type Error struct {
-	// Class is one of the classes above.
-	Class string
+	Class Class
 	// Text says what failed, and Detail what the agent wrote about it: the end of
 	// its stderr. Both are bounded.
 	Text   string

@@ -71,7 +71,7 @@ func (Claude) Open(ctx context.Context, box Box, o Options) (Conversation, error
 		c.fail(&Error{Class: ClassStart, Text: "Claude Code was not ready in time", Detail: context.Cause(ctx).Error()})
 	}
 	c.Close()
-	return nil, c.why()
+	return nil, starting(c.why())
 }
 
 // claude is one process and the conversation with it.
@@ -297,7 +297,7 @@ func (c *claude) wait() {
 func (c *claude) lastWords() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := &Error{Class: ClassEnded, Text: fmt.Sprintf("Claude Code ended with exit code %d", c.exited.Code), Detail: c.stderr.String()}
+	e := &Error{Class: ClassEnded, Text: fmt.Sprintf("Claude Code ended with exit code %d", c.exited.Code), Detail: Mask(c.stderr.String())}
 	if c.exited.Signal != 0 {
 		e.Text = fmt.Sprintf("Claude Code was ended by signal %d", c.exited.Signal)
 	}

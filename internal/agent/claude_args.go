@@ -13,6 +13,9 @@ import (
 // model sees them as mcp__nanoclaw__NAME.
 const toolServer = "nanoclaw"
 
+// ToolName is how the model knows a tool of the host.
+func ToolName(name string) string { return "mcp__" + toolServer + "__" + name }
+
 // unwanted are tools that this host takes away. The first line starts turns
 // that nobody asked for, the second talks to other sessions of the machine or
 // leaves the workspace, the third waits for somebody at a keyboard, and the last
@@ -69,13 +72,29 @@ func claudeArgv(o Options, session string) []string {
 		"--strict-mcp-config", "--setting-sources", "user",
 		"--disallowedTools", strings.Join(disallowed(o), ","),
 	}
-	if o.Model != "" {
-		argv = append(argv, "--model="+o.Model)
-	}
+	argv = append(argv, chosen(o)...)
 	if o.Resume != "" {
 		return append(argv, "--resume="+session)
 	}
 	return append(argv, "--session-id="+session)
+}
+
+// chosen are the flags for what the owner chose. A value is joined to its flag,
+// so that none can be taken for another.
+func chosen(o Options) []string {
+	// What the session is told of its boundary is what holds now, in a
+	// conversation that is resumed too: without this flag it would be what held
+	// when the conversation began.
+	argv := []string{"--system-prompt-snapshot=off"}
+	for _, f := range []struct{ name, value string }{{"model", o.Model}, {"fallback-model", o.Fallback}, {"effort", o.Effort}} {
+		if f.value != "" {
+			argv = append(argv, "--"+f.name+"="+f.value)
+		}
+	}
+	if o.MaxTurns > 0 {
+		argv = append(argv, fmt.Sprintf("--max-turns=%d", o.MaxTurns))
+	}
+	return argv
 }
 
 // disallowed are the tools that a session must not have. The gateway decides over
@@ -88,20 +107,27 @@ func disallowed(o Options) []string {
 	return out
 }
 
-// hookID names our one hook to Claude Code.
-const hookID = "pre-tool-use"
+// hookID and compactID name our hooks to Claude Code.
+const (
+	hookID    = "pre-tool-use"
+	compactID = "pre-compact"
+)
 
 // claudeInitialize is the first control request: what must not be on the
 // command line, or cannot.
 func claudeInitialize(o Options) map[string]any {
+	hooks := map[string]any{"PreToolUse": []any{map[string]any{
+		"hookCallbackIds": []string{hookID},
+		"timeout":         hookTimeout.Seconds(),
+		// A hook that fails must not let the call pass.
+		"onFailure": "block",
+	}}}
+	if o.Compacting != nil {
+		hooks["PreCompact"] = []any{map[string]any{"hookCallbackIds": []string{compactID}, "timeout": compactTimeout.Seconds()}}
+	}
 	request := map[string]any{
 		"subtype": "initialize",
-		"hooks": map[string]any{"PreToolUse": []any{map[string]any{
-			"hookCallbackIds": []string{hookID},
-			"timeout":         hookTimeout.Seconds(),
-			// A hook that fails must not let the call pass.
-			"onFailure": "block",
-		}}},
+		"hooks":   hooks,
 		"managedSettings": map[string]any{
 			"permissions": map[string]any{"deny": disallowed(o)},
 			"sandbox":     map[string]any{"allowUnsandboxedCommands": false},

@@ -1,5 +1,12 @@
 package agent
 
+import (
+	"path"
+	"strings"
+
+	"nanoclaw/internal/grant"
+)
+
 // Claude Code reads settings, memory, skills and much else from its
 // configuration folder, and runs some of it. Here the folder is the host's and
 // read-only, so that what an agent wrote yesterday cannot steer the one of
@@ -11,6 +18,15 @@ package agent
 func ClaudeState() []string {
 	return []string{"projects", "shell-snapshots", "session-env", "file-history", "todos"}
 }
+
+// ClaudeTranscript is the file, inside, in which Claude Code writes down a session
+// of the workspace.
+func ClaudeTranscript(session string) string {
+	return path.Join(grant.ClaudeConfig, "projects", strings.ReplaceAll(grant.Workspace, "/", "-"), session+".jsonl")
+}
+
+// ClaudeSkills is the folder of skills in the configuration folder.
+const ClaudeSkills = "skills"
 
 // ClaudeConfig gives the files of the configuration folder by name.
 func ClaudeConfig() map[string]string {

@@ -119,6 +119,9 @@ func (c *claude) work(ctx context.Context, req controlRequest) (response any, er
 	case "mcp_message":
 		return c.relay(ctx, req)
 	case "hook_callback":
+		if req.CallbackID == compactID {
+			return c.compacting(ctx, req), nil
+		}
 		return c.judge(req), nil
 	case "can_use_tool":
 		// In bypass mode a question still comes for what Claude Code itself holds to

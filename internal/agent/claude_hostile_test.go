@@ -17,7 +17,7 @@ func TestClaudeBadPeers(t *testing.T) {
 	tests := []struct {
 		name  string
 		play  func(p *agenttest.Peer) int
-		class string
+		class agent.Class
 		text  string
 	}{
 		{"dies", func(p *agenttest.Peer) int { p.Cry("out of luck\n"); return 3 }, agent.ClassEnded, "exit code 3: out of luck"},
@@ -140,7 +140,7 @@ func TestClaudeOpenFailures(t *testing.T) {
 	tests := []struct {
 		name  string
 		play  func(p *agenttest.Peer) int
-		class string
+		class agent.Class
 	}{
 		{"never ready", func(p *agenttest.Peer) int { <-p.Killed(); return 0 }, agent.ClassStart},
 		{"refuses", func(p *agenttest.Peer) int {
@@ -148,7 +148,7 @@ func TestClaudeOpenFailures(t *testing.T) {
 			p.Say(obj{"type": "control_response", "response": obj{"subtype": "error", "request_id": l.Get("request_id"), "error": "no"}})
 			return rest(p)
 		}, agent.ClassStart},
-		{"dies", func(p *agenttest.Peer) int { p.Cry("bad flag"); return 1 }, agent.ClassEnded},
+		{"dies", func(p *agenttest.Peer) int { p.Cry("bad flag"); return 1 }, agent.ClassStart},
 		{"unknown session", func(p *agenttest.Peer) int {
 			p.Say(obj{"type": "result", "subtype": "error_during_execution", "is_error": true, "errors": []string{"No conversation found with session ID: y"}})
 			return 1

@@ -102,8 +102,15 @@ type resultLine struct {
 	TerminalReason string   `json:"terminal_reason"`
 	APIErrorStatus int      `json:"api_error_status"`
 	StartupReason  string   `json:"startup_failure_reason"`
-	MessageUUIDs   []string `json:"user_message_uuids"`
-	Origin         struct {
+	APIErrorType   string   `json:"api_error_type,omitempty"`
+	// APIErrorParams tells of a limit of a subscription.
+	APIErrorParams struct {
+		RateLimit struct {
+			ResetsAt int64 `json:"resetsAt,omitempty"` // seconds since 1970
+		} `json:"rate_limit_info,omitzero"`
+	} `json:"api_error_params,omitzero"`
+	MessageUUIDs []string `json:"user_message_uuids"`
+	Origin       struct {
 		Kind string `json:"kind"`
 	} `json:"origin"`
 	// Usage is by model, since the last result: of this turn and of turns that
@@ -133,6 +140,8 @@ type controlRequest struct {
 		ToolInput json.RawMessage `json:"tool_input"`
 		ToolUseID string          `json:"tool_use_id"`
 		AgentID   string          `json:"agent_id"`
+		// Transcript is the file of the conversation, inside.
+		Transcript string `json:"transcript_path"`
 	} `json:"input"`
 
 	// can_use_tool

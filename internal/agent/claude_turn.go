@@ -207,8 +207,9 @@ func (c *claude) conclude(t *turn, r resultLine) Result {
 		return out
 	}
 	if r.IsError {
+		told := failed(r)
 		out.Failed, out.Text, out.Truncated = true, t.soFar(), t.said.cut
-		out.Class, out.Error = failure(r)
+		out.Class, out.Error, out.Retry, out.Raw = told.Class, told.Error, told.Retry, told.Raw
 		return out
 	}
 	text := bounded{max: t.said.max}

@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -200,9 +201,16 @@ func TestContractErrors(t *testing.T) {
 	tests := []struct {
 		name  string
 		step  agenttest.Step
-		class string
+		class agent.Class
 	}{
 		{"credential", agenttest.Step{Status: 401, Type: "authentication_error", Message: "invalid x-api-key"}, agent.ClassCredential},
+		{"no permission", agenttest.Step{Status: 403, Type: "permission_error", Message: "Your API key does not have permission to use the specified resource"}, agent.ClassCredential},
+		{"payment", agenttest.Step{Status: 402, Type: "billing_error", Message: "no money"}, agent.ClassBilling},
+		{"unknown model", agenttest.Step{Status: 404, Type: "not_found_error", Message: "model: nothing"}, agent.ClassModel},
+		{"too large", agenttest.Step{Status: 413, Type: "request_too_large", Message: "Request exceeds the maximum size"}, agent.ClassTooLong},
+		{"server error", agenttest.Step{Status: 500, Type: "api_error", Message: "Internal server error"}, agent.ClassOverloaded},
+		{"gateway refuses", agenttest.Step{Status: 403, Type: "permission_error", Message: "nanoclaw: the request names a server tool"}, agent.ClassAPI},
+		{"gateway finds nobody", agenttest.Step{Status: 502, Type: "api_error", Message: "nanoclaw: the model endpoint could not be reached: no answer in time"}, agent.ClassUnreachable},
 		{"billing", agenttest.Step{Status: 400, Type: "invalid_request_error", Message: "Your credit balance is too low to access the Anthropic API."}, agent.ClassBilling},
 		{"too long", agenttest.Step{Status: 400, Type: "invalid_request_error", Message: "prompt is too long: 300000 tokens > 200000 maximum"}, agent.ClassTooLong},
 		{"overloaded", agenttest.Step{Status: 529, Type: "overloaded_error", Message: "Overloaded"}, agent.ClassOverloaded},
@@ -224,6 +232,109 @@ func TestContractErrors(t *testing.T) {
 	m.Use(agenttest.Puppet)
 	if r, _ := take(t, c, "better?"); r.Failed {
 		t.Errorf("the turn after the errors = %+v", r)
+	}
+}
+
+// An answer that is cut off is asked for again, by Claude Code itself.
+func TestContractCutOff(t *testing.T) {
+	cut := true
+	m := newModel(t, func(r agenttest.Request) agenttest.Step {
+		step := agenttest.Puppet(r)
+		step.Cut, cut = cut, false
+		return step
+	})
+	c := openClaude(t, agenttest.ClaudeOptions(t, m))
+	if r, _ := take(t, c, "hello there, and a little more"); r.Failed || r.Text != "You said: hello there, and a little more" {
+		t.Errorf("result = %+v", r)
+	}
+}
+
+// Nobody listens where the model should be.
+func TestContractNoConnection(t *testing.T) {
+	m := agenttest.NewModel(agenttest.Puppet)
+	o := agenttest.ClaudeOptions(t, m)
+	c := openClaude(t, o)
+	m.Close()
+	if r, _ := take(t, c, "hello"); !r.Failed || r.Class != agent.ClassUnreachable {
+		t.Errorf("result = %+v", r)
+	}
+}
+
+// What the owner chose reaches the model; a session that is resumed is told what
+// holds now, not what held when it began; and rounds are bounded.
+func TestContractChoices(t *testing.T) {
+	m := newModel(t, agenttest.Puppet)
+	o := agenttest.ClaudeOptions(t, m)
+	o.Model, o.Effort, o.SystemPrompt, o.MaxTurns = "claude-haiku-4-5", "low", "You live in a test called zebra.", 2
+	c := openClaude(t, o)
+	first, _ := take(t, c, "hello")
+	request := m.Requests()[0]
+	if request.Model != "claude-haiku-4-5" || !strings.Contains(string(request.Body), "called zebra") {
+		t.Errorf("asked %s", request.Model)
+	}
+	c.Close()
+	o.Resume, o.SystemPrompt, o.Model, o.Effort = first.SessionID, "You live in a test called lion.", "claude-opus-5-5", "low"
+	c = openClaude(t, o)
+	if r, _ := take(t, c, "hello again"); r.Failed {
+		t.Fatalf("resumed: %+v", r)
+	}
+	all := m.Requests()
+	last := string(all[len(all)-1].Body)
+	if strings.Contains(last, "called zebra") || !strings.Contains(last, "called lion") || !strings.Contains(last, `"effort":"low"`) {
+		t.Error("the resumed session was told what does not hold any more")
+	}
+	m.Use(func(agenttest.Request) agenttest.Step {
+		return agenttest.Step{Tools: []agenttest.ToolUse{agenttest.Bash("true")}}
+	})
+	if r, _ := take(t, c, "go on for ever"); !r.Failed || r.Class != agent.ClassLimit {
+		t.Errorf("without end = %+v", r)
+	}
+	m.Use(agenttest.Puppet)
+	if r, _ := take(t, c, "and now?"); r.Failed {
+		t.Errorf("after the limit = %+v", r)
+	}
+}
+
+// Another model answers while the one that was asked for is overloaded.
+func TestContractFallback(t *testing.T) {
+	m := newModel(t, func(r agenttest.Request) agenttest.Step {
+		if r.Model != "claude-haiku-4-5" {
+			return agenttest.Step{Status: 529, Type: "overloaded_error", Message: "Overloaded"}
+		}
+		return agenttest.Puppet(r)
+	})
+	o := agenttest.ClaudeOptions(t, m)
+	o.Fallback = "claude-haiku-4-5"
+	o.Env = append(o.Env, "CLAUDE_CODE_MAX_RETRIES=4") // it looks for another model after the third refusal; the last one counts
+	if r, _ := take(t, openClaude(t, o), "hello"); r.Failed || r.Text != "You said: hello" {
+		t.Errorf("result = %+v", r)
+	}
+}
+
+// The host hears of a compaction before it happens, with the file that holds the
+// words until then.
+func TestContractCompaction(t *testing.T) {
+	m := newModel(t, agenttest.Steps(agenttest.Step{Text: "the window is full", InputTokens: 990_000}))
+	o := agenttest.ClaudeOptions(t, m)
+	var heard []string
+	o.Compacting = func(_ context.Context, path string) {
+		words, err := os.ReadFile(path)
+		heard = append(heard, fmt.Sprint(strings.Contains(string(words), "remember aardvark"), strings.Contains(string(words), "compact_boundary"), err))
+	}
+	c := openClaude(t, o)
+	first, _ := take(t, c, "remember aardvark")
+	m.Use(func(r agenttest.Request) agenttest.Step {
+		if strings.Contains(r.UserText, "Respond with TEXT ONLY") {
+			return agenttest.Step{Text: "<summary>Something was to be remembered, and this is long enough to say so.</summary>"}
+		}
+		return agenttest.Puppet(r)
+	})
+	r, events := take(t, c, "go on")
+	if r.Failed || r.SessionID != first.SessionID || !strings.Contains(said(events, agent.NoteEvent), "summarised") {
+		t.Errorf("result = %+v", r)
+	}
+	if len(heard) != 1 || heard[0] != "true false <nil>" {
+		t.Errorf("the host heard %q", heard)
 	}
 }
 

@@ -68,7 +68,7 @@ func TestReplay(t *testing.T) {
 			got := s.play(t, agenttest.Replay(transcript), agent.Options{})
 			if d := cmp.Diff(s.want, got, cmp.FilterPath(func(p cmp.Path) bool {
 				f := p.Last().String()
-				return f == ".SessionID" || f == ".Error"
+				return f == ".SessionID" || f == ".Error" || f == ".Raw"
 			}, cmp.Ignore()), cmp.Comparer(func(a, b float64) bool { return a-b < 1e-9 && b-a < 1e-9 })); d != "" {
 				t.Errorf("results (-want +got):\n%s", d)
 			}

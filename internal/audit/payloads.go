@@ -141,6 +141,10 @@ type (
 		ToolCalls int     `json:"toolCalls,omitempty"`
 		// Model is what the model's provider counted; nil if it was not asked.
 		Model *ModelUse `json:"model,omitempty"`
+		// Class is the kind of a failure, and Raw what the agent said of it, with what
+		// looks like a secret masked.
+		Class string `json:"class,omitempty"`
+		Raw   string `json:"raw,omitempty"`
 		// Found are files that run code later, new or changed, each in words.
 		Found []string `json:"found,omitempty"`
 	}

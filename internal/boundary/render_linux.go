@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +20,7 @@ func render(spec Spec, mounts []source, links []wire.Link) wire.Spec {
 	g := spec.Grant
 	w := wire.Spec{
 		Version: wire.Version, Token: newToken(), Hostname: hostname,
-		Links: links, Files: append(generated(mounts), spec.Files...),
+		Links: append(links, aliases(mounts)...), Files: append(generated(mounts), spec.Files...),
 		TmpBytes: g.Limits.TmpSize, Rlimits: rlimits(g.Limits),
 		LandlockFloor: spec.LandlockFloor, Landlock: landlock(g.Mounts, mounts),
 	}
@@ -27,6 +28,17 @@ func render(spec Spec, mounts []source, links []wire.Link) wire.Spec {
 		w.Endpoints = append(w.Endpoints, wire.Endpoint{Port: e.Port, Kind: wire.Kind(e.Name)})
 	}
 	return w
+}
+
+// aliases are further names for what the grant shows. Agents know the memory of
+// all groups as the CLAUDE.md above their workspace.
+func aliases(mounts []source) []wire.Link {
+	for _, m := range mounts {
+		if m.Target == grant.Global {
+			return []wire.Link{{Path: path.Dir(grant.Workspace) + "/CLAUDE.md", Target: grant.Global + "/CLAUDE.md"}}
+		}
+	}
+	return nil
 }
 
 // landlockCanary is a file that no rule of Landlock allows, and that everything

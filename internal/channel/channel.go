@@ -55,6 +55,12 @@ type Progress interface {
 	Progress(ctx context.Context, p chat.Progress)
 }
 
+// Formatter is for channels that say what their network makes of marks in a
+// text, so that agents can write for it.
+type Formatter interface {
+	Markup() chat.Markup
+}
+
 // Permanent marks a delivery error that no later attempt can cure, such as a
 // chat that does not exist any more.
 func Permanent(err error) error {

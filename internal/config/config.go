@@ -80,6 +80,14 @@ type Claude struct {
 	Path string `json:"path"`
 	// Model to ask for, such as "sonnet". Empty: Claude Code's own choice.
 	Model string `json:"model"`
+	// FallbackModel is asked while the model is too busy; several with commas.
+	FallbackModel string `json:"fallbackModel"`
+	// Effort is how hard it thinks: "low", "medium", "high", "xhigh" or "max".
+	// Empty: Claude Code's own choice.
+	Effort string `json:"effort"`
+	// MaxTurns is how many rounds (an answer of the model, and the tools it asks
+	// for) one message may take. 0: no limit but the run's time.
+	MaxTurns int `json:"maxTurns"`
 }
 
 // Model says where the model is. At most one of the three credentials is set.
@@ -285,6 +293,18 @@ type Group struct {
 	EgressHosts map[string]EgressHost `json:"egressHosts,omitempty"`
 	// Model to ask for in this group. Empty: agent.claude.model above.
 	Model string `json:"model,omitempty"`
+	// FallbackModel of this group. Empty: agent.claude.fallbackModel above.
+	FallbackModel string `json:"fallbackModel,omitempty"`
+	// Effort in this group. Empty: agent.claude.effort above.
+	Effort string `json:"effort,omitempty"`
+	// MaxTurns in this group. 0: agent.claude.maxTurns above.
+	MaxTurns int `json:"maxTurns,omitempty"`
+	// Prompt is told to the group's agent in every session, beside what the host
+	// says of where it is.
+	Prompt string `json:"prompt,omitempty"`
+	// PromptFile is a file with such a text, in the folder of this configuration:
+	// "prompts/family.md". It is read when nanoclaw starts.
+	PromptFile string `json:"promptFile,omitempty"`
 	// Provider is one of providers above, where this group's model is and whose
 	// credential it uses. Empty: model above.
 	Provider string `json:"provider,omitempty"`

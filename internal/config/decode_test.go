@@ -114,7 +114,7 @@ func TestDecodeProblems(t *testing.T) {
 		{"variable", "{\n\t\"model\": {\"apiKey\": \"${NOPE}\"}}",
 			`c.jsonc:2:22: model.apiKey: expected the variable NOPE to be set, found it unset or empty (set NOPE where nanoclaw starts, or write ${NOPE:-default})`},
 		{"columns are characters", `{"groups": {"main": {"egress": ["ä€😀"], "x": 1}}}`,
-			`c.jsonc:1:41: groups.main.x: expected a known key, found "x" (known here: mode, hostModeAllowed, agent, chats, trigger, senders, mounts, egress, egressDeny, egressHosts, model, provider, serverTools, prepared)`},
+			`c.jsonc:1:41: groups.main.x: expected a known key, found "x" (known here: mode, hostModeAllowed, agent, chats, trigger, senders, mounts, egress, egressDeny, egressHosts, model, fallbackModel, effort, maxTurns, prompt, promptFile, provider, serverTools, prepared)`},
 		{"column after a byte order mark", "\ufeff{\"x\": 1}",
 			`c.jsonc:1:2: x: expected a known key, found "x" (known here: $schema, version, assistant, agent, model, providers, executionMode, hostMode, boundary, tools, limits, quarantine, egress, audit, groups)`},
 		{"all at once, in the order of the file", "{\"version\": 2,\n\"executionMode\": \"hots\",\n\"hostMode\": {\"enabled\": 1}}",

@@ -25,7 +25,7 @@ func (c *Config) Validate(o Options) Problems {
 	v.assistant(c.Assistant.Name)
 	v.oneOf(at("agent", "kind"), c.Agent.Kind, agentKinds...)
 	v.program(at("agent", "claude", "path"), c.Agent.Claude.Path)
-	v.modelName(at("agent", "claude", "model"), c.Agent.Claude.Model)
+	v.thinking(at("agent", "claude"), c.Agent.Claude.Model, c.Agent.Claude.FallbackModel, c.Agent.Claude.Effort, c.Agent.Claude.MaxTurns)
 	v.model(at("model"), c.Model)
 	v.providers(c.Providers)
 	v.oneOf(at("executionMode"), c.ExecutionMode, modeContainer, modeHost)
@@ -57,6 +57,7 @@ var (
 	agentKinds = []string{"auto", "claude", "shell"}
 	engines    = []string{"auto", "native", "bubblewrap", "srt", "seatbelt"}
 	triggers   = []string{"mention", "always"}
+	efforts    = []string{"low", "medium", "high", "xhigh", "max"}
 )
 
 // validator collects problems, up to one more than are shown.
@@ -211,7 +212,8 @@ func (v *validator) group(name string, g Group, chats map[string]string, o Optio
 	if g.Trigger != "" {
 		v.oneOf(field.plus("trigger"), g.Trigger, triggers...)
 	}
-	v.modelName(field.plus("model"), g.Model)
+	v.thinking(field, g.Model, g.FallbackModel, g.Effort, g.MaxTurns)
+	v.prompt(field, g)
 	v.serverTools(field.plus("serverTools"), g.ServerTools)
 	v.chats(field.plus("chats"), name, g.Chats, chats)
 	for i, s := range g.Senders {

@@ -10,32 +10,28 @@ import (
 	"nanoclaw/internal/chat"
 )
 
-// prepareClaude makes the configuration folder of Claude Code, which is ours and
-// the same for all groups, and the group's own folders in it.
+// prepareClaude makes the configuration folder of a group's Claude Code, which
+// is ours, and the group's own folders in it.
 //
 // It is written anew where it differs, since a newer version of ours may have
-// another. No agent can write there, so its names are what we made.
+// another, and the owner other skills. No agent can write there, so its names
+// are what we made.
 func (d *Daemon) prepareClaude(g chat.Group, uid int) error {
 	if err := d.apart(g); err != nil { // the owner may have made links since the start
 		return err
 	}
-	dir := d.machine.ClaudeConfig
-	// Every group's uid reads it; the data folder above is closed to all others.
+	state, dir := d.machine.ClaudeStateDir(g), d.machine.ClaudeConfigDir(g)
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return err
+	}
+	// The group's uid reads it; the folders above are closed to all others.
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	for name, text := range agent.ClaudeConfig() {
-		path := filepath.Join(dir, name)
-		if old, err := os.ReadFile(path); err == nil && string(old) == text {
-			continue
-		}
-		if err := renameio.WriteFile(path, []byte(text), 0o644); err != nil {
+		if err := writeDiffering(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			return err
 		}
-	}
-	state := d.machine.ClaudeStateDir(g)
-	if err := os.MkdirAll(state, 0o700); err != nil {
-		return err
 	}
 	for _, name := range d.machine.ClaudeState {
 		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil { // where the group's is mounted
@@ -45,5 +41,15 @@ func (d *Daemon) prepareClaude(g chat.Group, uid int) error {
 			return err
 		}
 	}
-	return nil
+	return d.prepareSkills(g)
+}
+
+// writeDiffering writes a file of ours if it is not there with this text.
+func writeDiffering(path string, text []byte, mode os.FileMode) error {
+	if fi, err := os.Lstat(path); err == nil && fi.Mode() == mode && fi.Size() == int64(len(text)) {
+		if old, err := os.ReadFile(path); err == nil && string(old) == string(text) {
+			return nil
+		}
+	}
+	return renameio.WriteFile(path, text, mode, renameio.WithStaticPermissions(mode))
 }

@@ -71,11 +71,11 @@ func TestClaudeObeysOnlyTheHost(t *testing.T) {
 		t.Error("the model was told a memory that the host does not import")
 	}
 	for name, text := range map[string]string{"settings.json": "{}\n", "CLAUDE.md": "@/workspace/global/CLAUDE.md\n@/workspace/group/CLAUDE.md\n"} {
-		if got, err := os.ReadFile(filepath.Join(d.machine.ClaudeConfig, name)); err != nil || string(got) != text {
+		if got, err := os.ReadFile(filepath.Join(d.machine.ClaudeConfigDir("family"), name)); err != nil || string(got) != text {
 			t.Errorf("%s holds %q, %v", name, got, err)
 		}
 	}
-	if entries, err := os.ReadDir(d.machine.ClaudeConfig); err != nil || len(entries) != 2+len(d.machine.ClaudeState) {
+	if entries, err := os.ReadDir(d.machine.ClaudeConfigDir("family")); err != nil || len(entries) != 3+len(d.machine.ClaudeState) {
 		t.Errorf("the configuration folder holds %v, %v", entries, err)
 	}
 }

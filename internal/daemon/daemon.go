@@ -186,6 +186,10 @@ func (d *Daemon) resolve() error {
 		return err
 	}
 	d.machine = machine(d.opt, d.config)
+	var err error
+	if d.machine.Prompts, err = prompts(d.opt.Paths, d.config); err != nil {
+		return err
+	}
 	return d.apart(d.groupNames()...)
 }
 
@@ -221,10 +225,10 @@ func (d *Daemon) runnerOptions() runner.Options {
 	return runner.Options{
 		Store: d.store, Boundary: starter{d}, Decide: d.decide, Reason: d.agentReason,
 		Agents:  map[string]agent.Adapter{grant.Claude: agent.Claude{}, grant.Shell: agent.Shell{}},
-		Model:   d.modelOf,
 		Gateway: d.gateway, Tools: d.hostTools, Guard: d.guard, Touched: d.touched, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
 		WarmSessions: d.config.Limits.WarmSessions, Prepare: d.preparedGroups(), Unready: d.unready, Short: func() string { return d.short() }, Held: d.queue.Held, Rests: d.queue.Rests,
 		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Zone: zone(d.machine.TimeZone), Log: d.log,
+		Troubled: d.troubled, Markup: d.markupOf, Assistant: d.config.Assistant.Name,
 	}
 }
 

@@ -95,28 +95,41 @@ func (d *Daemon) prepare(ctx context.Context, g chat.Group) error {
 		return err
 	}
 	dir := d.machine.GroupDir(g)
-	for _, p := range []string{dir, d.machine.GlobalDir} {
-		if err := os.MkdirAll(p, 0o700); err != nil {
-			return err
-		}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := d.prepareGlobal(ctx, uid); err != nil {
+		return err
+	}
+	if err := ownNew(filepath.Join(dir, "workspace"), uid, memoryName, firstMemory, 0o700); err != nil {
+		return err
 	}
 	for _, name := range []string{"workspace", "home"} {
 		if err := own(filepath.Join(dir, name), uid); err != nil {
 			return err
 		}
 	}
-	if err := d.prepareClaude(g, uid); err != nil {
+	return d.prepareClaude(g, uid)
+}
+
+// prepareGlobal makes the folder of the shared memory. It belongs to main, and
+// every other group reads it.
+func (d *Daemon) prepareGlobal(ctx context.Context, uid int) error {
+	mode := os.FileMode(0o700)
+	if uid != 0 {
+		var err error
+		if uid, err = d.uid(ctx, chat.Main); err != nil {
+			return err
+		}
+		mode = 0o755
+	}
+	if err := ownNew(d.machine.GlobalDir, uid, memoryName, firstGlobal, mode); err != nil {
 		return err
 	}
 	if uid == 0 {
-		return nil
+		uid = os.Getuid()
 	}
-	// The shared memory belongs to main, and every other group reads it.
-	mainUID, err := d.uid(ctx, chat.Main)
-	if err != nil {
-		return err
-	}
-	return give(d.machine.GlobalDir, mainUID, 0o755)
+	return give(d.machine.GlobalDir, uid, mode)
 }
 
 // own makes a folder for a uid. Its parent is ours alone, so the name cannot

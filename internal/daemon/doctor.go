@@ -28,7 +28,7 @@ func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.Doc
 	in := doctor.Input{
 		System: runtime.GOOS, Root: os.DirFS("/"), UID: os.Geteuid(), LandlockABI: doctor.LandlockABI(), Engines: hostproc.Look,
 		Paths: d.opt.Paths, Config: d.config, SearchPath: d.opt.Getenv("PATH"), Home: d.machine.OwnerHome,
-		Claude: d.machine.Claude, TriedClaude: agent.ClaudeVersion,
+		Claude: d.machineNow().Claude, TriedClaude: agent.ClaudeVersion,
 	}
 	in.Program, _ = os.Executable()
 	if u := d.models.of(""); u != nil {

@@ -15,21 +15,16 @@ import (
 // machine gathers what decisions must know of this machine. It is asked once,
 // at start.
 func machine(o Options, c *config.Config) grant.Machine {
-	home := o.Getenv("HOME")
-	if home == "" {
-		home, _ = os.UserHomeDir()
-	}
 	m := grant.Machine{
-		OwnerHome: resolved(home),
+		OwnerHome: resolved(ownerHome(o)),
 		GroupsDir: filepath.Join(o.Paths.DataDir, "groups"),
 		GlobalDir: filepath.Join(o.Paths.DataDir, "global"),
-		Claude:    installed.Find(installed.Places{Configured: c.Agent.Claude.Path, Data: o.Paths.DataDir, Home: home, Path: o.Getenv("PATH")}).Path,
+		Claude:    findClaude(o, c),
 		ClaudeEnv: agent.ClaudeEnv(),
 
-		ClaudeConfig: filepath.Join(o.Paths.DataDir, "agents", "claude-config"),
-		ClaudeState:  agent.ClaudeState(),
-		OwnClaude:    ownClaude(o.Getenv),
-		TimeZone:     zoneName(o.Getenv("TZ")),
+		ClaudeState: agent.ClaudeState(),
+		OwnClaude:   ownClaude(o.Getenv),
+		TimeZone:    zoneName(o.Getenv("TZ")),
 	}
 	private := o.Paths.Private()
 	if c.Audit.Anchor != "" {
@@ -41,6 +36,31 @@ func machine(o Options, c *config.Config) grant.Machine {
 			m.Private = append(m.Private, r)
 		}
 	}
+	return m
+}
+
+// findClaude finds the Claude Code program.
+func findClaude(o Options, c *config.Config) string {
+	return installed.Find(installed.Places{
+		Configured: c.Agent.Claude.Path, Data: o.Paths.DataDir, Home: ownerHome(o), Path: o.Getenv("PATH"),
+	}).Path
+}
+
+func ownerHome(o Options) string {
+	if home := o.Getenv("HOME"); home != "" {
+		return home
+	}
+	home, _ := os.UserHomeDir()
+	return home
+}
+
+// machineNow is the machine with what may change while we run: the models, and
+// the program, which the owner may install meanwhile. The places where it is
+// looked for stay those of the start, and no agent can write to any of them.
+func (d *Daemon) machineNow() grant.Machine {
+	m := d.machine
+	m.Claude = findClaude(d.opt, d.config)
+	m.HasModel, m.Providers = d.models.has()
 	return m
 }
 

@@ -10,7 +10,6 @@ import (
 
 	"nanoclaw/internal/credential"
 	"nanoclaw/internal/egress"
-	"nanoclaw/internal/grant"
 )
 
 // models are where sessions ask their model, by provider; "" is the configuration's
@@ -111,14 +110,6 @@ func (d *Daemon) loadModels() error {
 	}
 	d.models.use(by)
 	return nil
-}
-
-// machineNow is the machine with the models that it has now. The rest of it is
-// found out at start.
-func (d *Daemon) machineNow() grant.Machine {
-	m := d.machine
-	m.HasModel, m.Providers = d.models.has()
-	return m
 }
 
 // renewed stores a token that was exchanged for a stored one.

@@ -36,10 +36,10 @@ func ownClaude(getenv func(string) string) []string {
 // lies in it or holds it, by whatever links and mounts. It compares files and not
 // names.
 func (d *Daemon) apart(groups ...chat.Group) error {
-	places := []string{d.opt.Paths.DataDir, d.machine.ClaudeConfig, d.machine.GlobalDir}
+	places := []string{d.opt.Paths.DataDir, d.machine.GlobalDir}
 	for _, g := range groups {
 		dir := d.machine.GroupDir(g)
-		places = append(places, filepath.Join(dir, "workspace"), filepath.Join(dir, "home"), d.machine.ClaudeStateDir(g))
+		places = append(places, filepath.Join(dir, "workspace"), filepath.Join(dir, "home"), d.machine.ClaudeStateDir(g), d.machine.ClaudeConfigDir(g))
 		for _, name := range d.machine.ClaudeState {
 			places = append(places, filepath.Join(d.machine.ClaudeStateDir(g), name))
 		}

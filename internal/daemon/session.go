@@ -3,9 +3,13 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
+	"time"
 
+	"nanoclaw/internal/agent"
 	"nanoclaw/internal/audit"
+	"nanoclaw/internal/channel"
 	"nanoclaw/internal/channel/console"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/egress"
@@ -28,6 +32,11 @@ func (d *Daemon) gateway(g grant.Grant, c runner.Caller) runner.Gateway {
 			At: e.At, Kind: audit.EgressTried, Group: c.Group, Run: c.Run(), Session: c.Session, Data: e,
 		})
 	}}
+	o.Refused = func(status int, retry time.Time) {
+		if d.runner != nil {
+			d.runner.Answered(c.Run(), status, retry)
+		}
+	}
 	if g.Model != nil {
 		// Asked for each request, so that a new login serves sessions that are warm.
 		o.Model = func() *egress.Upstream { return d.models.of(g.Model.Provider) }
@@ -41,6 +50,15 @@ func (d *Daemon) gateway(g grant.Grant, c runner.Caller) runner.Gateway {
 func (d *Daemon) sessionEnded(_ chat.Group, s chat.SessionID, text string) {
 	d.tellOwner(context.Background(), "session:"+string(s), text)
 	d.outbox.Wake()
+}
+
+// troubled tells the owner once that the account at the model is in trouble,
+// where it is not said in the owner's own chat anyway.
+func (d *Daemon) troubled(class agent.Class, to chat.Address, text string) {
+	if to != console.Address(chat.Main) {
+		d.tellOwner(context.Background(), fmt.Sprintf("account:%s:%d", class, time.Now().UnixNano()), "This holds for all groups until it is over: "+text)
+		d.outbox.Wake()
+	}
 }
 
 // hostTools makes what a session may ask of the host.
@@ -97,11 +115,25 @@ func (d *Daemon) agentReason(g chat.Group, agent string) string {
 	return grant.AgentReason(grant.Request{Config: d.config, Group: g, Machine: d.machineNow()}, agent)
 }
 
-func (d *Daemon) modelOf(g chat.Group) string {
-	if m := d.config.Groups[string(g)].Model; m != "" {
-		return m
+// markupOf is what the channels of a group's chats make of marks in a text.
+func (d *Daemon) markupOf(g chat.Group) []chat.Markup {
+	addresses := []chat.Address{console.Address(g)}
+	if chats := d.config.Groups[string(g)].Chats; len(chats) > 0 {
+		addresses = nil // the terminal shows what it can of what is written for them
+		for _, s := range chats {
+			if a, err := chat.ParseAddress(s); err == nil {
+				addresses = append(addresses, a)
+			}
+		}
 	}
-	return d.config.Agent.Claude.Model
+	channels := map[chat.ChannelID]channel.Channel{console.ID: d.console}
+	var out []chat.Markup
+	for _, a := range addresses {
+		if f, ok := channels[a.Channel].(channel.Formatter); ok && !slices.Contains(out, f.Markup()) {
+			out = append(out, f.Markup())
+		}
+	}
+	return out
 }
 
 func (d *Daemon) modeOf(g chat.Group) string {

@@ -251,6 +251,7 @@ func TestExamine(t *testing.T) {
 		}, "socket folder", Note, "first start makes it", ""},
 
 		{"no Claude Code", func(in *Input) { in.Claude = "" }, "Claude Code", Warn, "not found", "nanoclaw agent install claude"},
+		{"an older Claude Code", func(in *Input) { in.Claude = "/opt/claude/1.9.9" }, "Claude Code", Warn, "version 1.9.9, is older than " + tried, "nanoclaw agent install claude"},
 		{"another Claude Code", func(in *Input) { in.Claude = "/opt/claude/3.0.0" }, "Claude Code", Note, "version 3.0.0; tried with " + tried, ""},
 		{"a Claude Code behind links", func(in *Input) {
 			in.Claude = "/home/ada/.local/bin/claude"
@@ -259,7 +260,7 @@ func TestExamine(t *testing.T) {
 		{"a Claude Code of npm", func(in *Input) {
 			in.Claude = "/usr/lib/claude/bin/claude"
 			machine(in, map[string]*fstest.MapFile{"usr/lib/claude/package.json": text(`{"name":"@anthropic-ai/claude-code","version":"2.0.1"}`)})
-		}, "Claude Code", Note, "version 2.0.1", ""},
+		}, "Claude Code", Warn, "version 2.0.1", "nanoclaw agent install claude"},
 		{"a claude of somebody else", func(in *Input) {
 			in.Claude = "/usr/lib/claude/bin/claude"
 			machine(in, map[string]*fstest.MapFile{"usr/lib/claude/package.json": text(`{"name":"claude","version":"2.0.1"}`)})

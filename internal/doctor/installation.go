@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/mod/semver"
+
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/install"
@@ -74,12 +76,16 @@ func (in Input) private(name, dir string) Check {
 // agent looks at what answers a message.
 func (in Input) agent() []Check {
 	claude := Check{Name: "Claude Code", State: OK}
-	switch version := install.VersionOf(in.Root, in.Claude); {
+	version := install.VersionOf(in.Root, in.Claude)
+	switch {
 	case in.Claude == "":
 		claude = Check{"Claude Code", Warn, "not found; main's own terminal gets a shell, other groups get no answer",
 			"nanoclaw agent install claude, or set agent.claude.path in the configuration"}
 	case version == "":
 		claude.State, claude.Detail = Note, in.Claude+", of a version that cannot be told; tried with "+in.TriedClaude
+	case semver.Compare("v"+version, "v"+in.TriedClaude) < 0:
+		claude = Check{"Claude Code", Warn, fmt.Sprintf("%s, version %s, is older than %s, which we tried: what nanoclaw relies on may not be there", in.Claude, version, in.TriedClaude),
+			"nanoclaw agent install claude"}
 	case version != in.TriedClaude:
 		claude.State, claude.Detail = Note, fmt.Sprintf("%s, version %s; tried with %s", in.Claude, version, in.TriedClaude)
 	default:

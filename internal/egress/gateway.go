@@ -84,6 +84,9 @@ type Options struct {
 	// is called from many goroutines. If it fails for an Open, nothing is opened.
 	// Nil: there is no audit, and so no connection either.
 	Record func(Event) error
+	// Refused is told how the model refused a request, and when it may be repeated,
+	// zero if it does not say. It must not block. Nil: nobody is told.
+	Refused func(status int, retry time.Time)
 	// Log is for the host's own troubles. Nil: silent.
 	Log *slog.Logger
 	// Limits replaces the defaults where it is not zero.

@@ -354,6 +354,7 @@ func (c *call) reply(u *Upstream, resp *http.Response, idle *idler) *refusal {
 		h.Set("Content-Length", fmt.Sprint(resp.ContentLength))
 	}
 	c.event.Status = resp.StatusCode
+	c.advise(resp, h)
 	c.w.WriteHeader(resp.StatusCode)
 	flush := http.NewResponseController(c.w)
 	flush.Flush() // an error shows in the next one

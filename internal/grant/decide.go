@@ -3,6 +3,7 @@ package grant
 import (
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -62,6 +63,7 @@ func Decide(r Request) (Grant, error) {
 		Endpoints: endpoints(agent),
 		Model:     model(r.Group, group, agent),
 		Tools:     tools(r.Group),
+		Settings:  r.settings(group, agent),
 		Limits:    limits(r.Config.Limits),
 	}, nil
 }
@@ -169,6 +171,13 @@ var system = []Mount{
 // GroupDir is the host folder that holds a group's workspace and home.
 func (m Machine) GroupDir(g chat.Group) string { return filepath.Join(m.GroupsDir, string(g)) }
 
+// ClaudeConfigDir is the host's folder with the configuration of a group's
+// Claude Code: its settings, the imports of its memory, and its skills. No agent
+// can write there.
+func (m Machine) ClaudeConfigDir(g chat.Group) string {
+	return filepath.Join(m.ClaudeStateDir(g), "config")
+}
+
 // ClaudeStateDir is where a group's ClaudeState folders lie.
 func (m Machine) ClaudeStateDir(g chat.Group) string { return filepath.Join(m.GroupDir(g), "claude") }
 
@@ -185,7 +194,7 @@ func (r Request) mounts(g config.Group, agent string) ([]Mount, error) {
 		Mount{Target: Global, Source: r.Machine.GlobalDir, Write: r.Group == chat.Main, Reason: "memory of all groups"})
 	if agent == Claude {
 		out = append(out, Mount{Target: ClaudeDir + "/claude", Source: r.Machine.Claude, Exec: true, File: true, Reason: "the agent program"},
-			Mount{Target: ClaudeConfig, Source: r.Machine.ClaudeConfig, Reason: "the settings of Claude Code, and its memory's imports, made by the host"})
+			Mount{Target: ClaudeConfig, Source: r.Machine.ClaudeConfigDir(r.Group), Exec: true, Reason: "the settings of Claude Code, its memory's imports and your skills, made by the host"})
 		for _, name := range r.Machine.ClaudeState {
 			out = append(out, Mount{Target: ClaudeConfig + "/" + name, Source: filepath.Join(r.Machine.ClaudeStateDir(r.Group), name), Write: true,
 				Reason: "what Claude Code remembers of this group's conversations"})
@@ -284,6 +293,38 @@ func tools(g chat.Group) []Tool {
 		out = append(out, Tool{"list_groups", "main only"})
 	}
 	return out
+}
+
+// settings are the group's choices, else those for all groups.
+func (r Request) settings(g config.Group, agent string) []Setting {
+	if agent != Claude {
+		return nil
+	}
+	all, own, shared := r.Config.Agent.Claude, "groups."+string(r.Group)+".", "agent.claude."
+	var out []Setting
+	add := func(name SettingName, field, mine, everybodys string) {
+		switch {
+		case mine != "":
+			out = append(out, Setting{name, mine, own + field})
+		case everybodys != "":
+			out = append(out, Setting{name, everybodys, shared + field})
+		}
+	}
+	add(ModelSetting, "model", g.Model, all.Model)
+	add(FallbackSetting, "fallbackModel", g.FallbackModel, all.FallbackModel)
+	add(EffortSetting, "effort", g.Effort, all.Effort)
+	add(TurnsSetting, "maxTurns", count(g.MaxTurns), count(all.MaxTurns))
+	add(PromptSetting, "prompt", g.Prompt, "")
+	add(PromptSetting, "promptFile", r.Machine.Prompts[r.Group], "")
+	return out
+}
+
+// count is a number as a setting, where 0 is none.
+func count(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
 }
 
 func limits(l config.Limits) Limits {

@@ -28,8 +28,8 @@ func request(change func(*Request)) Request {
 			},
 		},
 		Machine: Machine{
-			ClaudeConfig: "/var/lib/nanoclaw/agents/claude", ClaudeState: []string{"projects"},
-			OwnerHome: "/home/ann", Private: []string{"/home/ann/.config/nanoclaw", "/home/ann/.local/share/nanoclaw"},
+			ClaudeState: []string{"projects"},
+			OwnerHome:   "/home/ann", Private: []string{"/home/ann/.config/nanoclaw", "/home/ann/.local/share/nanoclaw"},
 			GroupsDir: "/home/ann/.local/share/nanoclaw/groups", GlobalDir: "/home/ann/.local/share/nanoclaw/global",
 			Claude: "/usr/local/bin/claude", HasModel: true,
 		},

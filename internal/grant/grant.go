@@ -69,9 +69,12 @@ type Grant struct {
 	Budget    Budget     `json:"budget,omitzero"`
 	Endpoints []Endpoint `json:"endpoints"`
 	// Model is what the session may ask of a model; nil if it has none.
-	Model  *Model `json:"model,omitempty"`
-	Tools  []Tool `json:"tools"`
-	Limits Limits `json:"limits"`
+	Model *Model `json:"model,omitempty"`
+	Tools []Tool `json:"tools"`
+	// Settings are what the owner chose of how the agent works. They widen
+	// nothing; they are here because a session has one set of them, as of the rest.
+	Settings []Setting `json:"settings,omitempty"`
+	Limits   Limits    `json:"limits"`
 }
 
 // Mount lets the agent see Source, a path of the host, at Target.
@@ -140,6 +143,35 @@ type Tool struct {
 	Reason string `json:"reason"`
 }
 
+// Setting is one choice of the owner's of how the agent works.
+type Setting struct {
+	Name   SettingName `json:"name"`
+	Value  string      `json:"value"`
+	Reason string      `json:"reason"`
+}
+
+// SettingName names a setting.
+type SettingName string
+
+// The settings. A grant holds those that the owner chose.
+const (
+	ModelSetting    SettingName = "model"     // the model to ask for
+	FallbackSetting SettingName = "fallback"  // models to ask while that one is too busy, in order, with commas
+	EffortSetting   SettingName = "effort"    // how hard it thinks
+	TurnsSetting    SettingName = "max-turns" // the rounds of one message, as a number
+	PromptSetting   SettingName = "prompt"    // what the owner tells the agent in every session
+)
+
+// Setting gives a choice, "" where the owner made none.
+func (g Grant) Setting(name SettingName) string {
+	for _, s := range g.Settings {
+		if s.Name == name {
+			return s.Value
+		}
+	}
+	return ""
+}
+
 // Limits bound the session. Sizes are bytes.
 type Limits struct {
 	RunTime  time.Duration `json:"run_time"`
@@ -173,13 +205,13 @@ type Machine struct {
 	GroupsDir, GlobalDir string
 	// Claude is the Claude Code program on this machine, "" if there is none.
 	Claude string
-	// ClaudeConfig is the host's folder with the configuration that every Claude
-	// Code gets, and ClaudeState names the folders in it that each group has for
-	// itself, where Claude Code keeps what it must remember.
-	ClaudeConfig string
-	ClaudeState  []string
+	// ClaudeState names the folders in Claude Code's configuration where it keeps
+	// what it must remember.
+	ClaudeState []string
 	// ClaudeEnv are the variables that Claude Code needs, from its adapter.
 	ClaudeEnv []Var
+	// Prompts are the texts of groups whose prompt is a file, by group.
+	Prompts map[chat.Group]string
 	// HasModel says that an upstream and a credential are configured, and
 	// Providers which of the named ones have theirs.
 	HasModel  bool

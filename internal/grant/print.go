@@ -2,6 +2,7 @@ package grant
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -35,6 +36,9 @@ func (g Grant) Lines() []string {
 	for _, t := range g.Tools {
 		out = append(out, t.line())
 	}
+	for _, s := range g.Settings {
+		out = append(out, s.line())
+	}
 	l := g.Limits
 	return append(out,
 		fmt.Sprintf("limit run %s, idle %s, memory %d MB, %s, %d processes, %d open files, file %d MB, tmp %d MB, disk %d MB, output %d KB",
@@ -67,6 +71,14 @@ func (e Endpoint) line() string {
 }
 
 func (t Tool) line() string { return fmt.Sprintf("tool %s  # %s", t.Name, t.Reason) }
+
+func (s Setting) line() string {
+	value := s.Value
+	if s.Name == PromptSetting { // it may have lines, and be long
+		value = strconv.Quote(value)
+	}
+	return fmt.Sprintf("setting %s %s  # %s", s.Name, value, s.Reason)
+}
 
 // processors are the limits on processors in words.
 func (l Limits) processors() string {

@@ -67,10 +67,13 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 	o.At = time.Now()
 	used := r.used(job.Run)
 	o.counted(used)
-	o.Replies = replies(job, res, o, r.wayOut(job.Run), notice)
+	o.Replies = replies(job, res, o, r.tell(job, res, err, o, o.At), r.wayOut(job.Run), notice)
 	data := audit.RunEndedData{
 		State: string(o.State), Error: o.Error, Ms: o.At.Sub(job.Claimed).Milliseconds(),
 		CostUSD: o.CostUSD, ToolCalls: o.ToolCalls, Model: used, Found: found,
+	}
+	if o.State == Failed {
+		data.Class, data.Raw = string(classOf(res, err)), rawOf(res, err)
 	}
 	entry := audit.Entry{At: o.At, Kind: audit.RunEnded, Group: job.Group, Run: job.Run, Data: data}
 	if s != nil {
@@ -147,14 +150,15 @@ func outcome(res agent.Result, err, cause error) Outcome {
 		o.State, o.Error = Cancelled, "interrupted"
 	case res.Failed:
 		o.State, o.Error = Failed, res.Error
-		o.ForgetSession = res.Class == agent.ClassSession || res.Class == agent.ClassTooLong
+		o.ForgetSession = res.Class.Recovery() == agent.NewSession
 	}
 	return o
 }
 
 // replies are the messages that a run leaves: what the agent said, and, where
-// it did not succeed, a notice in our own words. The last one is marked.
-func replies(job queue.Job, res agent.Result, o Outcome, wayOut, found string) []chat.Outbound {
+// it did not succeed, a notice in our own words, unless failed is "". The last
+// one is marked.
+func replies(job queue.Job, res agent.Result, o Outcome, failed, wayOut, found string) []chat.Outbound {
 	var out []chat.Outbound
 	if res.Text != "" || o.State == Succeeded {
 		text := res.Text
@@ -175,10 +179,12 @@ func replies(job queue.Job, res agent.Result, o Outcome, wayOut, found string) [
 		files.Key, files.Failed, files.Last = files.Key+":found", false, false
 		out = append(out, files)
 	}
-	if o.State != Succeeded {
-		out = append(out, notice(job, o.Error))
+	if o.State != Succeeded && failed != "" {
+		out = append(out, notice(job, failed))
 	}
-	out[len(out)-1].Last = true
+	if len(out) > 0 {
+		out[len(out)-1].Last = true
+	}
 	return out
 }
 

@@ -102,7 +102,7 @@ func TestReplies(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []said
 			keys := map[string]bool{}
-			for _, m := range replies(job, tt.res, Outcome{State: tt.state, Error: tt.err}, tt.wayOut, tt.found) {
+			for _, m := range replies(job, tt.res, Outcome{State: tt.state, Error: tt.err}, tt.err, tt.wayOut, tt.found) {
 				got = append(got, said{m.Kind, m.Text, m.Failed, m.Last})
 				if m.To.Chat != "2" || m.Run != "r1" || m.Group != "family" {
 					t.Errorf("it goes to %v of run %s", m.To, m.Run)
@@ -149,24 +149,5 @@ func TestShellPrompt(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("Claude is given no %s:\n%s", want, text)
 		}
-	}
-}
-
-// The agent is told exactly what its grant holds.
-func TestSystemPrompt(t *testing.T) {
-	g := grant.Grant{Group: "family", Mode: grant.HostMode, Mounts: []grant.Mount{
-		{Target: "/usr", Reason: "the system"},
-		{Target: grant.Workspace, Write: true, Reason: "the group's workspace"},
-		{Target: grant.Global, Reason: "memory of all groups"},
-	}}
-	text := systemPrompt(g, g)
-	for _, want := range []string{"/workspace/group (read and write)", "/workspace/global (read-only)", "No host can be reached"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("it lacks %q:\n%s", want, text)
-		}
-	}
-	g.Egress = []grant.Host{{Pattern: "example.com", Port: 443}}
-	if text := systemPrompt(g, g); !strings.Contains(text, "example.com:443") || strings.Contains(text, "No host") {
-		t.Errorf("with a host:\n%s", text)
 	}
 }

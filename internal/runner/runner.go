@@ -74,9 +74,7 @@ type Options struct {
 	// Reason says why the agent of a grant was chosen, for the audit.
 	Reason func(g chat.Group, agent string) string
 	// Agents are the adapters, by the name in the grant.
-	Agents map[string]agent.Adapter
-	// Model is the model a group asks for, "" for the agent's own choice.
-	Model   func(chat.Group) string
+	Agents  map[string]agent.Adapter
 	Gateway func(g grant.Grant, c Caller) Gateway
 	Tools   func(g grant.Grant, c Caller) HostTools
 	// Guard looks at the folders of a grant before a session of it starts, and
@@ -105,10 +103,17 @@ type Options struct {
 	// Ended is told, in words for the owner, why a session ended that no run was
 	// waiting for.
 	Ended func(g chat.Group, s chat.SessionID, text string)
+	// Troubled is told that the account at the model is in trouble, once until it is
+	// over, and in which chat it showed. Nil: nobody is told.
+	Troubled func(c agent.Class, to chat.Address, text string)
 	// Replied is called when a run left messages in the outbox.
 	Replied func()
 	Zone    *time.Location
-	Log     *slog.Logger
+	// Markup is what the chats of a group make of marks in a text. Nil: unknown.
+	Markup func(chat.Group) []chat.Markup
+	// Assistant is how the assistant is called.
+	Assistant string
+	Log       *slog.Logger
 }
 
 // Runner runs jobs.
@@ -117,6 +122,8 @@ type Runner struct {
 	pool  *pool
 	tries *readiness
 	kick  chan struct{} // something changed for Tend
+
+	troubles troubles
 
 	mu   sync.Mutex
 	live map[chat.RunID]*live
@@ -134,6 +141,10 @@ type live struct {
 	spent []string
 	// used is what its answers of the model cost.
 	used *audit.ModelUse
+	// status is how the model refused its last request, and retry when that may be
+	// repeated.
+	status int
+	retry  time.Time
 }
 
 // ErrHeld is what Decide gives if no new run may start now. The job is put back.
@@ -244,7 +255,7 @@ func (r *Runner) converse(ctx context.Context, job queue.Job, s *session, l *liv
 	}
 	prompt := r.prompt(job, s.grant.Agent)
 	prompt.Text = s.note() + prompt.Text
-	res, err := s.conv.Turn(ctx, prompt, func(e agent.Event) {
+	res, err := r.turn(ctx, s, l, prompt, func(e agent.Event) {
 		switch e.Kind {
 		case agent.TextEvent:
 			progress(chat.Text, e.Text)

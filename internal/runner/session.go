@@ -47,6 +47,10 @@ type session struct {
 	may     string // what the agent may touch, in words
 	stale   bool   // its conversation was told something else, until it is told this
 	told    string // what is remembered of that
+	// archived says that the words of the conversation were written down within
+	// the turn that goes on.
+	archived atomic.Bool
+	anew     bool // the agent's conversation cannot be resumed: begin another
 }
 
 // newSession looks at the folders of a grant, for a session with what is held in
@@ -227,13 +231,14 @@ func (r *Runner) openAgent(ctx context.Context, s *session) (agent.Conversation,
 	}
 	o := agent.Options{
 		Env: environ(s.grant), Dir: grant.Workspace, Argv0: grant.ClaudeDir + "/claude",
-		Resume: state.AgentSession, Model: r.Model(s.grant.Group), SystemPrompt: systemPrompt(s.grant, s.box.Seen(s.grant)),
+		Resume: state.AgentSession, SystemPrompt: r.systemPrompt(s.grant, s.box.Seen(s.grant)),
 		MCP: func(ctx context.Context, _ string, msg json.RawMessage) (json.RawMessage, error) {
 			return s.tools.Message(ctx, msg)
 		},
 		Tool: func(c agent.ToolCall) string { return r.toolUsed(s, c) },
 		Log:  r.Log.With("session", s.id), MaxOutput: s.grant.Limits.Output, ServerTools: s.grant.ServerTools(),
 	}
+	r.choose(&o, s)
 	conv, err := adapter.Open(ctx, box{s.box}, o)
 	if errors.Is(err, agent.ErrSession) {
 		r.Log.Warn("the agent does not know the group's session any more and begins a new one", "group", s.grant.Group)

@@ -69,8 +69,9 @@ type Hub struct {
 }
 
 var (
-	_ channel.Channel  = (*Hub)(nil)
-	_ channel.Progress = (*Hub)(nil)
+	_ channel.Channel   = (*Hub)(nil)
+	_ channel.Progress  = (*Hub)(nil)
+	_ channel.Formatter = (*Hub)(nil)
 )
 
 // New makes a hub with nobody attached.
@@ -86,6 +87,9 @@ func New(opt Options) *Hub {
 	}
 	return &Hub{opt: opt, ready: make(chan struct{}), terms: make(map[chat.Group]map[*Terminal]struct{})}
 }
+
+// Markup gives that of a terminal.
+func (h *Hub) Markup() chat.Markup { return chat.TerminalMarkup }
 
 // ID gives "console".
 func (h *Hub) ID() chat.ChannelID { return ID }

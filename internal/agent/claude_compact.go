@@ -1,0 +1,22 @@
+package agent
+
+import (
+	"context"
+	"time"
+)
+
+// compactTimeout is how long Options.Compacting may take. The compaction waits
+// for it, and goes on after it in any case.
+const compactTimeout = 30 * time.Second
+
+// compacting passes on that the words of the conversation are about to become a
+// summary. The answer says nothing: the host has no part in how it is made.
+func (c *claude) compacting(ctx context.Context, req controlRequest) any {
+	if c.o.Compacting == nil || req.Input.Event != "PreCompact" || len(req.Input.Transcript) > 4096 {
+		return map[string]any{}
+	}
+	ctx, cancel := context.WithTimeout(ctx, compactTimeout-5*time.Second)
+	defer cancel()
+	c.o.Compacting(ctx, req.Input.Transcript)
+	return map[string]any{}
+}
