@@ -63,8 +63,8 @@ func main() {
 // first is the life of an init that is process 1 of namespaces that nanoclaw
 // made.
 func first() error {
-	if os.Getpid() != 1 {
-		return fmt.Errorf("this program is started by nanoclaw, as process 1 of a new PID namespace")
+	if err := lead(); err != nil {
+		return err
 	}
 	prefault()
 	given, err := descriptors(1)
@@ -72,6 +72,18 @@ func first() error {
 		return err
 	}
 	return run(given)
+}
+
+// lead makes process 1, which entry has cloned, the leader of a session: of all
+// that it starts, and of nothing that it came from.
+func lead() error {
+	if os.Getpid() != 1 {
+		return fmt.Errorf("this program is started by nanoclaw, as process 1 of a new PID namespace, and linked with -E=main.entry")
+	}
+	if _, err := unix.Setsid(); err != nil {
+		return fmt.Errorf("begin a session: %w", err)
+	}
+	return nil
 }
 
 // descriptors reads how many descriptors we were given beyond the standard three.

@@ -25,8 +25,8 @@ import (
 // stage is the first of two inits. Its argument is the number of descriptors
 // that it was given: the sources of the mounts, and last its task.
 func stage() error {
-	if os.Getpid() != 1 {
-		return errors.New("a stage is process 1 of a new PID namespace")
+	if err := lead(); err != nil {
+		return err
 	}
 	given, err := descriptors(2)
 	if err != nil || given < 1 {
