@@ -74,11 +74,14 @@ func first() error {
 	return run(given)
 }
 
-// lead makes process 1, which entry has cloned, the leader of a session: of all
-// that it starts, and of nothing that it came from.
+// lead makes process 1 the leader of a session: of all that it starts, and of
+// nothing that it came from. Where an engine started us, it has done so.
 func lead() error {
 	if os.Getpid() != 1 {
 		return fmt.Errorf("this program is started by nanoclaw, as process 1 of a new PID namespace, and linked with -E=main.entry")
+	}
+	if os.Args[0][0] != launchMark {
+		return nil
 	}
 	if _, err := unix.Setsid(); err != nil {
 		return fmt.Errorf("begin a session: %w", err)
