@@ -80,19 +80,8 @@ func stage() error {
 // complain tells the host of a step that failed, on the wire that the second
 // init would have.
 func complain(failed *wire.Failed) error {
-	conn, err := wire.StdioConn()
+	_, control, err := connect()
 	if err != nil {
-		return err
-	}
-	mux, err := wire.Inside(conn)
-	if err != nil {
-		return err
-	}
-	control, err := mux.Open(wire.Header{Kind: wire.Control})
-	if err != nil {
-		return err
-	}
-	if _, err := greet(control); err != nil {
 		return err
 	}
 	return giveUp(control, failed)

@@ -50,7 +50,7 @@ func Receive(r io.Reader) (Message, error) {
 func (m *Message) count() int {
 	n := 0
 	for _, set := range [...]bool{
-		m.Hello != nil, m.Standing != nil, m.Ready != nil, m.Failed != nil, m.Started != nil, m.Exited != nil,
+		m.Standing != nil, m.Ready != nil, m.Failed != nil, m.Started != nil, m.Exited != nil,
 		m.Spec != nil, m.Rest != nil, m.Exec != nil, m.Signal != nil, m.Resize != nil,
 	} {
 		if set {

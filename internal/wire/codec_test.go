@@ -16,7 +16,7 @@ import (
 
 func TestSendReceive(t *testing.T) {
 	messages := []wire.Message{
-		{Hello: &wire.Hello{Version: 1, PID: 1}},
+		{Standing: &wire.Standing{}},
 		{Ready: &wire.Ready{Layers: []string{"landlock ABI 7"}, Missing: []string{"a"}, Took: time.Second}},
 		{Failed: &wire.Failed{Step: "mount", Err: "no", Errno: 1}},
 		{Started: &wire.Started{ID: 3, PID: 4}},
@@ -54,19 +54,19 @@ func TestReceiveRefuses(t *testing.T) {
 	}{
 		{"nothing", "", io.EOF},
 		{"half a length", "\x00\x00", io.ErrUnexpectedEOF},
-		{"half a message", string(header(`{"hello":{}}`)[:9]), io.ErrUnexpectedEOF},
+		{"half a message", string(header(`{"ready":{}}`)[:9]), io.ErrUnexpectedEOF},
 		{"only a length", "\x00\x00\x00\x05", io.ErrUnexpectedEOF},
 		{"one byte too many", "\x00\x10\x00\x01" + strings.Repeat(" ", 1<<20+1), wire.ErrMessage},
 		{"four GiB", "\xff\xff\xff\xff", wire.ErrMessage},
 		{"not JSON", string(header("hello")), wire.ErrMessage},
 		{"an array", string(header("[]")), wire.ErrMessage},
-		{"wrong type", string(header(`{"hello":7}`)), wire.ErrMessage},
-		{"two at once", string(header(`{"hello":{},"ready":{}}`)), wire.ErrMessage},
-		{"deep", string(header(strings.Repeat(`{"hello":`, 17) + "1" + strings.Repeat("}", 17))), wire.ErrMessage},
+		{"wrong type", string(header(`{"ready":7}`)), wire.ErrMessage},
+		{"two at once", string(header(`{"standing":{},"ready":{}}`)), wire.ErrMessage},
+		{"deep", string(header(strings.Repeat(`{"ready":`, 17) + "1" + strings.Repeat("}", 17))), wire.ErrMessage},
 		{"deep where nobody looks", string(header(`{"later":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + "}")), wire.ErrMessage},
 		{"many values", string(header(`{"ready":{"layers":["",` + strings.Repeat(`"",`, 1<<16) + `""]}}`)), wire.ErrMessage},
 		{"many objects", string(header(`{"spec":{"mounts":[{}` + strings.Repeat(`,{}`, 40_000) + `]}}`)), wire.ErrMessage},
-		{"an unfinished string", string(header(`{"hello":"` + strings.Repeat(`\`, 99))), wire.ErrMessage},
+		{"an unfinished string", string(header(`{"ready":"` + strings.Repeat(`\`, 99))), wire.ErrMessage},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m, err := wire.Receive(strings.NewReader(tt.in))
@@ -81,7 +81,7 @@ func TestReceiveRefuses(t *testing.T) {
 func TestReceiveAccepts(t *testing.T) {
 	for name, in := range map[string]string{
 		"a message of a later version": `{"later":{"deep":[1,[2,[3]]]}}`,
-		"a null":                       `{"hello":null}`,
+		"a null":                       `{"ready":null}`,
 		"brackets in a string":         `{"later":"` + strings.Repeat(`{[,\"`, 30_000) + `"}`,
 	} {
 		m, err := wire.Receive(bytes.NewReader(header(in)))
@@ -119,7 +119,7 @@ func TestReceiveCostsWhatIsSent(t *testing.T) {
 }
 
 func FuzzReceive(f *testing.F) {
-	f.Add(header(`{"hello":{"version":1,"pid":1}}`))
+	f.Add(header(`{"ready":{"took":1}}`))
 	f.Add(append(header(`{"ready":{"layers":["a"],"took":1}}`), header(`{}`)...))
 	f.Add(header(`{"exited":{"id":1,"code":-1,"x":[[{}]]}}`))
 	f.Add(header(`"\`))

@@ -5,10 +5,13 @@
 //
 // One duplex pipe, the init's standard input and output, carries many streams.
 // The init opens every one of them and says first, in a Header, what it is; the
-// host only accepts.
+// host only accepts. Before the first one the host sends the Spec on the bare
+// pipe: it lies there when the init begins, which therefore need not carry streams
+// before its boundary stands.
 //
 //	host                                          init (inside the boundary)
-//	Accept ── control ◄────────────────────────── Open   Spec, Exec, Signal ► ◄ Ready, Exited
+//	Begin  ─────────────────────────────────────► Begun  Spec
+//	Accept ── control ◄────────────────────────── Open   Exec, Signal ► ◄ Ready, Exited
 //	       ── stdio   ◄────────────────────────── Open   one process's stdin and stdout
 //	       ── stderr  ◄────────────────────────── Open
 //	       ── proxy   ◄────────────────────────── Open   one egress connection each

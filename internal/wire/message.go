@@ -35,14 +35,13 @@ type Header struct {
 // empty one and is reported as such.
 type Message struct {
 	// from the init
-	Hello    *Hello    `json:"hello,omitempty"`
 	Standing *Standing `json:"standing,omitempty"`
 	Ready    *Ready    `json:"ready,omitempty"`
 	Failed   *Failed   `json:"failed,omitempty"`
 	Started  *Started  `json:"started,omitempty"`
 	Exited   *Exited   `json:"exited,omitempty"`
 
-	// from the host
+	// from the host; a Spec only as what the wire begins with
 	Spec   *Spec   `json:"spec,omitempty"`
 	Rest   *Rest   `json:"rest,omitempty"`
 	Exec   *Exec   `json:"exec,omitempty"`
@@ -50,14 +49,9 @@ type Message struct {
 	Resize *Resize `json:"resize,omitempty"`
 }
 
-// Hello is the init's first message.
-type Hello struct {
-	Version int `json:"version"`
-	PID     int `json:"pid"` // as seen inside; 1, if the engine lets the init be that
-}
-
 // Spec is everything the init needs to finish the boundary. It crosses the
-// wire, never arguments or environment.
+// wire, never arguments or environment: it is what the wire begins with, before
+// there are streams.
 type Spec struct {
 	Version  int    `json:"version"`
 	Token    string `json:"token"`

@@ -198,6 +198,28 @@ func (m *Mux) contain(f func()) {
 	f()
 }
 
+// Begin sends the Spec, with which the init knows what to do, ahead of all
+// streams. Only the host may call it, and once: the init opens no stream before it
+// has it, so nothing of ours can be on the pipe yet.
+func (m *Mux) Begin(spec *Spec) error {
+	return m.explain(writeJSON(bare{m.link}, Message{Spec: spec}, MaxMessage))
+}
+
+// Begun reads on the inside, from the bare pipe, what Begin has sent, and no byte
+// more. A Spec of another version is an error.
+func Begun(r io.Reader) (*Spec, error) {
+	m, err := Receive(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case m.Spec == nil:
+		return nil, fmt.Errorf("%w: the wire does not begin with a spec", ErrMessage)
+	case m.Spec.Version != Version:
+		return nil, fmt.Errorf("%w: the host speaks version %d of the wire, this program version %d", ErrMessage, m.Spec.Version, Version)
+	}
+	return m.Spec, nil
+}
+
 // Open opens a stream and says what it is. Only the inside may call it. It
 // returns ErrTooMany if the agent has too many connections open.
 func (m *Mux) Open(h Header) (*Stream, error) {

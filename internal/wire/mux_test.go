@@ -18,11 +18,11 @@ func TestSession(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, pair)
-			if err := wire.Send(s.insideControl, wire.Message{Hello: &wire.Hello{Version: wire.Version, PID: 1}}); err != nil {
+			if err := wire.Send(s.insideControl, wire.Message{Ready: &wire.Ready{Took: 1}}); err != nil {
 				t.Fatal(err)
 			}
 			m, err := wire.Receive(s.hostControl)
-			if err != nil || m.Hello == nil || m.Hello.PID != 1 {
+			if err != nil || m.Ready == nil || m.Ready.Took != 1 {
 				t.Fatalf("%+v, %v", m, err)
 			}
 			host, inside := s.stream(t, wire.Proxy)
@@ -203,7 +203,7 @@ func TestPanicEndsTheSessionOnly(t *testing.T) {
 		s, other := start(t, wiretest.Pair), start(t, wiretest.Pair)
 		s.host.Go(func() {
 			var nobody *wire.Message
-			_ = nobody.Hello
+			_ = nobody.Ready
 		})
 		err := ends(t, s.host)
 		p, ok := errors.AsType[*wire.PanicError](err)
@@ -321,5 +321,40 @@ func TestTooManyStreams(t *testing.T) {
 	}
 	if s.host.Err() != nil {
 		t.Errorf("the session ended: %v", s.host.Err())
+	}
+}
+
+// What the wire begins with is a spec of our version, and nothing after it is
+// touched.
+func TestBegun(t *testing.T) {
+	frame := func(m wire.Message) string {
+		var b bytes.Buffer
+		if err := wire.Send(&b, m); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	for _, c := range []struct {
+		name, sent string
+		want       error
+	}{
+		{"a spec", frame(wire.Message{Spec: &wire.Spec{Version: wire.Version}}), nil},
+		{"another version", frame(wire.Message{Spec: &wire.Spec{Version: wire.Version + 1}}), wire.ErrMessage},
+		{"another message", frame(wire.Message{Rest: &wire.Rest{}}), wire.ErrMessage},
+		{"nothing", "", io.EOF},
+		{"half", "\x00\x00\x00\x10{", io.ErrUnexpectedEOF},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := strings.NewReader(c.sent + "rest")
+			if c.want == io.EOF || c.want == io.ErrUnexpectedEOF {
+				r = strings.NewReader(c.sent)
+			}
+			if _, err := wire.Begun(r); !errors.Is(err, c.want) {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+			if left, _ := io.ReadAll(r); c.want == nil && string(left) != "rest" {
+				t.Errorf("%q is left", left)
+			}
+		})
 	}
 }
