@@ -42,6 +42,11 @@ func (c *cloner) do(f func()) {
 	<-done
 }
 
+// initEnv is the environment of the init, made for a start that takes little: one
+// processor is enough to carry bytes, and makes fewer threads, and nobody profiles
+// its memory. The agent's environment is not made from this one.
+func initEnv() []string { return []string{"GOMAXPROCS=1", "GODEBUG=memprofilerate=0"} }
+
 // identity is who the init is on this machine.
 type identity struct {
 	uid, gid int

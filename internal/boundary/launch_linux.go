@@ -34,9 +34,7 @@ func (n *Native) fork(exec string, argv []string, files []uintptr, id identity, 
 	argv[0] = launchMark + argv[0]
 	attr := &syscall.ProcAttr{
 		Dir: "/",
-		// One processor is enough to carry bytes, and makes fewer threads, each of
-		// which costs a start. The agent's environment is not made from this one.
-		Env:   []string{"GOMAXPROCS=1"},
+		Env:   initEnv(),
 		Files: files,
 		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
 	}

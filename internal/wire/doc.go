@@ -38,8 +38,8 @@
 //     the multiplexer underneath (hashicorp/yamux) sees a byte of it. That
 //     library's goroutines cannot be fenced with recover, so they only ever get
 //     frames of a proven form.
-//   - Headers and Messages are bounded in bytes, depth and number of values
-//     before they are decoded.
+//   - Headers and Messages are bounded in bytes, and in what they become in
+//     memory, while they are decoded.
 //   - A stream is served only after its Header carried the session's token.
 //   - A breach, a flood or a panic in code run by Mux.Go ends this session and
 //     nothing else.

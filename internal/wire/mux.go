@@ -202,11 +202,11 @@ func (m *Mux) contain(f func()) {
 // streams. Only the host may call it, and once: the init opens no stream before it
 // has it, so nothing of ours can be on the pipe yet.
 func (m *Mux) Begin(spec *Spec) error {
-	return m.explain(writeJSON(bare{m.link}, Message{Spec: spec}, MaxMessage))
+	return m.explain(write(bare{m.link}, Message{Spec: spec}, MaxMessage))
 }
 
 // Begun reads on the inside, from the bare pipe, what Begin has sent, and no byte
-// more. A Spec of another version is an error.
+// more.
 func Begun(r io.Reader) (*Spec, error) {
 	m, err := Receive(r)
 	switch {
@@ -214,8 +214,6 @@ func Begun(r io.Reader) (*Spec, error) {
 		return nil, err
 	case m.Spec == nil:
 		return nil, fmt.Errorf("%w: the wire does not begin with a spec", ErrMessage)
-	case m.Spec.Version != Version:
-		return nil, fmt.Errorf("%w: the host speaks version %d of the wire, this program version %d", ErrMessage, m.Spec.Version, Version)
 	}
 	return m.Spec, nil
 }
@@ -236,7 +234,7 @@ func (m *Mux) Open(h Header) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeJSON(s, h, MaxHeader); err != nil {
+	if err := write(s, h, MaxHeader); err != nil {
 		s.Reset()
 		return nil, err
 	}
@@ -301,7 +299,7 @@ func (m *Mux) acceptLoop() {
 func (m *Mux) greet(s *Stream) {
 	s.SetReadDeadline(time.Now().Add(m.patience.header))
 	var h Header
-	if err := readJSON(s, &h, MaxHeader); err != nil {
+	if err := read(s, &h, MaxHeader); err != nil {
 		if errors.Is(err, ErrMessage) {
 			m.fail(fmt.Errorf("%w: header: %w", ErrProtocol, err))
 		}

@@ -98,7 +98,7 @@ func TestSilentStream(t *testing.T) {
 	defer b.Close()
 	answers := make(chan frame, 100)
 	go readFrames(b, answers)
-	write(t, b, syn(1), syn(3), data(3, header(`{"kind":"control"}`)))
+	write(t, b, syn(1), syn(3), data(3, wire.Opening(wire.Header{Kind: wire.Control})))
 	if _, h, err := host.Accept(); err != nil || h.Kind != wire.Control {
 		t.Fatalf("%+v, %v", h, err)
 	}
@@ -116,17 +116,17 @@ func TestSilentStream(t *testing.T) {
 
 func TestWrongHeaders(t *testing.T) {
 	for name, text := range map[string][]byte{
-		"too long":           append([]byte{0, 0, 0x10, 0x01}, bytes.Repeat([]byte(" "), 4097)...),
-		"enormous":           {0xff, 0xff, 0xff, 0xff},
-		"empty":              {0, 0, 0, 0},
-		"not JSON":           header("GET / HTTP/1.1"),
-		"another type":       header(`["control"]`),
-		"deep":               header(strings.Repeat("[", 2000)),
-		"text after it":      header(`{"kind":"control"} x`),
-		"number for a kind":  header(`{"kind":7}`),
-		"negative exec":      header(`{"kind":"control","exec":-1}`),
-		"exec too large":     header(`{"kind":"control","exec":4294967296}`),
-		"unfinished strings": header(`{"kind":"con`),
+		"too long":            append([]byte{0, 0, 0x10, 0x01}, bytes.Repeat([]byte(" "), 4097)...),
+		"enormous":            {0xff, 0xff, 0xff, 0xff},
+		"empty":               {0, 0, 0, 0},
+		"nothing but version": framed(""),
+		"another version":     {0, 0, 0, 4, wire.Version + 1, 0, 0, 0},
+		"no header":           framed("GET / HTTP/1.1"),
+		"text after it":       append([]byte{0, 0, 0, 12}, append(wire.Opening(wire.Header{Kind: wire.Control})[4:], 'x')...),
+		"exec too large":      framed("\x07control\x00\xff\xff\xff\xff\x10"),
+		"exec without end":    framed("\x07control\x00" + strings.Repeat("\xff", 11)),
+		"unfinished strings":  framed("\x08control\x00"),
+		"a string of all":     framed("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01control"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			host, peer := rawHost(t)
@@ -149,7 +149,7 @@ func TestEnds(t *testing.T) {
 	})
 	t.Run("peer died within a frame", func(t *testing.T) {
 		host, peer := rawHost(t)
-		write(t, peer, syn(1), data(1, header(`{"kind":"control"}`)))
+		write(t, peer, syn(1), data(1, wire.Opening(wire.Header{Kind: wire.Control})))
 		if _, _, err := host.Accept(); err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +165,7 @@ func TestEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer host.Close()
-		write(t, b, syn(1), data(1, header(`{"kind":"control"}`)))
+		write(t, b, syn(1), data(1, wire.Opening(wire.Header{Kind: wire.Control})))
 		s, _, err := host.Accept()
 		if err != nil {
 			t.Fatal(err)
@@ -338,8 +338,8 @@ func TestBegun(t *testing.T) {
 		name, sent string
 		want       error
 	}{
-		{"a spec", frame(wire.Message{Spec: &wire.Spec{Version: wire.Version}}), nil},
-		{"another version", frame(wire.Message{Spec: &wire.Spec{Version: wire.Version + 1}}), wire.ErrMessage},
+		{"a spec", frame(wire.Message{Spec: &wire.Spec{Hostname: "here"}}), nil},
+		{"another version", "\x00\x00\x00\x01\x01", wire.ErrMessage},
 		{"another message", frame(wire.Message{Rest: &wire.Rest{}}), wire.ErrMessage},
 		{"nothing", "", io.EOF},
 		{"half", "\x00\x00\x00\x10{", io.ErrUnexpectedEOF},
