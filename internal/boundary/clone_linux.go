@@ -86,7 +86,7 @@ func (n *Native) clone(id identity, inherited []*os.File, log *slog.Logger, mode
 		fds = append(fds, f.Fd())
 	}
 	argv := slices.Concat([]string{"nanoclaw-init"}, mode, []string{strconv.Itoa(len(inherited))}, n.opts.skip)
-	first, pid, err := n.fork(exec, argv, fds, id, p)
+	first, pid, err := n.fork(n.namespaces(), exec, argv, fds, id, p)
 	runtime.KeepAlive(files)
 	if err != nil {
 		p.closeChilds()

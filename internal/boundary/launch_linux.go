@@ -28,9 +28,10 @@ import (
 // launchMark begins the argv[0] of an init that is to clone itself.
 const launchMark = "+"
 
-// fork starts the init's program and gives the numbers of both processes. The
-// second one has its uid and gid, and the capabilities it needs in its namespaces.
-func (n *Native) fork(exec string, argv []string, files []uintptr, id identity, p *pipes) (first, second int, err error) {
+// fork starts the init's program in the namespaces of flags and gives the numbers
+// of both processes. The second one has its uid and gid, and the capabilities it
+// needs in its namespaces. After an error both are reaped.
+func (n *Native) fork(flags uintptr, exec string, argv []string, files []uintptr, id identity, p *pipes) (first, second int, err error) {
 	argv[0] = launchMark + argv[0]
 	attr := &syscall.ProcAttr{
 		Dir: "/",
@@ -38,7 +39,7 @@ func (n *Native) fork(exec string, argv []string, files []uintptr, id identity, 
 		Files: files,
 		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
 	}
-	if err := tell(p.in, uint64(n.namespaces()|uintptr(unix.SIGCHLD))); err != nil {
+	if err := tell(p.in, uint64(flags|uintptr(unix.SIGCHLD))); err != nil {
 		return 0, 0, err
 	}
 	n.cloner.do(func() { first, err = syscall.ForkExec(exec, argv, attr) })
