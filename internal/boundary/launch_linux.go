@@ -34,7 +34,7 @@ const launchMark = "+"
 func (n *Native) fork(flags uintptr, exec string, argv []string, files []uintptr, id identity, p *pipes) (first, second int, err error) {
 	argv[0] = launchMark + argv[0]
 	attr := &syscall.ProcAttr{
-		Dir: "/",
+		Dir:   "/",
 		Env:   initEnv(),
 		Files: files,
 		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
