@@ -12,6 +12,15 @@
 // confinement within; see stage_linux.go. The second is not process 1, and keeps
 // what it starts from signalling it by Landlock; see enter_linux.go.
 //
+// # Cloned twice
+//
+// The host starts it with vfork, in none of its namespaces, and says what to
+// clone. It clones itself into them and ends: process 1 is the second one, a child
+// of the host's like the first (CLONE_PARENT in clone(2)). A Go program could clone
+// it there directly, but only with a copy of all its page tables, which takes
+// longer than all of this. The two share their memory (CLONE_VM), of which there is
+// next to none: all of it happens before the Go runtime, see entry.
+//
 // # What it promises
 //
 // Every step of the confinement has worked on every thread before Ready is

@@ -5,28 +5,27 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"nanoclaw/internal/wire"
 )
 
-// greet says hello and takes the spec.
-func greet(control io.ReadWriter) (*wire.Spec, error) {
-	hello := wire.Message{Hello: &wire.Hello{Version: wire.Version, PID: os.Getpid()}}
-	if err := wire.Send(control, hello); err != nil {
-		return nil, err
-	}
-	m, err := wire.Receive(control)
+// connect makes standard input and output the wire, and opens the control stream.
+// The program ends when the wire does.
+func connect() (*wire.Mux, *wire.Stream, error) {
+	conn, err := wire.StdioConn()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if m.Spec == nil {
-		return nil, fmt.Errorf("the host's first message is not a spec")
+	mux, err := wire.Inside(conn)
+	if err != nil {
+		return nil, nil, err
 	}
-	if m.Spec.Version != wire.Version {
-		return nil, fmt.Errorf("the host speaks version %d of the wire, this program version %d", m.Spec.Version, wire.Version)
-	}
-	return m.Spec, nil
+	go func() {
+		<-mux.Done()
+		exit(0) // and with it everything inside
+	}()
+	control, err := mux.Open(wire.Header{Kind: wire.Control})
+	return mux, control, err
 }
 
 // giveUp reports why the boundary does not stand, and waits until the host has

@@ -42,35 +42,19 @@ func run() error {
 	if err := keepGiven(); err != nil {
 		return err
 	}
-	conn, err := wire.StdioConn()
+	spec, err := wire.Begun(os.Stdin)
 	if err != nil {
 		return err
 	}
-	mux, err := wire.Inside(conn)
+	s, err := newServer(spec)
 	if err != nil {
 		return err
 	}
-	go func() {
-		<-mux.Done()
-		exit(0)
-	}()
 	go endOnTerm()
-	control, err := mux.Open(wire.Header{Kind: wire.Control})
-	if err != nil {
-		return err
-	}
-	spec, err := greet(control)
-	if err != nil {
-		return err
-	}
-	mux.SetToken(spec.Token)
+	s.mux.SetToken(spec.Token)
 	ready, listeners, failed := takeUp(spec)
 	if failed != nil {
-		return giveUp(control, failed)
-	}
-	s := newServer(mux, control, spec)
-	if err := s.catchSignals(); err != nil {
-		return err
+		return giveUp(s.control, failed)
 	}
 	s.send(wire.Message{Ready: ready})
 	s.serve(listeners)

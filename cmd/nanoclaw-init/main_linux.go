@@ -63,8 +63,8 @@ func main() {
 // first is the life of an init that is process 1 of namespaces that nanoclaw
 // made.
 func first() error {
-	if os.Getpid() != 1 {
-		return fmt.Errorf("this program is started by nanoclaw, as process 1 of a new PID namespace")
+	if err := lead(); err != nil {
+		return err
 	}
 	prefault()
 	given, err := descriptors(1)
@@ -72,6 +72,21 @@ func first() error {
 		return err
 	}
 	return run(given)
+}
+
+// lead makes process 1 the leader of a session: of all that it starts, and of
+// nothing that it came from. Where an engine started us, it has done so.
+func lead() error {
+	if os.Getpid() != 1 {
+		return fmt.Errorf("this program is started by nanoclaw, as process 1 of a new PID namespace, and linked with -E=main.entry")
+	}
+	if os.Args[0][0] != launchMark {
+		return nil
+	}
+	if _, err := unix.Setsid(); err != nil {
+		return fmt.Errorf("begin a session: %w", err)
+	}
+	return nil
 }
 
 // descriptors reads how many descriptors we were given beyond the standard three.
@@ -95,34 +110,17 @@ func run(given int) error {
 	if err != nil {
 		return err
 	}
-	conn, err := wire.StdioConn()
-	if err != nil {
-		return err
-	}
-	mux, err := wire.Inside(conn)
-	if err != nil {
-		return err
-	}
-	go func() {
-		<-mux.Done()
-		os.Exit(0) // the kernel kills everything else
-	}()
-	control, err := mux.Open(wire.Header{Kind: wire.Control})
-	if err != nil {
-		return err
-	}
-	spec, err := greet(control)
+	spec, err := wire.Begun(os.Stdin)
 	if err != nil {
 		return err
 	}
 	b := &builder{spec: spec, alone: os.Getpid() == 1}
-	server := newServer(mux, control, spec)
-	if err := server.catchSignals(); err != nil {
-		return err
-	}
+	var s *server
 	failed := b.stand()
 	if failed == nil && spec.RestFD != 0 {
-		failed, err = standBy(control, b)
+		if s, err = newServer(spec); err == nil {
+			failed, err = standBy(s.control, b)
+		}
 	}
 	if err != nil {
 		return err
@@ -131,17 +129,22 @@ func run(given int) error {
 	if failed == nil {
 		ready, failed = b.confine()
 	}
+	if s == nil { // only now: what carries streams has threads, which would all have to be confined
+		if s, err = newServer(spec); err != nil {
+			return err
+		}
+	}
 	if failed != nil {
-		return giveUp(control, failed)
+		return giveUp(s.control, failed)
 	}
 	if spec.Built == nil {
 		unix.Close(end)
 	} else {
 		go exitAtHangup(end)
 	}
-	mux.SetToken(spec.Token)
-	server.send(wire.Message{Ready: ready})
-	server.serve(b.listeners)
+	s.mux.SetToken(spec.Token)
+	s.send(wire.Message{Ready: ready})
+	s.serve(b.listeners)
 	return nil
 }
 

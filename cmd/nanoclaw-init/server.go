@@ -34,7 +34,13 @@ type server struct {
 	byPID map[int]*process
 }
 
-func newServer(mux *wire.Mux, control *wire.Stream, spec *wire.Spec) *server {
+// newServer takes standard input and output as the wire, and catches signals. It
+// is to be called by the main thread, before anything of the agent runs.
+func newServer(spec *wire.Spec) (*server, error) {
+	mux, control, err := connect()
+	if err != nil {
+		return nil, err
+	}
 	s := &server{
 		mux: mux, control: control, spec: spec, terminals: newTerminals(spec),
 		work:  make(chan func()),
@@ -43,7 +49,7 @@ func newServer(mux *wire.Mux, control *wire.Stream, spec *wire.Spec) *server {
 		byPID: make(map[int]*process),
 	}
 	go s.write()
-	return s
+	return s, s.catchSignals()
 }
 
 // send queues a message for the host. Messages keep their order.

@@ -25,8 +25,8 @@ import (
 // stage is the first of two inits. Its argument is the number of descriptors
 // that it was given: the sources of the mounts, and last its task.
 func stage() error {
-	if os.Getpid() != 1 {
-		return errors.New("a stage is process 1 of a new PID namespace")
+	if err := lead(); err != nil {
+		return err
 	}
 	given, err := descriptors(2)
 	if err != nil || given < 1 {
@@ -80,19 +80,8 @@ func stage() error {
 // complain tells the host of a step that failed, on the wire that the second
 // init would have.
 func complain(failed *wire.Failed) error {
-	conn, err := wire.StdioConn()
+	_, control, err := connect()
 	if err != nil {
-		return err
-	}
-	mux, err := wire.Inside(conn)
-	if err != nil {
-		return err
-	}
-	control, err := mux.Open(wire.Header{Kind: wire.Control})
-	if err != nil {
-		return err
-	}
-	if _, err := greet(control); err != nil {
 		return err
 	}
 	return giveUp(control, failed)

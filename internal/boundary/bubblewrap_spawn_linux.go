@@ -154,7 +154,7 @@ func (b *Bubblewrap) command(in *inheritance, p *wrapPlan, readInfo, tellInfo *o
 // fork starts the command, from the thread that lives as long as we do.
 func (b *Bubblewrap) fork(id identity, p *wrapPlan, in *inheritance, argv []string, pipes *pipes) (*child, error) {
 	pidfd := -1
-	attr := &syscall.ProcAttr{Dir: "/", Env: []string{"GOMAXPROCS=1"}, Sys: wrapAttr(id, p.lend != "", &pidfd)}
+	attr := &syscall.ProcAttr{Dir: "/", Env: initEnv(), Sys: wrapAttr(id, p.lend != "", &pidfd)}
 	for _, f := range in.files {
 		attr.Files = append(attr.Files, f.Fd())
 	}

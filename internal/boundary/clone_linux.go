@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"sync/atomic"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -20,10 +19,6 @@ import (
 // namespaces are made for every session.
 const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
 	unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
-
-// buildCaps are what the init needs, in its own namespaces, to build its root,
-// to bring up "lo" and to bound inotify. It gives them up before anything of the agent runs.
-var buildCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SETPCAP, unix.CAP_SYS_CHROOT, unix.CAP_SYS_RESOURCE}
 
 // cloner starts processes from one thread that lives as long as this program.
 // The kernel sends the parent death signal when the cloning thread ends, and
@@ -47,6 +42,11 @@ func (c *cloner) do(f func()) {
 	<-done
 }
 
+// initEnv is the environment of the init, made for a start that takes little: one
+// processor is enough to carry bytes, and makes fewer threads, and nobody profiles
+// its memory. The agent's environment is not made from this one.
+func initEnv() []string { return []string{"GOMAXPROCS=1", "GODEBUG=memprofilerate=0"} }
+
 // identity is who the init is on this machine.
 type identity struct {
 	uid, gid int
@@ -56,6 +56,7 @@ type identity struct {
 
 // child is a running init and the host's ends of its pipes.
 type child struct {
+	first int // the process that cloned it, if not we did; 0 if there is none
 	pid   int
 	pidfd *os.File
 	wire  io.ReadWriteCloser
@@ -80,49 +81,33 @@ func (n *Native) clone(id identity, inherited []*os.File, log *slog.Logger, mode
 	// be among those given, so that the runtime does not use it for another.
 	exec := "/proc/self/fd/" + strconv.Itoa(len(files))
 	files = append(files, n.program)
-	pidfd := -1
-	attr := &syscall.ProcAttr{
-		Dir: "/",
-		// One processor is enough to carry bytes, and makes fewer threads, each of
-		// which costs a start. The agent's environment is not made from this one.
-		Env: []string{"GOMAXPROCS=1"},
-		Sys: n.sysProcAttr(id, &pidfd),
-	}
+	var fds []uintptr
 	for _, f := range files {
-		attr.Files = append(attr.Files, f.Fd())
+		fds = append(fds, f.Fd())
 	}
 	argv := slices.Concat([]string{"nanoclaw-init"}, mode, []string{strconv.Itoa(len(inherited))}, n.opts.skip)
-	var pid int
-	n.cloner.do(func() { pid, err = syscall.ForkExec(exec, argv, attr) })
+	first, pid, err := n.fork(n.namespaces(), exec, argv, fds, id, p)
 	runtime.KeepAlive(files)
-	p.closeChilds()
 	if err != nil {
+		p.closeChilds()
 		p.closeOurs()
 		return nil, err
 	}
-	c := &child{pid: pid, wire: wire.Duplex(p.out, p.in), done: make(chan struct{}), said: make(chan struct{})}
-	c.pidfd = nonblocking(pidfd)
+	c := &child{first: first, pid: pid, wire: wire.Duplex(p.out, p.in), done: make(chan struct{}), said: make(chan struct{})}
+	// Nobody but us reaps it, so its number is still its own.
+	pidfd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		c.wire.Close()
+		p.err.Close()
+		reap(first)
+		reap(pid)
+		return nil, err
+	}
+	c.pidfd = os.NewFile(uintptr(pidfd), "pidfd")
 	c.log.Store(log)
 	go c.readStderr(p.err)
 	go c.wait()
 	return c, nil
-}
-
-func (n *Native) sysProcAttr(id identity, pidfd *int) *syscall.SysProcAttr {
-	attr := &syscall.SysProcAttr{
-		Cloneflags:                 n.namespaces(),
-		UidMappings:                []syscall.SysProcIDMap{{ContainerID: insideUID, HostID: id.uid, Size: 1}},
-		GidMappings:                []syscall.SysProcIDMap{{ContainerID: insideUID, HostID: id.gid, Size: 1}},
-		GidMappingsEnableSetgroups: id.change,
-		AmbientCaps:                buildCaps,
-		Pdeathsig:                  syscall.SIGKILL,
-		Setsid:                     true,
-		PidFD:                      pidfd,
-	}
-	if id.change {
-		attr.Credential = &syscall.Credential{Uid: insideUID, Gid: insideUID} // and no further groups
-	}
-	return attr
 }
 
 // nonblocking makes a file that the runtime can wait for without a thread.
@@ -152,6 +137,9 @@ func (c *child) Kill() {
 func (c *child) wait() {
 	defer close(c.done)
 	defer c.pidfd.Close()
+	if c.first != 0 {
+		reap(c.first)
+	}
 	reap := func(fd uintptr, flags int) bool {
 		for {
 			var info unix.Siginfo

@@ -64,7 +64,7 @@ func underTest() string {
 // engine. All others are the conformance suite, which every engine passes.
 const ofNative = "^(TestAsOrdinaryUser|TestOtherEngines|TestProgramIsImmutable|TestProgramAsAFile|TestLowerPrivileges|" +
 	"TestFindUnifiedCgroups|TestUnifiedCgroup|TestLeftoversAreRemoved|TestLimitInWords|TestUIDRange|TestArrange|" +
-	"TestRenderShowsWhatStartBuilds|TestBubblewrap.*|TestThroughASpare|TestSpare.*|TestMountChangesAreNoticed|TestWalk.*|TestDiskVerdicts|" +
+	"TestRenderShowsWhatStartBuilds|TestBubblewrap.*|TestThroughASpare|TestLaunch.*|TestSpare.*|TestMountChangesAreNoticed|TestWalk.*|TestDiskVerdicts|" +
 	"TestMatch.*|TestKin.*|TestSeatbelt.*|TestSRT.*|" +
 	"TestLiesEndTheSession|TestWordsFromInsideAreMadePlain|TestKindsOutsideTheGrantAreRefused|TestStreamsMayArriveAfterTheEnd)$"
 

@@ -183,18 +183,22 @@ func (s *Session) Close() error {
 	return nil
 }
 
-// handshake takes the init from its first word to Ready. Until then nothing of
-// the agent runs.
+// handshake takes the init from its start to Ready. Until then nothing of the
+// agent runs.
 func (s *Session) handshake(spec *wire.Spec) error {
-	control, err := greet(s.mux)
+	control, err := open(s.mux, spec)
 	if err != nil {
 		return s.why(err)
 	}
-	return s.confirm(control, spec.Token, wire.Message{Spec: spec})
+	s.mux.SetToken(spec.Token)
+	return s.confirm(control)
 }
 
-// greet takes the control stream of an init, and its first word.
-func greet(mux *wire.Mux) (*wire.Stream, error) {
+// open sends an init its spec, and takes its control stream.
+func open(mux *wire.Mux, spec *wire.Spec) (*wire.Stream, error) {
+	if err := mux.Begin(spec); err != nil {
+		return nil, err
+	}
 	control, h, err := mux.Accept()
 	if err != nil {
 		return nil, err
@@ -202,24 +206,12 @@ func greet(mux *wire.Mux) (*wire.Stream, error) {
 	if h.Kind != wire.Control {
 		return nil, fmt.Errorf("the init's first stream is %q", h.Kind)
 	}
-	hello, err := wire.Receive(control)
-	if err != nil {
-		return nil, err
-	}
-	if hello.Hello == nil || hello.Hello.Version != wire.Version {
-		return nil, fmt.Errorf("the init speaks another version of the wire; install nanoclaw anew")
-	}
 	return control, nil
 }
 
-// confirm sends last, with which the init knows all, and waits until it is
-// confined.
-func (s *Session) confirm(control *wire.Stream, token string, last wire.Message) error {
+// confirm waits until an init that knows all is confined.
+func (s *Session) confirm(control *wire.Stream) error {
 	s.control = control
-	s.mux.SetToken(token)
-	if err := wire.Send(control, last); err != nil {
-		return s.why(err)
-	}
 	m, err := wire.Receive(control)
 	switch {
 	case err != nil:

@@ -137,10 +137,7 @@ func (n *Native) standBy(ctx context.Context, spec Spec) (*spare, error) {
 
 // wait takes the init to where it stands by.
 func (s *spare) wait(spec *wire.Spec) (err error) {
-	if s.control, err = greet(s.mux); err != nil {
-		return err
-	}
-	if err := wire.Send(s.control, wire.Message{Spec: spec}); err != nil {
+	if s.control, err = open(s.mux, spec); err != nil {
 		return err
 	}
 	m, err := wire.Receive(s.control)
@@ -174,7 +171,11 @@ func (n *Native) use(ctx context.Context, spec Spec, d division, sp *spare) (*Se
 	s := newSession(n.Name(), sp.child, sp.limits, sp.mux, spec)
 	s.prepared = true
 	err = within(ctx, sp.mux, func() error {
-		return s.confirm(sp.control, d.rest.Token, wire.Message{Rest: &d.rest})
+		sp.mux.SetToken(d.rest.Token)
+		if err := wire.Send(sp.control, wire.Message{Rest: &d.rest}); err != nil {
+			return s.why(err)
+		}
+		return s.confirm(sp.control)
 	})
 	if err != nil {
 		s.Close()

@@ -133,28 +133,38 @@ func liar(t *testing.T) (*Session, *wire.Mux, *wire.Stream) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inside, err := wire.Inside(z)
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := newSession("fake", &fakeTree{done: make(chan struct{})}, unbounded{}, host, Spec{})
-	t.Cleanup(func() { s.Close(); inside.Close() })
-	got := make(chan *wire.Stream)
+	t.Cleanup(func() { s.Close() })
+	var inside *wire.Mux
+	got := make(chan *wire.Stream, 1)
 	go func() {
+		defer close(got)
+		if _, err := wire.Begun(z); err != nil {
+			t.Error(err)
+			return
+		}
+		var err error
+		if inside, err = wire.Inside(z); err != nil {
+			t.Error(err)
+			return
+		}
 		control, err := inside.Open(wire.Header{Kind: wire.Control})
 		if err != nil {
 			t.Error(err)
 		}
-		wire.Send(control, wire.Message{Hello: &wire.Hello{Version: wire.Version, PID: 1}})
-		wire.Receive(control)
 		wire.Send(control, wire.Message{Ready: &wire.Ready{Layers: []string{"clean", "esc\x1b[31m"}}})
 		got <- control
 	}()
 	if err := s.handshake(&wire.Spec{Version: wire.Version, Token: "token"}); err != nil {
 		t.Fatal(err)
 	}
+	control := <-got
+	if control == nil {
+		t.FailNow()
+	}
+	t.Cleanup(func() { inside.Close() })
 	inside.SetToken("token")
-	return s, inside, <-got
+	return s, inside, control
 }
 
 // What an init that was taken over may say ends its session, and nothing else.

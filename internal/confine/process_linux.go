@@ -120,21 +120,21 @@ func Drop() error {
 	if err := dropBounding(); err != nil {
 		return err
 	}
-	return drop(true)
+	return drop()
 }
 
 // DropHeld is Drop without the bounding set, for a process that came into its
 // user namespace without the capability to change it. Nothing can be gained from
 // that set under no_new_privs (capabilities(7)).
-func DropHeld() error { return drop(false) }
+func DropHeld() error { return drop() }
 
-// drop empties all sets but the bounding set, and checks that they are empty:
-// that one too, if bounding says so.
-func drop(bounding bool) error {
+// drop empties all sets but the bounding set, and checks that they are empty.
+func drop() error {
 	if err := noNewPrivs(); err != nil {
 		return err
 	}
-	// With the bounding set this empties the ambient set too (capabilities(7)).
+	// This empties the ambient set too: it holds only what is permitted and
+	// inheritable (capabilities(7)).
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
 	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none[0])), 0)
@@ -144,25 +144,30 @@ func drop(bounding bool) error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("become undumpable: %w", err)
 	}
-	return dropped(bounding)
+	return dropped()
 }
 
-// dropBounding empties the bounding set, where it is not empty already.
+// dropBounding empties the bounding set, where it is not empty already, and
+// reads back what it dropped, on the calling thread.
 func dropBounding() error {
-	for c := uintptr(0); ; c++ {
+	tried := false
+	for c := uintptr(0); ; {
 		in, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0)
-		if err == unix.EINVAL {
+		switch {
+		case err == unix.EINVAL:
 			return nil // beyond the last capability of this kernel
-		}
-		if err != nil {
+		case err != nil:
 			return fmt.Errorf("read the bounding set: %w", err)
-		}
-		if in == 0 {
+		case in == 0:
+			c, tried = c+1, false
 			continue
+		case tried:
+			return fmt.Errorf("capability %d is left in the bounding set", c)
 		}
 		if err := allThreads("drop a capability", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil {
 			return err
 		}
+		tried = true
 	}
 }
 
@@ -176,7 +181,7 @@ func noNewPrivs() error {
 }
 
 // dropped reads back what was dropped, on the calling thread.
-func dropped(bounding bool) error {
+func dropped() error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var have [2]unix.CapUserData
 	if err := unix.Capget(&header, &have[0]); err != nil {
@@ -184,16 +189,6 @@ func dropped(bounding bool) error {
 	}
 	if have != [2]unix.CapUserData{} {
 		return fmt.Errorf("capabilities are left: %+v", have)
-	}
-	for c := uintptr(0); ; c++ {
-		in, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0)
-		if err == unix.EINVAL {
-			break
-		}
-		ambient, _ := unix.PrctlRetInt(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_IS_SET, c, 0, 0)
-		if err != nil || bounding && in != 0 || ambient != 0 {
-			return fmt.Errorf("capability %d is left in the bounding or ambient set", c)
-		}
 	}
 	nnp, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
 	if err != nil || nnp != 1 {

@@ -2,21 +2,20 @@ package wire
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 )
 
 // Bounds on what is decoded. They are the same for both directions.
 const (
-	// MaxMessage is the most bytes of JSON in a Message.
+	// MaxMessage is the most bytes in a Message.
 	MaxMessage = 1 << 20
-	// MaxHeader is the most bytes of JSON in a Header.
+	// MaxHeader is the most bytes in a Header.
 	MaxHeader = 4 << 10
 
-	maxDepth  = 16      // nesting of objects and arrays in either
-	maxValues = 1 << 16 // values in either; bounds what 1 MiB can become in memory
+	maxValues = 1 << 16 // elements of slices in either; bounds what 1 MiB can become in memory
 )
 
 // ErrMessage is wrapped by every error about a Header or Message that has
@@ -24,20 +23,19 @@ const (
 var ErrMessage = errors.New("wire: refused message")
 
 // Send writes m to a control stream: four bytes of length, most significant
-// first, then JSON. It makes one Write. Callers that share a stream must not
-// call it at the same time.
+// first, then m in the form that flat.go describes. It makes one Write. Callers
+// that share a stream must not call it at the same time.
 func Send(w io.Writer, m Message) error {
-	return writeJSON(w, m, MaxMessage)
+	return write(w, m, MaxMessage)
 }
 
 // Receive reads the next Message of a control stream. It returns io.EOF if the
 // stream ended between two messages, io.ErrUnexpectedEOF if it ended within
-// one, and an error wrapping ErrMessage for one that is too large, too deep, not
-// JSON, or more than one message at once. A message of a kind that this version
-// does not know is returned empty.
+// one, and an error wrapping ErrMessage for one that is too large, of another form
+// or version, or more than one message at once.
 func Receive(r io.Reader) (Message, error) {
 	var m Message
-	if err := readJSON(r, &m, MaxMessage); err != nil {
+	if err := read(r, &m, MaxMessage); err != nil {
 		return Message{}, err
 	}
 	if n := m.count(); n > 1 {
@@ -50,7 +48,7 @@ func Receive(r io.Reader) (Message, error) {
 func (m *Message) count() int {
 	n := 0
 	for _, set := range [...]bool{
-		m.Hello != nil, m.Standing != nil, m.Ready != nil, m.Failed != nil, m.Started != nil, m.Exited != nil,
+		m.Standing != nil, m.Ready != nil, m.Failed != nil, m.Started != nil, m.Exited != nil,
 		m.Spec != nil, m.Rest != nil, m.Exec != nil, m.Signal != nil, m.Resize != nil,
 	} {
 		if set {
@@ -60,22 +58,19 @@ func (m *Message) count() int {
 	return n
 }
 
-func writeJSON(w io.Writer, v any, limit int) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("wire: encode: %w", err)
+func write(w io.Writer, v any, limit int) error {
+	frame := flatten([]byte{0, 0, 0, 0, Version}, reflect.ValueOf(v))
+	n := len(frame) - 4
+	if n > limit {
+		return fmt.Errorf("%w: %d bytes to send, at most %d fit", ErrMessage, n, limit)
 	}
-	if len(b) > limit {
-		return fmt.Errorf("%w: %d bytes to send, at most %d fit", ErrMessage, len(b), limit)
-	}
-	frame := make([]byte, 4+len(b))
-	binary.BigEndian.PutUint32(frame, uint32(len(b)))
-	copy(frame[4:], b)
-	_, err = w.Write(frame)
+	binary.BigEndian.PutUint32(frame, uint32(n))
+	_, err := w.Write(frame)
 	return err
 }
 
-func readJSON(r io.Reader, v any, limit int) error {
+// read reads what write wrote of *v, which is zero.
+func read(r io.Reader, v any, limit int) error {
 	var size [4]byte
 	if _, err := io.ReadFull(r, size[:]); err != nil {
 		return err
@@ -85,16 +80,20 @@ func readJSON(r io.Reader, v any, limit int) error {
 		return fmt.Errorf("%w: %d bytes announced, at most %d allowed", ErrMessage, n, limit)
 	}
 	b, err := readGrowing(r, int(n))
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case len(b) == 0:
+		return fmt.Errorf("%w: it is empty", ErrMessage)
+	case b[0] != Version:
+		return fmt.Errorf("%w: version %d of the wire, and ours is %d; host and init do not belong together", ErrMessage, b[0], Version)
 	}
-	if err := checkShape(b); err != nil {
-		return err
+	in := reader{b: b[1:], left: maxValues}
+	in.read(reflect.ValueOf(v).Elem())
+	if in.err == nil && len(in.b) > 0 {
+		return fmt.Errorf("%w: %d bytes after its end", ErrMessage, len(in.b))
 	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("%w: %v", ErrMessage, err)
-	}
-	return nil
+	return in.err
 }
 
 // readGrowing reads n bytes and allocates as they arrive, so that announcing a
@@ -113,43 +112,4 @@ func readGrowing(r io.Reader, n int) ([]byte, error) {
 		}
 	}
 	return b, nil
-}
-
-// checkShape bounds the nesting and the number of values of a JSON text before
-// it is decoded. It does not check the syntax, which the decoder does: it only
-// has to be right about where strings begin and end. Without it one megabyte of
-// "{},{},…" becomes 350,000 structs.
-func checkShape(b []byte) error {
-	depth, values := 0, 1
-	inString := false
-	for i := 0; i < len(b); i++ {
-		c := b[i]
-		if inString {
-			switch c {
-			case '\\':
-				i++
-			case '"':
-				inString = false
-			}
-			continue
-		}
-		switch c {
-		case '"':
-			inString = true
-		case '{', '[':
-			depth++
-			values++
-		case '}', ']':
-			depth--
-		case ',':
-			values++
-		}
-		if depth > maxDepth {
-			return fmt.Errorf("%w: nested deeper than %d", ErrMessage, maxDepth)
-		}
-		if values > maxValues {
-			return fmt.Errorf("%w: more than %d values", ErrMessage, maxValues)
-		}
-	}
-	return nil
 }

@@ -16,7 +16,7 @@ import (
 
 func TestSendReceive(t *testing.T) {
 	messages := []wire.Message{
-		{Hello: &wire.Hello{Version: 1, PID: 1}},
+		{Standing: &wire.Standing{}},
 		{Ready: &wire.Ready{Layers: []string{"landlock ABI 7"}, Missing: []string{"a"}, Took: time.Second}},
 		{Failed: &wire.Failed{Step: "mount", Err: "no", Errno: 1}},
 		{Started: &wire.Started{ID: 3, PID: 4}},
@@ -47,6 +47,10 @@ func TestSendReceive(t *testing.T) {
 }
 
 func TestReceiveRefuses(t *testing.T) {
+	// Of the pointers in a Message the second leads to Ready, the seventh to Spec.
+	ready := func(text string) string { return string(framed("\x00\x01" + text)) }
+	spec := func(text string) string { return string(framed(strings.Repeat("\x00", 6) + "\x01" + text)) }
+	none := strings.Repeat("\x00", 10)
 	for _, tt := range []struct {
 		name string
 		in   string
@@ -54,19 +58,23 @@ func TestReceiveRefuses(t *testing.T) {
 	}{
 		{"nothing", "", io.EOF},
 		{"half a length", "\x00\x00", io.ErrUnexpectedEOF},
-		{"half a message", string(header(`{"hello":{}}`)[:9]), io.ErrUnexpectedEOF},
+		{"half a message", string(framed(none)[:9]), io.ErrUnexpectedEOF},
 		{"only a length", "\x00\x00\x00\x05", io.ErrUnexpectedEOF},
-		{"one byte too many", "\x00\x10\x00\x01" + strings.Repeat(" ", 1<<20+1), wire.ErrMessage},
+		{"one byte too many", "\x00\x10\x00\x01" + strings.Repeat("\x02", 1<<20+1), wire.ErrMessage},
 		{"four GiB", "\xff\xff\xff\xff", wire.ErrMessage},
-		{"not JSON", string(header("hello")), wire.ErrMessage},
-		{"an array", string(header("[]")), wire.ErrMessage},
-		{"wrong type", string(header(`{"hello":7}`)), wire.ErrMessage},
-		{"two at once", string(header(`{"hello":{},"ready":{}}`)), wire.ErrMessage},
-		{"deep", string(header(strings.Repeat(`{"hello":`, 17) + "1" + strings.Repeat("}", 17))), wire.ErrMessage},
-		{"deep where nobody looks", string(header(`{"later":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + "}")), wire.ErrMessage},
-		{"many values", string(header(`{"ready":{"layers":["",` + strings.Repeat(`"",`, 1<<16) + `""]}}`)), wire.ErrMessage},
-		{"many objects", string(header(`{"spec":{"mounts":[{}` + strings.Repeat(`,{}`, 40_000) + `]}}`)), wire.ErrMessage},
-		{"an unfinished string", string(header(`{"hello":"` + strings.Repeat(`\`, 99))), wire.ErrMessage},
+		{"empty", "\x00\x00\x00\x00", wire.ErrMessage},
+		{"another version", "\x00\x00\x00\x0b\x01" + none, wire.ErrMessage},
+		{"cut off", string(framed(none[1:])), wire.ErrMessage},
+		{"more after it", string(framed(none + "\x00")), wire.ErrMessage},
+		{"a bool of two", string(framed("\x02" + none[1:])), wire.ErrMessage},
+		{"two at once", string(framed("\x01\x01\x00\x00\x00" + none[2:])), wire.ErrMessage},
+		{"many elements", ready("\x81\x80\x04" + strings.Repeat("\x00", 1<<17)), wire.ErrMessage},
+		{"many elements in all", ready("\x81\x80\x02" + strings.Repeat("\x00", 1<<15+1) + "\x80\x80\x02" + strings.Repeat("\x00", 1<<15) + none), wire.ErrMessage},
+		{"more elements than bytes", ready("\xff\x7f\x00"), wire.ErrMessage},
+		{"all elements there are", ready("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), wire.ErrMessage},
+		{"more objects than bytes", spec("\x00\x00\x00\xff\x7f"), wire.ErrMessage},
+		{"a string beyond the end", ready("\x01\x05four"), wire.ErrMessage},
+		{"a number without end", ready("\x00\x00" + strings.Repeat("\xff", 11)), wire.ErrMessage},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m, err := wire.Receive(strings.NewReader(tt.in))
@@ -75,19 +83,6 @@ func TestReceiveRefuses(t *testing.T) {
 				t.Error(diff)
 			}
 		})
-	}
-}
-
-func TestReceiveAccepts(t *testing.T) {
-	for name, in := range map[string]string{
-		"a message of a later version": `{"later":{"deep":[1,[2,[3]]]}}`,
-		"a null":                       `{"hello":null}`,
-		"brackets in a string":         `{"later":"` + strings.Repeat(`{[,\"`, 30_000) + `"}`,
-	} {
-		m, err := wire.Receive(bytes.NewReader(header(in)))
-		if err != nil || m != (wire.Message{}) {
-			t.Errorf("%s: %+v, %v", name, m, err)
-		}
 	}
 }
 
@@ -119,10 +114,18 @@ func TestReceiveCostsWhatIsSent(t *testing.T) {
 }
 
 func FuzzReceive(f *testing.F) {
-	f.Add(header(`{"hello":{"version":1,"pid":1}}`))
-	f.Add(append(header(`{"ready":{"layers":["a"],"took":1}}`), header(`{}`)...))
-	f.Add(header(`{"exited":{"id":1,"code":-1,"x":[[{}]]}}`))
-	f.Add(header(`"\`))
+	for _, m := range []wire.Message{
+		{Ready: &wire.Ready{Layers: []string{"a"}, Took: 1}},
+		{Exited: &wire.Exited{ID: 1, Code: -1}},
+		{Spec: &wire.Spec{Token: "t", Mounts: []wire.Mount{{Target: "/usr", FD: 3}}, Files: []wire.File{{Path: "/etc/passwd", Data: []byte{0, 1}}}}},
+		{Exec: &wire.Exec{Argv: []string{"sh"}, Probe: &wire.Probe{Dial: []string{"a"}}}},
+	} {
+		var b bytes.Buffer
+		if err := wire.Send(&b, m); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b.Bytes())
+	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		r := bytes.NewReader(in)
 		for {
@@ -132,19 +135,15 @@ func FuzzReceive(f *testing.F) {
 			}
 			var b bytes.Buffer
 			if err := wire.Send(&b, m); err != nil {
-				continue // JSON of one byte more than the limit may come from one less
+				t.Fatal(err)
 			}
 			again, err := wire.Receive(&b)
 			if err != nil {
 				t.Fatalf("what was received cannot be sent: %v", err)
 			}
-			if diff := cmp.Diff(m, again, cmp.Comparer(sameBytes)); diff != "" {
+			if diff := cmp.Diff(m, again); diff != "" {
 				t.Fatal(diff)
 			}
 		}
 	})
 }
-
-// sameBytes compares without regard to nil: JSON tells null from "", the wire
-// does not care.
-func sameBytes(a, b []byte) bool { return bytes.Equal(a, b) }

@@ -5,10 +5,13 @@
 //
 // One duplex pipe, the init's standard input and output, carries many streams.
 // The init opens every one of them and says first, in a Header, what it is; the
-// host only accepts.
+// host only accepts. Before the first one the host sends the Spec on the bare
+// pipe: it lies there when the init begins, which therefore need not carry streams
+// before its boundary stands.
 //
 //	host                                          init (inside the boundary)
-//	Accept ── control ◄────────────────────────── Open   Spec, Exec, Signal ► ◄ Ready, Exited
+//	Begin  ─────────────────────────────────────► Begun  Spec
+//	Accept ── control ◄────────────────────────── Open   Exec, Signal ► ◄ Ready, Exited
 //	       ── stdio   ◄────────────────────────── Open   one process's stdin and stdout
 //	       ── stderr  ◄────────────────────────── Open
 //	       ── proxy   ◄────────────────────────── Open   one egress connection each
@@ -35,8 +38,8 @@
 //     the multiplexer underneath (hashicorp/yamux) sees a byte of it. That
 //     library's goroutines cannot be fenced with recover, so they only ever get
 //     frames of a proven form.
-//   - Headers and Messages are bounded in bytes, depth and number of values
-//     before they are decoded.
+//   - Headers and Messages are bounded in bytes, and in what they become in
+//     memory, while they are decoded.
 //   - A stream is served only after its Header carried the session's token.
 //   - A breach, a flood or a panic in code run by Mux.Go ends this session and
 //     nothing else.

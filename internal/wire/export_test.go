@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"io"
 	"time"
 )
@@ -26,3 +27,10 @@ func Panicking(rw io.ReadWriteCloser) io.ReadWriteCloser { return panicking{rw} 
 type panicking struct{ io.ReadWriteCloser }
 
 func (panicking) Read([]byte) (int, error) { panic("oh dear") }
+
+// Opening is what the init sends first on a stream.
+func Opening(h Header) []byte {
+	var b bytes.Buffer
+	write(&b, h, MaxHeader)
+	return b.Bytes()
+}

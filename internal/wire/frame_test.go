@@ -38,7 +38,9 @@ func data(id uint32, payload []byte) []byte {
 }
 
 // header is a length and text, as Header and Message travel.
-func header(text string) []byte {
+// framed is text as a Header or Message of our version.
+func framed(text string) []byte {
+	text = string(rune(wire.Version)) + text
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...)
 }
 
@@ -81,7 +83,7 @@ func (randomness) Read(p []byte) (int, error) {
 // TestGuard sends the host what our init never sends. Each ends the session,
 // before the frame reaches the multiplexer.
 func TestGuard(t *testing.T) {
-	open := append(syn(1), data(1, header(`{"kind":"control"}`))...)
+	open := append(syn(1), data(1, wire.Opening(wire.Header{Kind: wire.Control}))...)
 	f := func(kind byte, flags uint16, id, length uint32) []byte {
 		return frame{0, kind, flags, id, length}.bytes()
 	}
@@ -169,7 +171,7 @@ func TestUnreadIsBounded(t *testing.T) {
 			}
 		}
 	}()
-	text := header(`{"kind":"proxy","token":"` + secret + `"}`)
+	text := wire.Opening(wire.Header{Kind: wire.Proxy, Token: secret})
 	chunk := make([]byte, 16<<10)
 	for i := range uint32(wire.MaxStreams) {
 		id := 2*i + 1

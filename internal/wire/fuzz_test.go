@@ -57,8 +57,8 @@ func fuzzHost(t *testing.T, in []byte) {
 // FuzzHostGarbage gives a host arbitrary bytes.
 func FuzzHostGarbage(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
-	f.Add(append(syn(1), data(1, header(`{"kind":"control"}`))...))
-	proxy := header(`{"kind":"proxy","token":"` + secret + `"}`)
+	f.Add(append(syn(1), data(1, wire.Opening(wire.Header{Kind: wire.Control}))...))
+	proxy := wire.Opening(wire.Header{Kind: wire.Proxy, Token: secret})
 	f.Add(append(append(syn(1), data(1, proxy)...), frame{kind: kWindow, flags: flagRST, id: 1}.bytes()...))
 	f.Fuzz(func(t *testing.T, in []byte) { fuzzHost(t, in) })
 }
@@ -82,7 +82,7 @@ func FuzzHostFrames(f *testing.F) {
 			case 3:
 				b = append(b, frame{kind: kWindow, flags: flagFIN, id: id}.bytes()...)
 			case 4: // a stream as the init opens it
-				b = append(append(b, syn(id)...), data(id, header(`{"kind":"proxy","token":"`+secret+`"}`))...)
+				b = append(append(b, syn(id)...), data(id, wire.Opening(wire.Header{Kind: wire.Proxy, Token: secret}))...)
 			}
 		}
 		fuzzHost(t, b)
@@ -91,13 +91,13 @@ func FuzzHostFrames(f *testing.F) {
 
 // FuzzHeader gives a host a stream with an arbitrary header.
 func FuzzHeader(f *testing.F) {
-	f.Add([]byte(`{"kind":"control"}`))
-	f.Add([]byte(`{"kind":"stdio","token":"` + secret + `","exec":4294967295}`))
-	f.Add([]byte(`{"KIND":"control","kind":null,"x":[[]]}`))
+	f.Add(wire.Opening(wire.Header{Kind: wire.Control})[5:])
+	f.Add(wire.Opening(wire.Header{Kind: wire.Stdio, Token: secret, Exec: 1<<32 - 1})[5:])
+	f.Add([]byte("\x07control\x00\xff\xff\xff\xff\x10"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if len(text) > 30<<10 {
 			return
 		}
-		fuzzHost(t, append(syn(1), data(1, header(string(text)))...))
+		fuzzHost(t, append(syn(1), data(1, framed(string(text)))...))
 	})
 }

@@ -378,6 +378,15 @@ func (l *link) Write(p []byte) (int, error) {
 	return l.writeRaw(b, len(p))
 }
 
+// bare writes to the pipe itself, beside all streams.
+type bare struct{ l *link }
+
+func (b bare) Write(p []byte) (int, error) {
+	b.l.wmu.Lock()
+	defer b.l.wmu.Unlock()
+	return b.l.writeRaw(p, len(p))
+}
+
 // writeRaw puts b on the pipe and reports n bytes as written. A peer that has
 // closed its end is no error here: it may have left last words, which Read has
 // yet to deliver before it meets the end.

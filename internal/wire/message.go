@@ -4,7 +4,7 @@ import "time"
 
 // Version is the version of the protocol. Host and init are built together,
 // so a difference is a mistake in packaging and is refused.
-const Version = 1
+const Version = 2
 
 // Kind says what a stream carries. The init opens every stream and sends a
 // Header first.
@@ -22,42 +22,36 @@ const (
 
 // Header is the first thing on each stream.
 type Header struct {
-	Kind Kind `json:"kind"`
+	Kind Kind
 	// Token is the session's secret, which only the init holds. It is empty on
 	// the control stream, since it arrives there.
-	Token string `json:"token,omitempty"`
+	Token string
 	// Exec names the process on Stdio and Stderr streams.
-	Exec uint32 `json:"exec,omitempty"`
+	Exec uint32
 }
 
-// Message is what travels on the control stream: exactly one field is set.
-// Unknown fields are ignored, so that a message of a later version is an
-// empty one and is reported as such.
+// Message is what travels on the control stream: exactly one field is set. Types
+// with JSON names travel as JSON too, where time does not count: on a pipe to a
+// first of two inits, or to a probe.
 type Message struct {
 	// from the init
-	Hello    *Hello    `json:"hello,omitempty"`
-	Standing *Standing `json:"standing,omitempty"`
-	Ready    *Ready    `json:"ready,omitempty"`
-	Failed   *Failed   `json:"failed,omitempty"`
-	Started  *Started  `json:"started,omitempty"`
-	Exited   *Exited   `json:"exited,omitempty"`
+	Standing *Standing
+	Ready    *Ready
+	Failed   *Failed
+	Started  *Started
+	Exited   *Exited
 
-	// from the host
-	Spec   *Spec   `json:"spec,omitempty"`
-	Rest   *Rest   `json:"rest,omitempty"`
-	Exec   *Exec   `json:"exec,omitempty"`
-	Signal *Signal `json:"signal,omitempty"`
-	Resize *Resize `json:"resize,omitempty"`
-}
-
-// Hello is the init's first message.
-type Hello struct {
-	Version int `json:"version"`
-	PID     int `json:"pid"` // as seen inside; 1, if the engine lets the init be that
+	// from the host; a Spec only as what the wire begins with
+	Spec   *Spec
+	Rest   *Rest
+	Exec   *Exec
+	Signal *Signal
+	Resize *Resize
 }
 
 // Spec is everything the init needs to finish the boundary. It crosses the
-// wire, never arguments or environment.
+// wire, never arguments or environment: it is what the wire begins with, before
+// there are streams.
 type Spec struct {
 	Version  int    `json:"version"`
 	Token    string `json:"token"`
@@ -114,12 +108,12 @@ type Stage struct {
 
 // Rest completes a Spec that was sent ahead.
 type Rest struct {
-	Token string `json:"token"`
+	Token string
 	// Mounts are attached after those of the Spec. The FD of each is its place
 	// among the descriptors that came over the socket, from 0 on.
-	Mounts []Mount `json:"mounts"`
+	Mounts []Mount
 	// Landlock adds to the rules of the Spec.
-	Landlock []PathRule `json:"landlock"`
+	Landlock []PathRule
 }
 
 // Built is what the init has to know of the engine that built its surroundings.
@@ -210,20 +204,20 @@ type Standing struct{}
 type Ready struct {
 	// Layers are the layers in force, each in words, such as
 	// "landlock ABI 7" or "seccomp: 412 numbers known".
-	Layers []string `json:"layers"`
+	Layers []string
 	// Missing are layers that this kernel does not have.
-	Missing []string `json:"missing,omitempty"`
+	Missing []string
 	// Took is how long the init worked.
-	Took time.Duration `json:"took"`
+	Took time.Duration
 }
 
 // Failed ends the session: a step of building the boundary did not work, so
 // nothing was started. Nothing is ever skipped.
 type Failed struct {
-	Step string `json:"step"`
-	Err  string `json:"err"`
+	Step string
+	Err  string
 	// Errno is the error number if there was one.
-	Errno int `json:"errno,omitempty"`
+	Errno int
 }
 
 // StdioMode says what a process has as its standard input and output.
@@ -244,49 +238,49 @@ const (
 // Exec starts a process inside.
 type Exec struct {
 	// ID is chosen by the host, unique in the session.
-	ID    uint32    `json:"id"`
-	Argv  []string  `json:"argv"`
-	Env   []string  `json:"env"`
-	Dir   string    `json:"dir"`
-	Stdio StdioMode `json:"stdio"`
-	Rows  uint16    `json:"rows,omitempty"`
-	Cols  uint16    `json:"cols,omitempty"`
+	ID    uint32
+	Argv  []string
+	Env   []string
+	Dir   string
+	Stdio StdioMode
+	Rows  uint16
+	Cols  uint16
 	// Probe runs the init's own break-out attempts in place of Argv, as an
 	// ordinary process of the agent. Its stdout is one ProbeReport.
-	Probe *Probe `json:"probe,omitempty"`
+	Probe *Probe
 }
 
 // Started answers Exec: the process runs, or Err says why it does not.
 type Started struct {
-	ID  uint32 `json:"id"`
-	PID int    `json:"pid,omitempty"`
-	Err string `json:"err,omitempty"`
+	ID  uint32
+	PID int
+	Err string
 	// NotFound and NotExecutable tell exit codes 127 and 126 apart.
-	NotFound      bool `json:"not_found,omitempty"`
-	NotExecutable bool `json:"not_executable,omitempty"`
+	NotFound      bool
+	NotExecutable bool
 }
 
 // Exited says that a process ended. Code is -1 if Signal ended it.
 type Exited struct {
-	ID     uint32        `json:"id"`
-	Code   int           `json:"code"`
-	Signal int           `json:"signal,omitempty"`
-	User   time.Duration `json:"user"`
-	System time.Duration `json:"system"`
-	MaxRSS int64         `json:"max_rss"` // bytes
+	ID     uint32
+	Code   int
+	Signal int
+	User   time.Duration
+	System time.Duration
+	MaxRSS int64 // bytes
 }
 
 // Signal sends a signal to the process group of a process.
 type Signal struct {
-	ID     uint32 `json:"id"`
-	Signal int    `json:"signal"`
+	ID     uint32
+	Signal int
 }
 
 // Resize sets the size of a process's terminal.
 type Resize struct {
-	ID   uint32 `json:"id"`
-	Rows uint16 `json:"rows"`
-	Cols uint16 `json:"cols"`
+	ID   uint32
+	Rows uint16
+	Cols uint16
 }
 
 // Probe is what the break-out attempts look for.

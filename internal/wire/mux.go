@@ -198,6 +198,26 @@ func (m *Mux) contain(f func()) {
 	f()
 }
 
+// Begin sends the Spec, with which the init knows what to do, ahead of all
+// streams. Only the host may call it, and once: the init opens no stream before it
+// has it, so nothing of ours can be on the pipe yet.
+func (m *Mux) Begin(spec *Spec) error {
+	return m.explain(write(bare{m.link}, Message{Spec: spec}, MaxMessage))
+}
+
+// Begun reads on the inside, from the bare pipe, what Begin has sent, and no byte
+// more.
+func Begun(r io.Reader) (*Spec, error) {
+	m, err := Receive(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case m.Spec == nil:
+		return nil, fmt.Errorf("%w: the wire does not begin with a spec", ErrMessage)
+	}
+	return m.Spec, nil
+}
+
 // Open opens a stream and says what it is. Only the inside may call it. It
 // returns ErrTooMany if the agent has too many connections open.
 func (m *Mux) Open(h Header) (*Stream, error) {
@@ -214,7 +234,7 @@ func (m *Mux) Open(h Header) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeJSON(s, h, MaxHeader); err != nil {
+	if err := write(s, h, MaxHeader); err != nil {
 		s.Reset()
 		return nil, err
 	}
@@ -279,7 +299,7 @@ func (m *Mux) acceptLoop() {
 func (m *Mux) greet(s *Stream) {
 	s.SetReadDeadline(time.Now().Add(m.patience.header))
 	var h Header
-	if err := readJSON(s, &h, MaxHeader); err != nil {
+	if err := read(s, &h, MaxHeader); err != nil {
 		if errors.Is(err, ErrMessage) {
 			m.fail(fmt.Errorf("%w: header: %w", ErrProtocol, err))
 		}

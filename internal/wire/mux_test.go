@@ -18,11 +18,11 @@ func TestSession(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, pair)
-			if err := wire.Send(s.insideControl, wire.Message{Hello: &wire.Hello{Version: wire.Version, PID: 1}}); err != nil {
+			if err := wire.Send(s.insideControl, wire.Message{Ready: &wire.Ready{Took: 1}}); err != nil {
 				t.Fatal(err)
 			}
 			m, err := wire.Receive(s.hostControl)
-			if err != nil || m.Hello == nil || m.Hello.PID != 1 {
+			if err != nil || m.Ready == nil || m.Ready.Took != 1 {
 				t.Fatalf("%+v, %v", m, err)
 			}
 			host, inside := s.stream(t, wire.Proxy)
@@ -98,7 +98,7 @@ func TestSilentStream(t *testing.T) {
 	defer b.Close()
 	answers := make(chan frame, 100)
 	go readFrames(b, answers)
-	write(t, b, syn(1), syn(3), data(3, header(`{"kind":"control"}`)))
+	write(t, b, syn(1), syn(3), data(3, wire.Opening(wire.Header{Kind: wire.Control})))
 	if _, h, err := host.Accept(); err != nil || h.Kind != wire.Control {
 		t.Fatalf("%+v, %v", h, err)
 	}
@@ -116,17 +116,17 @@ func TestSilentStream(t *testing.T) {
 
 func TestWrongHeaders(t *testing.T) {
 	for name, text := range map[string][]byte{
-		"too long":           append([]byte{0, 0, 0x10, 0x01}, bytes.Repeat([]byte(" "), 4097)...),
-		"enormous":           {0xff, 0xff, 0xff, 0xff},
-		"empty":              {0, 0, 0, 0},
-		"not JSON":           header("GET / HTTP/1.1"),
-		"another type":       header(`["control"]`),
-		"deep":               header(strings.Repeat("[", 2000)),
-		"text after it":      header(`{"kind":"control"} x`),
-		"number for a kind":  header(`{"kind":7}`),
-		"negative exec":      header(`{"kind":"control","exec":-1}`),
-		"exec too large":     header(`{"kind":"control","exec":4294967296}`),
-		"unfinished strings": header(`{"kind":"con`),
+		"too long":            append([]byte{0, 0, 0x10, 0x01}, bytes.Repeat([]byte(" "), 4097)...),
+		"enormous":            {0xff, 0xff, 0xff, 0xff},
+		"empty":               {0, 0, 0, 0},
+		"nothing but version": framed(""),
+		"another version":     {0, 0, 0, 4, wire.Version + 1, 0, 0, 0},
+		"no header":           framed("GET / HTTP/1.1"),
+		"text after it":       append([]byte{0, 0, 0, 12}, append(wire.Opening(wire.Header{Kind: wire.Control})[4:], 'x')...),
+		"exec too large":      framed("\x07control\x00\xff\xff\xff\xff\x10"),
+		"exec without end":    framed("\x07control\x00" + strings.Repeat("\xff", 11)),
+		"unfinished strings":  framed("\x08control\x00"),
+		"a string of all":     framed("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01control"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			host, peer := rawHost(t)
@@ -149,7 +149,7 @@ func TestEnds(t *testing.T) {
 	})
 	t.Run("peer died within a frame", func(t *testing.T) {
 		host, peer := rawHost(t)
-		write(t, peer, syn(1), data(1, header(`{"kind":"control"}`)))
+		write(t, peer, syn(1), data(1, wire.Opening(wire.Header{Kind: wire.Control})))
 		if _, _, err := host.Accept(); err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +165,7 @@ func TestEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer host.Close()
-		write(t, b, syn(1), data(1, header(`{"kind":"control"}`)))
+		write(t, b, syn(1), data(1, wire.Opening(wire.Header{Kind: wire.Control})))
 		s, _, err := host.Accept()
 		if err != nil {
 			t.Fatal(err)
@@ -203,7 +203,7 @@ func TestPanicEndsTheSessionOnly(t *testing.T) {
 		s, other := start(t, wiretest.Pair), start(t, wiretest.Pair)
 		s.host.Go(func() {
 			var nobody *wire.Message
-			_ = nobody.Hello
+			_ = nobody.Ready
 		})
 		err := ends(t, s.host)
 		p, ok := errors.AsType[*wire.PanicError](err)
@@ -321,5 +321,40 @@ func TestTooManyStreams(t *testing.T) {
 	}
 	if s.host.Err() != nil {
 		t.Errorf("the session ended: %v", s.host.Err())
+	}
+}
+
+// What the wire begins with is a spec of our version, and nothing after it is
+// touched.
+func TestBegun(t *testing.T) {
+	frame := func(m wire.Message) string {
+		var b bytes.Buffer
+		if err := wire.Send(&b, m); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	for _, c := range []struct {
+		name, sent string
+		want       error
+	}{
+		{"a spec", frame(wire.Message{Spec: &wire.Spec{Hostname: "here"}}), nil},
+		{"another version", "\x00\x00\x00\x01\x01", wire.ErrMessage},
+		{"another message", frame(wire.Message{Rest: &wire.Rest{}}), wire.ErrMessage},
+		{"nothing", "", io.EOF},
+		{"half", "\x00\x00\x00\x10{", io.ErrUnexpectedEOF},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := strings.NewReader(c.sent + "rest")
+			if c.want == io.EOF || c.want == io.ErrUnexpectedEOF {
+				r = strings.NewReader(c.sent)
+			}
+			if _, err := wire.Begun(r); !errors.Is(err, c.want) {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+			if left, _ := io.ReadAll(r); c.want == nil && string(left) != "rest" {
+				t.Errorf("%q is left", left)
+			}
+		})
 	}
 }

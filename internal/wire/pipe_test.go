@@ -46,15 +46,18 @@ func TestStdioConn(t *testing.T) {
 	}
 	defer host.Close()
 	within(t, "the child", func() {
+		if err := host.Begin(&wire.Spec{Version: wire.Version, Hostname: "here"}); err != nil {
+			t.Fatal(err)
+		}
 		control, _, err := host.Accept()
 		if err != nil {
 			t.Fatal(err)
 		}
 		m, err := wire.Receive(control)
-		if err != nil || m.Hello == nil {
+		if err != nil || m.Standing == nil {
 			t.Fatalf("%+v, %v", m, err)
 		}
-		if err := wire.Send(control, wire.Message{Spec: &wire.Spec{}}); err != nil {
+		if err := wire.Send(control, wire.Message{Rest: &wire.Rest{}}); err != nil {
 			t.Error(err)
 		}
 		if m, err := wire.Receive(control); err != nil || m.Ready == nil {
@@ -68,6 +71,10 @@ func TestStdioConn(t *testing.T) {
 }
 
 func childOfWire() error {
+	spec, err := wire.Begun(os.Stdin)
+	if err != nil || spec.Hostname != "here" {
+		return fmt.Errorf("the wire begins with %+v, %v", spec, err)
+	}
 	conn, err := wire.StdioConn()
 	if err != nil {
 		return err
@@ -84,7 +91,7 @@ func childOfWire() error {
 	if err != nil {
 		return err
 	}
-	if err := wire.Send(control, wire.Message{Hello: &wire.Hello{Version: wire.Version}}); err != nil {
+	if err := wire.Send(control, wire.Message{Standing: &wire.Standing{}}); err != nil {
 		return err
 	}
 	if _, err := wire.Receive(control); err != nil {
