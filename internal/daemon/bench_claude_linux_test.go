@@ -59,9 +59,14 @@ func startByHand(b *testing.B, m *agenttest.Model, home string, first bool) *byH
 	must(b, cmd.Start())
 	h := &byHand{in, bufio.NewReaderSize(out, 64<<10), sync.OnceFunc(func() { in.Close(); io.Copy(io.Discard, out); cmd.Wait() })}
 	b.Cleanup(h.end)
-	h.say(b, map[string]any{"type": "control_request", "request_id": "1", "request": map[string]any{"subtype": "initialize"}})
-	h.until(b, "control_response", func(string) {})
+	h.initialise(b)
 	return h
+}
+
+func (h *byHand) initialise(b *testing.B) {
+	b.Helper()
+	h.say(b, map[string]any{"type": "control_request", "request_id": "1", "request": map[string]any{"subtype": "initialize"}})
+	h.until(b, "control_response", nil)
 }
 
 // ownSession starts a child in a session of its own, as agents are: where the
@@ -157,7 +162,7 @@ type asker interface {
 // first text.
 func toFirst(b *testing.B, began time.Time, a asker) (took time.Duration) {
 	b.Helper()
-	a.ask(b, "hello", func(string) {
+	a.ask(b, "ask", func(string) {
 		if took == 0 {
 			took = time.Since(began)
 		}
@@ -168,15 +173,15 @@ func toFirst(b *testing.B, began time.Time, a asker) (took time.Duration) {
 	return took
 }
 
-// benchClaude is an installation with Claude Code where a session is prepared
-// for family, and main begins cold.
-func benchClaude(b *testing.B) (*Daemon, *agenttest.Model) {
+// benchClaude is an installation with an agent program, in which a session is
+// prepared for family and main begins cold.
+func benchClaude(b *testing.B, program string) (*Daemon, *agenttest.Model) {
 	b.Helper()
-	m := agenttest.NewModel(agenttest.Puppet)
+	m := agenttest.NewModel(flood)
 	b.Cleanup(m.Close)
 	i := benchInstall(b, fmt.Sprintf(`{"version": 1, "hostMode": {"enabled": true, "runsPerHour": 100000}, "agent": {"claude": {"path": %q}}, "groups": {
 		"main": {"mode": "host", "hostModeAllowed": true},
-		"family": {"mode": "host", "hostModeAllowed": true, "prepared": true, "trigger": "always"}}}`, agenttest.Claude(b)))
+		"family": {"mode": "host", "hostModeAllowed": true, "prepared": true, "trigger": "always"}}}`, program))
 	i.env["ANTHROPIC_BASE_URL"], i.env["ANTHROPIC_API_KEY"] = m.URL, modelKey
 	d, stop := i.run()
 	b.Cleanup(stop)
@@ -188,14 +193,35 @@ func benchClaude(b *testing.B) (*Daemon, *agenttest.Model) {
 // one that was prepared; beside the same by hand, from before the start of the
 // program, or from before the message where it is initialised.
 func BenchmarkFirstToken(b *testing.B) {
-	d, m := benchClaude(b)
-	main, family, home := newViewer(b, d, chat.Main), newViewer(b, d, "family"), b.TempDir()
-	startByHand(b, m, home, true).answerOnce(b)
-	main.ask(b, "hello", func(string) {}) // both have a conversation to resume
-	family.ask(b, "hello", func(string) {})
+	d, m := benchClaude(b, agenttest.Claude(b))
+	home := b.TempDir()
+	first := startByHand(b, m, home, true) // so that all have a conversation to resume
+	first.ask(b, "hello", nil)
+	first.end()
+	firstTokens(b, d, 4, func() *byHand { return startByHand(b, m, home, false) })
+}
+
+// BenchmarkFirstTokenAround is the same with an agent that does nothing but ask
+// the model: what is around it, and not drowned in what Claude Code does.
+func BenchmarkFirstTokenAround(b *testing.B) {
+	program := built(b, standIn)
+	d, m := benchClaude(b, program)
+	firstTokens(b, d, 20, func() *byHand {
+		h := plainChild(b, program, "ANTHROPIC_BASE_URL="+m.URL)
+		h.initialise(b)
+		return h
+	})
+}
+
+// firstTokens measures in rounds. start starts the agent by hand.
+func firstTokens(b *testing.B, d *Daemon, rounds int, start func() *byHand) {
+	b.Helper()
+	main, family := newViewer(b, d, chat.Main), newViewer(b, d, "family")
+	main.ask(b, "ask", nil)
+	family.ask(b, "ask", nil)
 	times := newTimes("cold", "cold by hand", "warm", "warm by hand", "prepared", "initialised by hand")
 	for b.Loop() {
-		for round := range 4 {
+		for round := range rounds {
 			_, err := d.runner.Stop(b.Context(), "", "")
 			must(b, err)
 			for d.runner.Prepared() == 0 {
@@ -209,13 +235,13 @@ func BenchmarkFirstToken(b *testing.B) {
 				func() { times.add("prepared", toFirst(b, time.Now(), family)) },
 				func() {
 					began := time.Now()
-					h := startByHand(b, m, home, false)
+					h := start()
 					times.add("cold by hand", toFirst(b, began, h))
 					times.add("warm by hand", toFirst(b, time.Now(), h))
 					h.end()
 				},
 				func() {
-					h := startByHand(b, m, home, false)
+					h := start()
 					times.add("initialised by hand", toFirst(b, time.Now(), h))
 					h.end()
 				},
@@ -225,11 +251,6 @@ func BenchmarkFirstToken(b *testing.B) {
 	times.added(b, "cold", "cold by hand", "at most 60 ms")
 	times.added(b, "warm", "warm by hand", "at most 5 ms")
 	times.added(b, "prepared", "initialised by hand", "at most 10 ms")
-}
-
-func (h *byHand) answerOnce(b *testing.B) {
-	h.ask(b, "hello", func(string) {})
-	h.end()
 }
 
 // added reports what the first row takes more than the second: the difference of
@@ -288,7 +309,7 @@ func latencies(b *testing.B, a asker) (took []time.Duration) {
 func BenchmarkRelay(b *testing.B) {
 	cheap, stop := benchStandIns(b, 0).run()
 	b.Cleanup(stop)
-	real, m := benchClaude(b)
+	real, m := benchClaude(b, agenttest.Claude(b))
 	rows := []struct {
 		name         string
 		ours, byHand asker
@@ -296,10 +317,9 @@ func BenchmarkRelay(b *testing.B) {
 		{"an agent", newViewer(b, cheap, chat.Main), plainChild(b, built(b, standIn))},
 		{"Claude Code", newViewer(b, real, chat.Main), startByHand(b, m, b.TempDir(), true)},
 	}
-	m.Use(flood)
 	for k, row := range rows {
-		row.ours.ask(b, "hello", func(string) {})
-		row.byHand.ask(b, "hello", func(string) {})
+		row.ours.ask(b, "hello", nil)
+		row.byHand.ask(b, "hello", nil)
 		var ours, theirs []time.Duration
 		for range 2 + b.N - 1 {
 			ours = append(ours, latencies(b, row.ours)...)
@@ -385,9 +405,10 @@ func (u used) since(before used, n int) used {
 }
 
 // plainChild starts a program that needs no arguments.
-func plainChild(b *testing.B, program string) *byHand {
+func plainChild(b *testing.B, program string, env ...string) *byHand {
 	b.Helper()
 	cmd := exec.Command(program)
+	cmd.Env = env
 	cmd.SysProcAttr = ownSession()
 	in, err := cmd.StdinPipe()
 	must(b, err)
