@@ -112,7 +112,11 @@ func failure(step string, err error) *wire.Failed {
 // watches goes on without the bound: a machine whose /proc/sys cannot be written,
 // such as a container, has nothing else to take its place.
 func (b *builder) watches() error {
-	layer, err := confine.Watches()
+	bound := confine.Watches
+	if b.spec.Built != nil { // bwrap's user namespace is not ours to set
+		bound = confine.ProveWatches
+	}
+	layer, err := bound()
 	if err != nil {
 		b.missing = append(b.missing, "a limit on inotify: "+err.Error())
 		return nil
