@@ -2,6 +2,7 @@ package nanoclaw_test
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"os"
 	"os/exec"
@@ -59,6 +60,36 @@ func TestFirstRunFromAFreshClone(t *testing.T) {
 			t.Fatalf("audit list does not tell %q after what came before:\n%s", part, story)
 		}
 		at += next
+	}
+	attack(t, tree, home)
+}
+
+// attack has all attacks tried by the program as it is shipped: one of root's
+// has given up most of its privileges by then, which no other test's has.
+func attack(t *testing.T, tree, home string) {
+	t.Helper()
+	text, _ := nanoclaw(t, tree, home, "doctor", "--attack", "--json")
+	var report struct {
+		Engines []struct {
+			Engine string
+			Lines  []struct {
+				Line, State, Detail string
+				Good                bool
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &report); err != nil || len(report.Engines) != 2 {
+		t.Fatalf("attacked %d engines, %v:\n%s", len(report.Engines), err, text)
+	}
+	for _, e := range report.Engines {
+		if len(e.Lines) < 120 {
+			t.Errorf("%s: %d lines", e.Engine, len(e.Lines))
+		}
+		for _, l := range e.Lines {
+			if !l.Good {
+				t.Errorf("%s on %s: %s: %s", l.Line, e.Engine, l.State, l.Detail)
+			}
+		}
 	}
 }
 

@@ -44,7 +44,10 @@ func (b *builder) stand() *wire.Failed {
 	b.began = time.Now()
 	var failed *wire.Failed
 	if b.spec.Prepared {
-		failed = b.run(step{"root", func() error { return unix.Chdir("/") }})
+		failed = b.run(
+			step{"inotify", b.watches},
+			step{"root", func() error { return unix.Chdir("/") }},
+		)
 	} else {
 		b.layers = append(b.layers, "namespaces: user, mount, pid, network, ipc, uts, cgroup")
 		failed = b.run(
@@ -112,7 +115,11 @@ func failure(step string, err error) *wire.Failed {
 // watches goes on without the bound: a machine whose /proc/sys cannot be written,
 // such as a container, has nothing else to take its place.
 func (b *builder) watches() error {
-	layer, err := confine.Watches()
+	bound := confine.Watches
+	if b.spec.Built != nil || b.spec.Prepared { // the engine's user namespace is not ours to set
+		bound = confine.ProveWatches
+	}
+	layer, err := bound()
 	if err != nil {
 		b.missing = append(b.missing, "a limit on inotify: "+err.Error())
 		return nil

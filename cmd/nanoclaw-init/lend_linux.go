@@ -19,7 +19,8 @@ import (
 // It is cloned by a privileged host into new user and mount namespaces, with
 // COUNT detached mounts as descriptors from FIRST on. They become DIR/0, DIR/1
 // and so on of a folder that nobody else sees: no path of the host is looked up,
-// and the program needs no right to reach what it is lent. It starts the program
+// and the program needs no right to reach what it is lent. What is bounded for a
+// user namespace is bounded here, for the program cannot. It starts the program
 // without any privilege.
 const lendArg = "lend"
 
@@ -34,6 +35,9 @@ func lend(args []string) error {
 	count, err := strconv.Atoi(args[2])
 	if err != nil {
 		return err
+	}
+	if _, err := confine.Watches(); err != nil { // the init finds that out, and says so
+		fmt.Fprintln(os.Stderr, "nanoclaw-init: no limit on inotify:", err)
 	}
 	if err := confine.Lend(args[0], first, count); err != nil {
 		return err

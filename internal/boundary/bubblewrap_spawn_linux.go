@@ -192,7 +192,7 @@ func wrapAttr(id identity, lend bool, pidfd *int) *syscall.SysProcAttr {
 	attr.Credential = &syscall.Credential{Uid: uint32(id.uid), Gid: uint32(id.gid)} // and no further groups
 	if lend {
 		attr.Cloneflags |= unix.CLONE_NEWNS
-		attr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SETPCAP}
+		attr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SETPCAP, unix.CAP_SYS_RESOURCE}
 	}
 	return attr
 }

@@ -72,7 +72,7 @@ func hold() {
 	if err != nil {
 		panic(err)
 	}
-	n, err := New(os.Getenv(engineVar), Options{Init: bytes.NewReader(program)})
+	n, err := New(os.Getenv(engineVar), Options{Init: bytes.NewReader(program), Dir: os.TempDir(), SRT: srtOptions(os.Getenv(srtVar))})
 	if err != nil {
 		panic(err)
 	}
@@ -87,7 +87,11 @@ func hold() {
 		unix.Close(3)
 	}
 	uid, _ := strconv.Atoi(os.Getenv("NANOCLAW_TEST_HOLD_UID"))
-	s, err := n.Start(context.Background(), Spec{Grant: systemGrant(), UID: uid})
+	g := systemGrant()
+	if n.Name() == SRTEngine {
+		g.Mounts = append(g.Mounts, alternatives)
+	}
+	s, err := n.Start(context.Background(), Spec{Grant: g, UID: uid})
 	if err != nil {
 		panic(err)
 	}
@@ -136,7 +140,7 @@ func TestNothingOutlivesADaemonKilledAtAStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		daemon := exec.Command("/proc/self/exe")
-		daemon.Env = []string{roleVar + "=holder", engineVar + "=" + underTest(), "NANOCLAW_TEST_HOLD_INIT=" + program,
+		daemon.Env = []string{roleVar + "=holder", engineVar + "=" + underTest(), "NANOCLAW_TEST_HOLD_INIT=" + program, "TMPDIR=" + filepath.Dir(program), srtVar + "=" + openSRT(t),
 			fmt.Sprint("NANOCLAW_TEST_HOLD_UID=", uid), "NANOCLAW_TEST_HOLD_MARK=1"}
 		daemon.ExtraFiles = []*os.File{w}
 		if err := daemon.Start(); err != nil {
@@ -169,7 +173,7 @@ func TestNothingOutlivesAKilledDaemon(t *testing.T) {
 		uid = groupUID
 	}
 	daemon := exec.Command("/proc/self/exe")
-	daemon.Env = []string{roleVar + "=holder", engineVar + "=" + underTest(), "NANOCLAW_TEST_HOLD_INIT=" + program, fmt.Sprint("NANOCLAW_TEST_HOLD_UID=", uid)}
+	daemon.Env = []string{roleVar + "=holder", engineVar + "=" + underTest(), "NANOCLAW_TEST_HOLD_INIT=" + program, "TMPDIR=" + filepath.Dir(program), srtVar + "=" + openSRT(t), fmt.Sprint("NANOCLAW_TEST_HOLD_UID=", uid)}
 	daemon.Stderr = os.Stderr
 	out, err := daemon.StdoutPipe()
 	if err != nil {

@@ -76,8 +76,8 @@ var allDifferences = []Difference{
 
 	{Engine: BubblewrapEngine, Name: "sizes",
 		Why: "bwrap makes one file system for each: /tmp has three quarters of the size that native lets it share with /dev/shm, and /dev/shm the rest"},
-	{Engine: BubblewrapEngine, Name: "inotify", More: true,
-		Why: "what a session may watch with inotify is not bounded: the init has no right to set it in bwrap's user namespace, so a session can take what the user it runs as may have"},
+	{Engine: BubblewrapEngine, Name: "inotify", Unprivileged: true, More: true,
+		Why: "what a session may watch with inotify is not bounded: nobody has the right to set it in bwrap's user namespace, so a session can take what the user it runs as may have"},
 	{Engine: BubblewrapEngine, Name: "loader", Unprivileged: true, More: true,
 		Why: "bwrap makes no mount noexec: Landlock refuses to run a file there, but the dynamic loader may be told to load it, as it may load a copy of it in /tmp"},
 	{Engine: BubblewrapEngine, Name: "late link", Unprivileged: true, More: true,

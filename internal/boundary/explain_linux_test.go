@@ -244,7 +244,7 @@ func TestExplainAgreesWithTheBoundary(t *testing.T) {
 	allowed := 0
 	for i, q := range questions {
 		said := explain(g, m, q)
-		why, listed := differences(NativeEngine, q, !said.Allowed)
+		why, listed := differences(underTest(), q, !said.Allowed)
 		switch agree := said.Allowed == met[i].Allowed; {
 		case !agree && !listed:
 			t.Errorf("%s: the grant says %t (%s%s), the session %t (%s)", q, said.Allowed, said.Line, said.Why, met[i].Allowed, met[i].Error)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -170,6 +171,18 @@ func (l *limits) yield() []string {
 		return nil
 	}
 	return []string{fmt.Sprintf("less urgent than other programs: nice %d", niceness)}
+}
+
+// yieldWithin makes a second init less urgent, which is in a process group of its
+// own and was there before yield. It gives the layers, without that one if it
+// does not hold.
+func yieldWithin(init int, layers []string) []string {
+	nice := fmt.Sprintf("less urgent than other programs: nice %d", niceness)
+	group, err := unix.Getpgid(init)
+	if !slices.Contains(layers, nice) || err == nil && unix.Setpriority(unix.PRIO_PGRP, group, niceness) == nil {
+		return layers
+	}
+	return slices.DeleteFunc(layers, func(l string) bool { return l == nice })
 }
 
 // over implements bounds.

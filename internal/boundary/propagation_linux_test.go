@@ -22,6 +22,10 @@ func TestMountsOfTheHostStayOutside(t *testing.T) {
 	if err := os.WriteFile(program, newInit(t), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	tmp := openDir(t)
+	if err := os.Chmod(tmp, 0o777); err != nil {
+		t.Fatal(err)
+	}
 	self := filepath.Join(openDir(t), "holder")
 	copyFile(t, "/proc/self/exe", self)
 	for _, c := range []struct {
@@ -35,7 +39,7 @@ func TestMountsOfTheHostStayOutside(t *testing.T) {
 		{"user", []string{"setpriv", "--reuid", fmt.Sprint(plainUID), "--regid", fmt.Sprint(plainUID), "--clear-groups", self}, 0, underTest() == BubblewrapEngine},
 	} {
 		daemon := exec.CommandContext(t.Context(), "unshare", append([]string{"--mount", "--propagation", "shared", "--"}, c.command...)...)
-		daemon.Env = []string{roleVar + "=holder", engineVar + "=" + underTest(), "NANOCLAW_TEST_HOLD_INIT=" + program,
+		daemon.Env = []string{roleVar + "=holder", engineVar + "=" + underTest(), "NANOCLAW_TEST_HOLD_INIT=" + program, "TMPDIR=" + tmp, srtVar + "=" + openSRT(t),
 			fmt.Sprint("NANOCLAW_TEST_HOLD_UID=", c.uid), "PATH=/usr/bin:/bin:/usr/sbin"}
 		daemon.Stderr = os.Stderr
 		out, err := daemon.StdoutPipe()

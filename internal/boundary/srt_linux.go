@@ -150,6 +150,7 @@ func (s *SRT) launch(ctx context.Context, spec Spec, id identity, p *plan, parts
 		session.Close()
 		return nil, &StartError{Step: "srt", Err: err}
 	}
+	session.ready.Layers = yieldWithin(session.initPID(), session.ready.Layers)
 	session.ready.Layers = append([]string{
 		"namespaces: user, mount, pid, network, ipc, uts, cgroup, with srt's own user, mount, pid and network within",
 		"root: the grant's mounts and srt's parts on an empty read-only root, writable as srt's policy says",
