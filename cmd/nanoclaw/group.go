@@ -66,7 +66,8 @@ func printGroups(w io.Writer, groups []control.GroupInfo) error {
 // groupFields are the flags of "group add" and "group set".
 type groupFields struct {
 	mode, agent, trigger, model string
-	chats, senders              []string
+	provider                    string
+	chats, senders, serverTools []string
 }
 
 func (f *groupFields) flags(cmd *cobra.Command) {
@@ -74,13 +75,15 @@ func (f *groupFields) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.agent, "agent", "", "auto, claude or shell")
 	cmd.Flags().StringVar(&f.trigger, "trigger", "", "mention or always")
 	cmd.Flags().StringVar(&f.model, "model", "", "the model to ask for")
+	cmd.Flags().StringVar(&f.provider, "provider", "", "one of the providers in the configuration, whose model and credential it uses")
+	cmd.Flags().StringSliceVar(&f.serverTools, "server-tools", nil, "what the model's provider may do for it, past every egress rule: web_search,web_fetch,code_execution")
 	cmd.Flags().StringArrayVar(&f.chats, "chat", nil, "a chat of the group, as CHANNEL:CHAT")
 	cmd.Flags().StringArrayVar(&f.senders, "sender", nil, "who may speak beside you, as CHANNEL:SENDER")
 }
 
 // given tells whether any of the flags was.
 func (f *groupFields) given(cmd *cobra.Command) bool {
-	for _, name := range []string{"mode", "agent", "trigger", "model", "chat", "sender"} {
+	for _, name := range []string{"mode", "agent", "trigger", "model", "provider", "server-tools", "chat", "sender"} {
 		if cmd.Flags().Changed(name) {
 			return true
 		}
@@ -91,11 +94,20 @@ func (f *groupFields) given(cmd *cobra.Command) bool {
 // apply writes the flags that were given into a group of the file. An empty
 // value takes the group's own setting away.
 func (f *groupFields) apply(cmd *cobra.Command, d *config.Document, name string) error {
-	for flag, value := range map[string]string{"agent": f.agent, "trigger": f.trigger, "model": f.model} {
+	for flag, value := range map[string]string{"agent": f.agent, "trigger": f.trigger, "model": f.model, "provider": f.provider} {
 		if !cmd.Flags().Changed(flag) {
 			continue
 		}
 		if err := setOrUnset(d, name, flag, value); err != nil {
+			return err
+		}
+	}
+	if cmd.Flags().Changed("server-tools") {
+		err := d.UnsetGroupField(name, "serverTools")
+		if len(f.serverTools) > 0 {
+			err = d.SetGroupField(name, "serverTools", f.serverTools)
+		}
+		if err != nil {
 			return err
 		}
 	}

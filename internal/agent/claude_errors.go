@@ -13,7 +13,7 @@ func failure(r resultLine) (class, text string) {
 	class = classify(r, said)
 	hint := map[string]string{
 		ClassSession:    "the next message begins a new session",
-		ClassCredential: "the model refused the credential: set a valid one with nanoclaw login claude, or where the present one is from, and restart nanoclaw",
+		ClassCredential: "the model refused the credential: set a valid one with nanoclaw login claude, or where the present one is from",
 		ClassRateLimit:  "the model's rate limit is reached: try again later",
 		ClassBilling:    "the model's account cannot pay for this: check its balance",
 		ClassOverloaded: "the model is overloaded: try again in a few minutes",

@@ -150,7 +150,7 @@ func (d *Daemon) loginNeeded(u *egress.Upstream, text string) {
 	if !first {
 		return
 	}
-	d.log.Error("the model does not accept the credential", "upstream", u)
+	d.log.Error("a model does not accept the credential", "upstream", u)
 	d.tellOwner(context.Background(), fmt.Sprintf("login:%d:%d", d.started.UnixNano(), n), text)
 	d.outbox.Wake()
 }
