@@ -64,9 +64,16 @@ func TestModelOfAGroup(t *testing.T) {
 		must(t, err)
 	}
 	d, _ := i.run()
+	took := func() {
+		t.Helper()
+		now, err := d.Credentials(t.Context())
+		if want := work.URL + " with an API key from nanoclaw login claude --provider work"; err != nil || now["work"] != want {
+			t.Errorf("the daemon uses %q, %v; want %q", now["work"], err, want)
+		}
+	}
 
 	login("sk-work-1")
-	must(t, d.Credentials(t.Context()))
+	took()
 	p, err := d.Policy(t.Context(), control.PolicyQuery{Group: "family"})
 	if err != nil || !strings.Contains(p.Text, "model of provider work  # groups.family.provider") || !strings.Contains(p.Text, "server tool web_search  # groups.family.serverTools") {
 		t.Errorf("the grant: %v\n%s", err, p.Text)
@@ -80,7 +87,7 @@ func TestModelOfAGroup(t *testing.T) {
 	checkModel(t, d, a, work, own)
 
 	login("sk-work-2")
-	must(t, d.Credentials(t.Context()))
+	took()
 	b := ask(t, d, "family", "and now?")
 	all := work.Requests()
 	if key := all[len(all)-1].Header.Get("X-Api-Key"); b.State != control.Succeeded || key != "sk-work-2" || session(t, d, a) != session(t, d, b) {
@@ -96,7 +103,7 @@ func TestModelOfAGroup(t *testing.T) {
 	}
 
 	login("sk-work-revoked")
-	must(t, d.Credentials(t.Context()))
+	took()
 	for range 2 {
 		a := ask(t, d, "family", "still there?")
 		if a.State != "failed" || !strings.Contains(a.text(), "log in again: nanoclaw login claude --provider work") {
