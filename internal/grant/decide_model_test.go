@@ -36,6 +36,15 @@ func TestModel(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}
 	}
+	for name, want := range map[string]Answer{
+		"web_search": {Allowed: true, Line: "server tool web_search  # groups.main.serverTools; the provider does it for the agent, past every egress rule"},
+		"web_fetch":  {Why: "the model's provider would do it, past every egress rule", Allow: "nanoclaw group set main --server-tools web_search,web_fetch"},
+	} {
+		want.Question = "tool:" + name
+		if d := cmp.Diff(want, Explain(g, Machine{}, Question{Kind: AboutTool, Name: name})); d != "" {
+			t.Errorf("%s: -want +got:\n%s", name, d)
+		}
+	}
 	shell, err := Decide(request(func(r *Request) {
 		edit(r, "main", func(g *config.Group) { g.Agent, g.ServerTools = Shell, []string{"web_search"} })
 	}))
