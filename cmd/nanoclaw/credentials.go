@@ -113,7 +113,7 @@ func (a *app) loggedIn(ctx context.Context, paths config.Paths, s egress.Source,
 		return err
 	}
 	defer used.Close()
-	told, err := a.tellDaemon(ctx, paths)
+	now, told, err := a.tellDaemon(ctx, paths)
 	if err != nil {
 		return err
 	}
@@ -126,36 +126,40 @@ func (a *app) loggedIn(ctx context.Context, paths config.Paths, s egress.Source,
 			Tried    bool            `json:"tried"`
 			Note     string          `json:"note,omitempty"`
 			Used     string          `json:"used"`
-			Daemon   bool            `json:"daemon"`
-		}{s.Stored.Kind, s.Provider, s.Stored.Endpoint, file, note == "", note, used.String(), told})
+			Daemon   string          `json:"daemon,omitempty"` // what a running daemon uses
+		}{s.Stored.Kind, s.Provider, s.Stored.Endpoint, file, note == "", note, used.String(), now[s.Provider]})
 	}
 	outcome := "the endpoint accepts it"
 	if note != "" {
 		outcome = note
 	}
 	fmt.Fprintf(a.out, "stored the %s for %s in %s; %s\n", s.Stored.Kind, s.Stored.Endpoint, file, outcome)
-	if !used.Stored() {
+	switch {
+	case !used.Stored():
 		a.say("it is not used as long as this one is set: %s", used)
-	} else if told {
+	case told && now[s.Provider] == used.String():
 		a.say("the running daemon uses it")
+	case told:
+		a.say("the running daemon does not use it: %s", now[s.Provider])
 	}
 	return nil
 }
 
-// tellDaemon has a running daemon take up what changed. It says whether there is one.
-func (a *app) tellDaemon(ctx context.Context, paths config.Paths) (told bool, err error) {
+// tellDaemon has a running daemon take up what changed. It says whether there is one,
+// and what it uses now.
+func (a *app) tellDaemon(ctx context.Context, paths config.Paths) (now map[string]string, told bool, err error) {
 	c, err := control.Dial(ctx, socket(paths))
 	if errors.Is(err, control.ErrNotRunning) {
-		return false, nil
+		return nil, false, nil
 	}
 	if err == nil {
 		defer c.Close()
-		err = c.Credentials(ctx)
+		now, err = c.Credentials(ctx)
 	}
 	if err != nil {
 		a.say("the credential is changed, but the running daemon did not take it up; restart it")
 	}
-	return err == nil, err
+	return now, err == nil, err
 }
 
 func (a *app) logout(ctx context.Context, provider string) error {
@@ -171,7 +175,7 @@ func (a *app) logout(ctx context.Context, provider string) error {
 		if was, err = credential.New(paths, a.getenv).Remove(provider); err != nil {
 			return err
 		}
-		if told, err = a.tellDaemon(ctx, paths); err != nil {
+		if _, told, err = a.tellDaemon(ctx, paths); err != nil {
 			return err
 		}
 	}

@@ -29,7 +29,7 @@ says so. A question is one of
   HOST[:PORT]     may it connect there? HTTPS where no port is named
   URL             may it ask for this? A GET, or "POST https://HOST/PATH"
   $VAR            is this variable in its environment?
-  tool:NAME       may it call this host tool?
+  tool:NAME       may it call this host tool, or ask the provider for web_search?
   call:NAME       may it make this system call? Also with the arguments as
                   numbers: call:socket(1,1,0)
 

@@ -69,7 +69,9 @@ type groupFields struct {
 	model, fallback, effort string
 	prompt, promptFile      string
 	maxTurns                int
+	provider                string
 	chats, senders          []string
+	serverTools             []string
 }
 
 func (f *groupFields) flags(cmd *cobra.Command) {
@@ -82,13 +84,15 @@ func (f *groupFields) flags(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&f.maxTurns, "max-turns", 0, "rounds that one message may take; 0 is no limit")
 	cmd.Flags().StringVar(&f.prompt, "prompt", "", "what the agent is told in every session")
 	cmd.Flags().StringVar(&f.promptFile, "prompt-file", "", "or a file with it, beside the configuration")
+	cmd.Flags().StringVar(&f.provider, "provider", "", "one of the providers in the configuration, whose model and credential it uses")
+	cmd.Flags().StringSliceVar(&f.serverTools, "server-tools", nil, "what the model's provider may do for it, past every egress rule: web_search,web_fetch,code_execution")
 	cmd.Flags().StringArrayVar(&f.chats, "chat", nil, "a chat of the group, as CHANNEL:CHAT")
 	cmd.Flags().StringArrayVar(&f.senders, "sender", nil, "who may speak beside you, as CHANNEL:SENDER")
 }
 
 // given tells whether any of the flags was.
 func (f *groupFields) given(cmd *cobra.Command) bool {
-	for _, name := range []string{"mode", "agent", "trigger", "model", "fallback-model", "effort", "max-turns", "prompt", "prompt-file", "chat", "sender"} {
+	for _, name := range []string{"mode", "agent", "trigger", "model", "fallback-model", "effort", "max-turns", "prompt", "prompt-file", "provider", "server-tools", "chat", "sender"} {
 		if cmd.Flags().Changed(name) {
 			return true
 		}
@@ -104,13 +108,22 @@ func (f *groupFields) apply(cmd *cobra.Command, d *config.Document, name string)
 		value     any
 	}{
 		{"agent", "agent", f.agent}, {"trigger", "trigger", f.trigger},
-		{"model", "model", f.model}, {"fallback-model", "fallbackModel", f.fallback}, {"effort", "effort", f.effort},
+		{"model", "model", f.model}, {"provider", "provider", f.provider}, {"fallback-model", "fallbackModel", f.fallback}, {"effort", "effort", f.effort},
 		{"max-turns", "maxTurns", f.maxTurns}, {"prompt", "prompt", f.prompt}, {"prompt-file", "promptFile", f.promptFile},
 	} {
 		if !cmd.Flags().Changed(field.flag) {
 			continue
 		}
 		if err := setOrUnset(d, name, field.key, field.value); err != nil {
+			return err
+		}
+	}
+	if cmd.Flags().Changed("server-tools") {
+		err := d.UnsetGroupField(name, "serverTools")
+		if len(f.serverTools) > 0 {
+			err = d.SetGroupField(name, "serverTools", f.serverTools)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -47,7 +47,7 @@ func failure(r resultLine) (class Class, text string) {
 var hints = map[Class]string{
 	ClassSession:     "the agent does not know its session any more: the next message begins a new one",
 	ClassTooLong:     "this does not fit the model, not even in a new session: send less at once",
-	ClassCredential:  "the model refused the credential: set a valid one with nanoclaw login claude, or where the present one is from, and restart nanoclaw",
+	ClassCredential:  "the model refused the credential: set a valid one with nanoclaw login claude, or where the present one is from",
 	ClassRateLimit:   "the model's rate limit is reached: try again later",
 	ClassBilling:     "the model's account cannot pay for this: check its balance",
 	ClassOverloaded:  "the model is overloaded or failing: try again in a few minutes",

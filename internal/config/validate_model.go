@@ -12,6 +12,9 @@ import (
 // serverTools are the tools that a model's provider can be allowed to run.
 var serverTools = []string{"web_search", "web_fetch", "code_execution"}
 
+// IsServerTool says whether a group can be allowed a tool of that name.
+func IsServerTool(name string) bool { return slices.Contains(serverTools, name) }
+
 // model checks address and credentials. Credentials become HTTP headers: they
 // must be one line. Neither they nor an address that holds one is ever shown.
 func (v *validator) model(field Path, m Model) {

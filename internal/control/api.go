@@ -92,8 +92,9 @@ type Operator interface {
 	// Resume undoes Pause. It fails with CodeNotFound if nothing was paused.
 	Resume(ctx context.Context, r PauseRequest) error
 	// Credentials has the daemon read again what "nanoclaw login" stored, and nothing
-	// else.
-	Credentials(ctx context.Context) error
+	// else. It says where the model of each provider is by now and whose credential is
+	// used, in words; "" is the configuration's own model.
+	Credentials(ctx context.Context) (map[string]string, error)
 	// Shutdown asks the daemon to end. It returns at once.
 	Shutdown(ctx context.Context) error
 }

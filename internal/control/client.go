@@ -198,9 +198,8 @@ func (c *Client) Resume(ctx context.Context, r PauseRequest) error {
 }
 
 // Credentials has the daemon take up what was stored or removed.
-func (c *Client) Credentials(ctx context.Context) error {
-	_, err := call[nothing](ctx, c, "credentials", nothing{})
-	return err
+func (c *Client) Credentials(ctx context.Context) (map[string]string, error) {
+	return call[map[string]string](ctx, c, "credentials", nothing{})
 }
 
 // Shutdown asks the daemon to end.

@@ -117,6 +117,7 @@ func TestActs(t *testing.T) {
 		OnStop: func(_ context.Context, r control.StopRequest) (control.Stopped, error) {
 			return control.Stopped{Runs: []chat.RunID{r.Run}}, nil
 		},
+		OnLogin: func(context.Context) (map[string]string, error) { return map[string]string{"work": "there"}, nil },
 		OnSay: func(_ context.Context, r control.SayRequest) (chat.MessageID, error) {
 			return chat.MessageID("id of " + r.Text), nil
 		},
@@ -148,7 +149,7 @@ func TestActs(t *testing.T) {
 		{"send", func() (any, error) { return c.Send(ctx, control.SayRequest{Group: "g", Text: "x"}) }, chat.MessageID("id of x")},
 		{"wait", func() (any, error) { return c.Wait(ctx, "g", "m") }, control.Answer{Message: "m", State: "succeeded"}},
 		{"interrupt", func() (any, error) { return nil, c.Interrupt(ctx, "g") }, nil},
-		{"credentials", func() (any, error) { return nil, c.Credentials(ctx) }, nil},
+		{"credentials", func() (any, error) { return c.Credentials(ctx) }, map[string]string{"work": "there"}},
 		{"shutdown", func() (any, error) { return nil, c.Shutdown(ctx) }, nil},
 		{"audit list", func() (any, error) { return c.AuditList(ctx, control.AuditQuery{Kind: "k"}) }, []control.AuditEntry{{ID: 1, Kind: "k", At: at}}},
 		{"audit verify", func() (any, error) { return c.AuditVerify(ctx, control.VerifyQuery{}) }, control.AuditReport{Bad: "entry 3"}},

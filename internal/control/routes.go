@@ -46,9 +46,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /v1/stop", act(s.stop))
 	mux.Handle("POST /v1/pause", act(func(ctx context.Context, r PauseRequest) (nothing, error) { return nothing{}, h.Pause(ctx, r) }))
 	mux.Handle("POST /v1/resume", act(func(ctx context.Context, r PauseRequest) (nothing, error) { return nothing{}, h.Resume(ctx, r) }))
-	mux.Handle("POST /v1/credentials", act(func(ctx context.Context, _ nothing) (nothing, error) {
-		return nothing{}, h.Credentials(ctx)
-	}))
+	mux.Handle("POST /v1/credentials", act(func(ctx context.Context, _ nothing) (map[string]string, error) { return h.Credentials(ctx) }))
 	mux.Handle("POST /v1/shutdown", act(func(ctx context.Context, _ nothing) (nothing, error) {
 		return nothing{}, h.Shutdown(ctx)
 	}))

@@ -179,6 +179,7 @@ func TestSecretsStayOutside(t *testing.T) {
 		filepath.Join(i.home, "project", ".env"),
 		filepath.Join(i.paths.ConfigDir, "secret"),
 		filepath.Join(i.paths.DataDir, "secret"),
+		filepath.Join(i.paths.KeyDir, "key"), filepath.Join(i.paths.ConfigDir, "credentials", "other.age"),
 		filepath.Join(i.paths.DataDir, "groups", "work", "workspace", "secret"),
 	}
 	for _, p := range secrets {

@@ -9,11 +9,13 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"nanoclaw/internal/agent"
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/doctor"
+	"nanoclaw/internal/egress"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/hostproc"
 )
@@ -32,10 +34,10 @@ func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.Doc
 	}
 	in.Program, _ = os.Executable()
 	if u := d.models.of(""); u != nil {
-		in.Model = u.String()
+		in.Model = inWords(u)
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.config.Providers)) {
-		in.Providers = append(in.Providers, doctor.Provider{Name: name, Model: d.models.of(name).String()})
+		in.Providers = append(in.Providers, doctor.Provider{Name: name, Model: inWords(d.models.of(name))})
 	}
 	if err := d.fingerprint.Check(d.opt.Paths.Config); err != nil {
 		in.ConfigError = err
@@ -112,4 +114,12 @@ func (d *Daemon) tried(ctx context.Context, g grant.Grant, probe bool) []doctor.
 		out = append(out, e)
 	}
 	return out
+}
+
+// inWords says where a model is, and when its credential ends, if that is known.
+func inWords(u *egress.Upstream) string {
+	if u == nil || u.Until().IsZero() {
+		return u.String()
+	}
+	return u.String() + ", until " + u.Until().Local().Format(time.DateTime)
 }

@@ -130,9 +130,16 @@ func (d *Daemon) renewed(store *credential.Store, provider string, old, next cre
 
 // Credentials takes up what "nanoclaw login" or "logout" changed, and nothing else
 // of the configuration. Sessions that are alive use it from their next request on.
-func (d *Daemon) Credentials(ctx context.Context) error {
+func (d *Daemon) Credentials(ctx context.Context) (map[string]string, error) {
 	d.acted(ctx, "credentials", "")
-	return d.loadModels()
+	if err := d.loadModels(); err != nil {
+		return nil, err
+	}
+	now := map[string]string{"": d.models.of("").String()}
+	for name := range d.config.Providers {
+		now[name] = d.models.of(name).String()
+	}
+	return now, nil
 }
 
 // loginNeeded tells the owner, once for each credential, that it is not accepted.
@@ -141,7 +148,7 @@ func (d *Daemon) loginNeeded(u *egress.Upstream, text string) {
 	if !first {
 		return
 	}
-	d.log.Error("the model does not accept the credential", "upstream", u)
+	d.log.Error("a model does not accept the credential", "upstream", u)
 	d.tellOwner(context.Background(), fmt.Sprintf("login:%d:%d", d.started.UnixNano(), n), text)
 	d.outbox.Wake()
 }

@@ -203,19 +203,19 @@ func (c *call) unauthorized(u *Upstream, err error) *refusal {
 		c.m.g.log.Warn("the model's credential could not be renewed", "upstream", u, "err", u.redact(err))
 		return &refusal{status: 503, text: "the model's credential could not be renewed now: " + u.redact(err), failed: true}
 	}
-	text := u.base.String() + " does not accept the credential"
+	why := " does not accept the credential"
 	if err != ErrLogin {
-		text += ", and " + strings.TrimPrefix(u.redact(err), ErrLogin.Error()+": ")
+		why += ", and " + strings.TrimPrefix(u.redact(err), ErrLogin.Error()+": ")
 	}
 	if end := u.Until(); !end.IsZero() && time.Now().After(end) {
-		text += "; it ended at " + end.Local().Format(time.DateTime)
+		why += "; it ended at " + end.Local().Format(time.DateTime)
 	}
-	text += ". The owner has to " + u.Remedy()
+	why += ". The owner has to " + u.Remedy()
 	if c.m.g.opts.Login != nil {
-		c.m.g.opts.Login(u, text)
+		c.m.g.opts.Login(u, u.base.String()+why)
 	}
 	// Not 401: clients repeat that.
-	return &refusal{status: 403, text: text, failed: true}
+	return &refusal{status: 403, text: "the model's endpoint" + why, failed: true}
 }
 
 func (c *call) tooLarge() *refusal {
@@ -304,6 +304,10 @@ func (c *call) outgoing(ctx context.Context, u *Upstream, body []byte) *http.Req
 	if _, ok := out.Header["User-Agent"]; !ok {
 		out.Header["User-Agent"] = []string{""}
 	}
+	if len(body) > 0 {
+		// Not what the agent says: in another encoding the body could read differently.
+		out.Header.Set("Content-Type", "application/json")
+	}
 	// Plain, so that the usage can be read from the answer while it passes.
 	out.Header.Set("Accept-Encoding", "identity")
 	return out
@@ -322,7 +326,7 @@ func keepQuery(q url.Values) string {
 // forwarded names the header fields of a request that pass.
 func forwarded(name string) bool {
 	switch name {
-	case "Accept", "Accept-Language", "Content-Type", "User-Agent", "X-App":
+	case "Accept", "Accept-Language", "User-Agent", "X-App":
 		return true
 	}
 	return strings.HasPrefix(name, "Anthropic-") || strings.HasPrefix(name, "X-Stainless-") || strings.HasPrefix(name, "X-Claude-")

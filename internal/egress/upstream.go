@@ -98,7 +98,8 @@ func NewUpstream(s Source) (*Upstream, error) {
 // renewable says that the stored token can be exchanged: by the client that the
 // configuration names, at the endpoint that it was stored for.
 func (s Source) renewable() bool {
-	return s.Renewed != nil && s.Stored.Refresh != "" && s.Stored.Kind != credential.APIKey && s.Stored.TokenURL == s.Model.OAuth.TokenURL
+	return s.Renewed != nil && s.Stored.Refresh != "" && s.Stored.Kind != credential.APIKey &&
+		s.Stored.TokenURL != "" && s.Stored.TokenURL == s.Model.OAuth.TokenURL
 }
 
 // Endpoint gives the address that NewUpstream chooses, whatever the credential.

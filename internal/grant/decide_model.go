@@ -45,10 +45,13 @@ func (m *Model) lines() []string {
 		out[0] = fmt.Sprintf("model of provider %s  # %s", m.Provider, m.Reason)
 	}
 	for _, t := range m.ServerTools {
-		out = append(out, fmt.Sprintf("server tool %s  # %s", t.Name, t.Reason))
+		out = append(out, t.serverLine())
 	}
 	return out
 }
+
+// serverLine is the line of a tool that the model's provider runs.
+func (t Tool) serverLine() string { return fmt.Sprintf("server tool %s  # %s", t.Name, t.Reason) }
 
 // hasModel says that a provider, "" for the configuration's own model, can be asked.
 func (m Machine) hasModel(provider string) bool {

@@ -62,6 +62,7 @@ func TestRefusals(t *testing.T) {
 		{"the probe failed", func(r *Request) { r.HostModeOff = "the probe read a canary" }, "hostmode.off"},
 		{"the eleventh run of the hour", func(r *Request) { r.Group, r.HostRuns = "family", 10 }, "hostmode.rate"},
 		{"a group without a model never gets a shell", func(r *Request) { r.Group, r.Machine.HasModel = "family", false }, "agent.nomodel"},
+		{"a provider without a credential, beside a model", func(r *Request) { edit(r, "family", func(g *config.Group) { g.Provider = "work" }); r.Group = "family" }, "agent.nomodel"},
 		{"main from elsewhere than its terminal", func(r *Request) { r.Trigger.Terminal, r.Machine.HasModel = false, false }, "agent.nomodel"},
 		{"main's terminal, not the owner", func(r *Request) { r.Trigger.Owner, r.Machine.HasModel = false, false }, "agent.nomodel"},
 		{"a group that ran claude never falls back", func(r *Request) { r.RanClaude, r.Machine.HasModel = true, false }, "agent.nomodel"},

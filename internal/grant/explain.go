@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"nanoclaw/internal/config"
 )
 
 // Kind is what a question is about.
@@ -42,7 +44,7 @@ var ErrQuestion = errors.New("it is not clear what is asked about")
 //	host, host:port  HTTPS where no port is named
 //	https://host/x   one request; also "POST https://host/x"
 //	$VAR or VAR      a variable of the environment
-//	tool:NAME        a host tool
+//	tool:NAME        a host tool, or one that the model's provider runs
 //	call:NAME        a system call, also with numbers: call:socket(1,1,0)
 func ParseQuestion(s string) (Question, error) {
 	if q, ok := parseURL(s); ok {
@@ -160,5 +162,22 @@ func (g Grant) explainTool(q Question) Answer {
 			return Answer{Allowed: true, Line: t.line()}
 		}
 	}
+	if config.IsServerTool(q.Name) {
+		return g.explainServerTool(q.Name)
+	}
 	return Answer{Why: "the grant names no such host tool for this group"}
+}
+
+// explainServerTool says whether the model's provider may run a tool.
+func (g Grant) explainServerTool(name string) Answer {
+	if g.Model == nil {
+		return Answer{Why: "this group has no model"}
+	}
+	for _, t := range g.Model.ServerTools {
+		if t.Name == name {
+			return Answer{Allowed: true, Line: t.serverLine()}
+		}
+	}
+	all := strings.Join(append(g.ServerTools(), name), ",")
+	return Answer{Why: "the model's provider would do it, past every egress rule", Allow: fmt.Sprintf("nanoclaw group set %s --server-tools %s", g.Group, all)}
 }

@@ -57,6 +57,9 @@ func (a *Account) outcome() string {
 	if e.Ms > 0 {
 		text += " after " + (time.Duration(e.Ms) * time.Millisecond).String()
 	}
+	if m := e.Model; m != nil {
+		text += fmt.Sprintf(", %d answers of the model, %d tokens in and %d out by its provider's account", m.Answers, m.Input+m.CacheRead+m.CacheWrite, m.Output)
+	}
 	if e.CostUSD > 0 {
 		text += fmt.Sprintf(", %.4f USD by the agent's own account", e.CostUSD)
 	}

@@ -102,6 +102,8 @@ type Ended struct {
 	Error   string    `json:"error,omitempty"`
 	Ms      int64     `json:"ms,omitempty"`
 	CostUSD float64   `json:"costUsd,omitempty"`
+	// Model is what the model's provider counted, nil if it was not asked.
+	Model *audit.ModelUse `json:"model,omitempty"`
 }
 
 // These bound an account.
@@ -180,7 +182,7 @@ var takers = map[audit.Kind]func(*Account, audit.Row){
 	}),
 	audit.FilesChanged: taking(func(a *Account, _ audit.Row, d audit.FilesChangedData) { a.Changed = d.Folders }),
 	audit.RunEnded: taking(func(a *Account, r audit.Row, d audit.RunEndedData) {
-		a.Ended, a.Found = Ended{d.State, r.At, d.Error, d.Ms, d.CostUSD}, d.Found
+		a.Ended, a.Found = Ended{d.State, r.At, d.Error, d.Ms, d.CostUSD, d.Model}, d.Found
 	}),
 	audit.Outbox: taking(func(a *Account, _ audit.Row, d audit.OutboxData) {
 		if len(a.Sent) < maxSent {

@@ -22,7 +22,7 @@ type Host struct {
 	OnInterrupt func(context.Context, chat.Group) error
 	OnStop      func(context.Context, control.StopRequest) (control.Stopped, error)
 	OnShutdown  func(context.Context) error
-	OnLogin     func(context.Context) error
+	OnLogin     func(context.Context) (map[string]string, error)
 	OnStatus    func(context.Context) (control.Status, error)
 	OnGroups    func(context.Context) ([]control.GroupInfo, error)
 	OnRuns      func(context.Context, control.RunsQuery) ([]control.RunInfo, error)
@@ -100,11 +100,8 @@ func (h *Host) Stop(ctx context.Context, r control.StopRequest) (control.Stopped
 }
 
 // Credentials calls OnLogin.
-func (h *Host) Credentials(ctx context.Context) error {
-	if h.OnLogin == nil {
-		return nil
-	}
-	return h.OnLogin(ctx)
+func (h *Host) Credentials(ctx context.Context) (map[string]string, error) {
+	return ask(h.OnLogin, ctx)
 }
 
 // Shutdown calls OnShutdown.
