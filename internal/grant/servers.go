@@ -215,7 +215,7 @@ func ServerGrant(r Request, agents Grant, name string) (Grant, error) {
 				continue
 			}
 			m.Write, m.Reason = c.Workspace == "write", why+".workspace"
-		case m.Optional, slices.ContainsFunc(r.Config.Tools, func(t string) bool { return expandHome(t, r.Machine.OwnerHome) == m.Target }):
+		case m.Optional, slices.ContainsFunc(r.Config.Tools, func(t string) bool { return ExpandHome(t, r.Machine.OwnerHome) == m.Target }):
 		default:
 			continue
 		}
