@@ -209,11 +209,10 @@ func ServerGrant(r Request, agents Grant, name string) (Grant, error) {
 	for _, m := range agents.Mounts {
 		switch {
 		case m.Target == Home:
-			m.Source, m.Reason = r.Machine.ServerHome(r.Group, name), "the server's own home"
+			m.Source, m.Reason = filepath.Join(r.Machine.ServerDir(r.Group, name), "home"), "the server's own home"
+		case m.Target == Workspace && c.Workspace == "":
+			m.Source, m.Reason = filepath.Join(r.Machine.ServerDir(r.Group, name), "workspace"), "the server's own working directory"
 		case m.Target == Workspace:
-			if c.Workspace == "" {
-				continue
-			}
 			m.Write, m.Reason = c.Workspace == "write", why+".workspace"
 		case m.Optional, slices.ContainsFunc(r.Config.Tools, func(t string) bool { return ExpandHome(t, r.Machine.OwnerHome) == m.Target }):
 		default:
@@ -236,8 +235,9 @@ func ServerGrant(r Request, agents Grant, name string) (Grant, error) {
 // ServerAgent is the agent of a grant that is an MCP server's.
 const ServerAgent = "mcp"
 
-// ServerHome is the host folder with the home of a group's own server.
-func (m Machine) ServerHome(g chat.Group, name string) string {
+// ServerDir is the host folder with what a group's own server keeps: its home,
+// and its working directory if it has not the workspace.
+func (m Machine) ServerDir(g chat.Group, name string) string {
 	return filepath.Join(m.GroupDir(g), "mcp", config.As(name))
 }
 

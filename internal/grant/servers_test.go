@@ -127,7 +127,7 @@ func TestServerGrant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, workspace := range map[string]bool{"mail": false, "work": true} {
+	for name, workspace := range map[string]string{"mail": "/data/groups/main/mcp/mail/workspace", "work": "/data/groups/main/workspace"} {
 		g, err := ServerGrant(r, agents, name)
 		if err != nil {
 			t.Fatal(err)
@@ -137,15 +137,11 @@ func TestServerGrant(t *testing.T) {
 			if !m.Optional {
 				targets = append(targets, m.Target)
 			}
-			if m.Target == Workspace && m.Write || m.Target == Home && m.Source != "/data/groups/main/mcp/"+name {
+			if m.Target == Workspace && (m.Source != workspace || m.Write != (name == "mail")) || m.Target == Home && m.Source != "/data/groups/main/mcp/"+name+"/home" {
 				t.Errorf("%s: %+v", name, m)
 			}
 		}
-		want := []string{Home, "/opt/node"}
-		if workspace {
-			want = []string{Workspace, Home, "/opt/node"}
-		}
-		if diff := cmp.Diff(want, targets); diff != "" {
+		if diff := cmp.Diff([]string{Workspace, Home, "/opt/node"}, targets); diff != "" {
 			t.Errorf("%s: want -, got +:\n%s", name, diff)
 		}
 		if name == "mail" && (len(g.Egress) != 1 || g.Egress[0].Pattern != "imap.example.org") || name == "work" && len(g.Egress) != 0 {
