@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -153,6 +154,20 @@ func (g *Grant) Fail(name, why, fix string) {
 			s.State, s.Reason, s.Fix = ServerFailed, why, fix
 		}
 	}
+}
+
+// Serves says whether a session with grant g is right for a run that would be
+// granted want: they are equal, but for servers that failed since. Those are of
+// no use to the session, and of no harm; to begin anew would cost its warmth.
+func (g Grant) Serves(want Grant) bool {
+	want.Servers = slices.Clone(want.Servers)
+	for i, w := range want.Servers {
+		have := slices.IndexFunc(g.Servers, func(s Server) bool { return s.Name == w.Name && s.Active() })
+		if have >= 0 && w.State == ServerFailed {
+			want.Servers[i] = g.Servers[have]
+		}
+	}
+	return reflect.DeepEqual(g, want)
 }
 
 // Server gives a server by the name that the agent has for it, if the session

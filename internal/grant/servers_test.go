@@ -161,3 +161,37 @@ func TestServerGrant(t *testing.T) {
 		t.Error("family got main's server")
 	}
 }
+
+// A session that is warm goes on without a server that failed since, and makes
+// room for one that has it again; anything else is another grant.
+func TestServes(t *testing.T) {
+	decide := func() Grant {
+		g, err := Decide(serversRequest(t, chat.Main, someServers))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	failed := decide()
+	failed.Fail("mail", "it is down", "")
+	other := decide()
+	other.Servers[2].Tools = []string{"x"}
+	wider := decide()
+	wider.Egress = append(wider.Egress, Host{Pattern: "a.example", Port: 443})
+	for _, test := range []struct {
+		name       string
+		have, want Grant
+		serves     bool
+	}{
+		{"the same", decide(), decide(), true},
+		{"failed since", decide(), failed, true},
+		{"failed before", failed, failed, true},
+		{"there again", failed, decide(), false},
+		{"another server", decide(), other, false},
+		{"another host", decide(), wider, false},
+	} {
+		if got := test.have.Serves(test.want); got != test.serves {
+			t.Errorf("%s: %t", test.name, got)
+		}
+	}
+}

@@ -49,6 +49,8 @@ const (
 	backMost  = time.Minute //
 	healthy   = time.Minute // what lived so long is started at once
 	startTime = time.Minute // for a start
+	burst     = 100         // requests at once, and then one each interval
+	interval  = 50 * time.Millisecond
 )
 
 // ErrClosed says that the session is over.
@@ -69,6 +71,7 @@ type Relay struct {
 	fails    int             // programs in a row that ended soon
 	again    time.Time       // no start before it
 	why      string          // the last one ended
+	paced    time.Time       // when the next request would come if all kept the pace
 }
 
 // NewRelay makes a relay. Nothing is started before the first message.
@@ -184,6 +187,9 @@ func (r *Relay) ask(ctx context.Context, e envelope) (envelope, error) {
 	if err != nil {
 		refused = err.Error()
 	}
+	if late := r.pace(ctx); late != nil {
+		return envelope{}, late
+	}
 	if r.o.Called != nil {
 		if rec := r.o.Called(clip(e.Method, 100), clip(tool, 200), refused); rec != nil {
 			return envelope{}, errors.New("the host cannot record this, so it is refused")
@@ -200,6 +206,28 @@ func (r *Relay) ask(ctx context.Context, e envelope) (envelope, error) {
 		return p.hello, nil
 	}
 	return p.ask(ctx, e)
+}
+
+// pace lets burst requests through at once, and then one each interval: each
+// costs the host an entry in its audit.
+func (r *Relay) pace(ctx context.Context) error {
+	r.mu.Lock()
+	now := time.Now()
+	if earliest := now.Add(-burst * interval); r.paced.Before(earliest) {
+		r.paced = earliest
+	}
+	r.paced = r.paced.Add(interval)
+	wait := r.paced.Sub(now)
+	r.mu.Unlock()
+	if wait <= 0 {
+		return nil
+	}
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-ctx.Done():
+		return errors.New("the request was withdrawn")
+	}
 }
 
 // judge says whether a request may be passed on, and gives its params so that
