@@ -53,7 +53,7 @@ func (d *Daemon) openServers() (err error) {
 		return err
 	}
 	var keys []string
-	for _, name := range slices.Sorted(maps.Keys(d.config.MCPServers)) {
+	for _, name := range d.serverNames() {
 		s := d.config.MCPServers[name]
 		for _, g := range d.groupNames() {
 			if s.For(string(g)) && slices.Contains(s.Modes, d.modeOf(g)) {
@@ -321,13 +321,22 @@ func (d *Daemon) inspectHTTP(ctx context.Context, g grant.Grant, s grant.Server)
 	return found, err
 }
 
+// pageOf is where the book has the tools of a server: of a program inside, each
+// group has its own.
+func (d *Daemon) pageOf(t target) string {
+	if s := d.config.MCPServers[t.server]; s.Command != "" && !s.Own {
+		return t.key()
+	}
+	return t.server
+}
+
+// serverNames are the servers of the configuration in order.
+func (d *Daemon) serverNames() []string { return slices.Sorted(maps.Keys(d.config.MCPServers)) }
+
 // noteTools writes down what a server says of its tools. A change is told to the
 // owner: whoever runs the server can steer agents by it.
 func (d *Daemon) noteTools(ctx context.Context, t target, found mcpserver.Definitions) {
-	name := t.server
-	if s := d.config.MCPServers[name]; s.Command != "" && !s.Own {
-		name = t.key() // each group has its own
-	}
+	name := d.pageOf(t)
 	c := d.mcp.book.Compare(name, found)
 	if c.None() {
 		return
