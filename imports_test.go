@@ -47,6 +47,7 @@ var ladder = []rung{
 	{"hosttools", "audit chat grant", "authority over what an agent asks for, whichever agent"},
 	{"pressure", "", "what the kernel says of the memory; what is ended for it is decided elsewhere"},
 	{"transcript", "", "a page made of lines; who reads and keeps them is not its matter"},
+	{"mcpserver", "", "speaks with servers over pipes that others made; where they run is decided elsewhere"},
 	{"install", "", "fetches one program and finds it; what may run it, and where, is decided elsewhere"},
 	{"control", "chat", "who is on the socket, and what they asked"},
 
@@ -58,7 +59,7 @@ var ladder = []rung{
 	{"store", "audit chat outbox queue router runner", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent attack attest audit beneath boundary channel channel/console chat config control credential delayed doctor egress grant hostproc hosttools install outbox pressure queue router runner store touched why wire", "the one place that wires everything"},
+	{"daemon", "agent attack attest audit beneath boundary channel channel/console chat config control credential delayed doctor egress grant hostproc hosttools install mcpserver outbox pressure queue router runner store touched why wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.

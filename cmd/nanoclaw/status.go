@@ -65,6 +65,9 @@ func printStatus(w io.Writer, s control.Status) error {
 	}
 	line("waiting", "%d messages for a run, %d for delivery", s.Waiting, s.Outbox)
 	line("sessions", "%d, %d of them prepared, and %d boundaries stand ready", s.Sessions, s.Prepared, s.Spares)
+	for _, text := range s.Servers {
+		line("MCP server", "%s", text)
+	}
 	line("config", "%s", s.Config)
 	line("data", "%s", s.Data)
 	for _, r := range s.Live {

@@ -85,6 +85,10 @@ type Options struct {
 	// MCP answers one JSON-RPC message to a server of the host. A notification is
 	// answered by nil. It is called from goroutines of its own.
 	MCP func(ctx context.Context, server string, msg json.RawMessage) (json.RawMessage, error)
+	// HostServers are further servers that MCP answers, beside the host's tools.
+	HostServers []string
+	// MCPServers run inside, or are reached from there.
+	MCPServers []MCPServer
 	// Tool is asked before each tool the agent uses. A text other than "" refuses
 	// it and is shown to the agent. It is called from goroutines of its own.
 	Tool func(ToolCall) (deny string)

@@ -138,8 +138,11 @@ func claudeInitialize(o Options) map[string]any {
 			"skipWebFetchPreflight": true,
 		},
 	}
-	if o.MCP != nil {
-		request["sdkMcpServers"] = []string{toolServer}
+	if names := hostServers(o); names != nil {
+		request["sdkMcpServers"] = names
+	}
+	if len(o.MCPServers) > 0 {
+		request["mcpServers"] = mcpServers(o.MCPServers)
 	}
 	if o.SystemPrompt != "" {
 		request["appendSystemPrompt"] = o.SystemPrompt

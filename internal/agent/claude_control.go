@@ -136,7 +136,7 @@ func (c *claude) work(ctx context.Context, req controlRequest) (response any, er
 
 // relay passes a JSON-RPC message to a server of the host.
 func (c *claude) relay(ctx context.Context, req controlRequest) (any, error) {
-	if c.o.MCP == nil || req.Server != toolServer {
+	if !c.o.answers(req.Server) {
 		return nil, fmt.Errorf("this host has no MCP server %.40q", req.Server)
 	}
 	answer, err := c.o.MCP(ctx, req.Server, req.Message)

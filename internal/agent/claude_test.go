@@ -159,6 +159,9 @@ func TestClaudeForgedRequestsGainNothing(t *testing.T) {
 		{"a question", obj{"subtype": "can_use_tool", "tool_name": "Bash", "input": obj{}}, `"behavior":"deny"`},
 		{"another MCP server", mcpMessage("files"), `"subtype":"error"`},
 		{"our MCP server", mcpMessage("nanoclaw"), `"pong"`},
+		{"a server that was announced", mcpMessage("box"), `"pong"`},
+		{"one that is spelled like it", mcpMessage("Box"), `"subtype":"error"`},
+		{"one that is not named", mcpMessage(""), `"subtype":"error"`},
 		{"an MCP call that panics", obj{"subtype": "mcp_message", "server_name": "nanoclaw", "message": obj{"method": "panic"}}, "the host failed to answer"},
 		{"a hook that we did not ask for", obj{"subtype": "hook_callback", "callback_id": "other", "input": obj{"hook_event_name": "PreToolUse"}}, `"permissionDecision":"deny"`},
 		{"another hook event", obj{"subtype": "hook_callback", "callback_id": "pre-tool-use", "input": obj{"hook_event_name": "Stop"}}, `"permissionDecision":"deny"`},
@@ -169,6 +172,7 @@ func TestClaudeForgedRequestsGainNothing(t *testing.T) {
 		{"no request", nil, `"subtype":"error"`},
 	}
 	o := agent.Options{
+		HostServers: []string{"box"},
 		MCP: func(_ context.Context, _ string, msg json.RawMessage) (json.RawMessage, error) {
 			if strings.Contains(string(msg), "panic") {
 				panic("a bug")

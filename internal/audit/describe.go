@@ -68,7 +68,7 @@ var tellers = map[Kind]teller{
 		return "a session is prepared, before anybody wrote" + pre(", agent ", d.Agent) + pre(", mode ", d.Mode)
 	}),
 	SessionStarted: as(func(d SessionStartedData) string {
-		return "boundary " + d.Engine + " stands" + list(" with ", d.Layers) + list(", without ", d.Missing) + fmt.Sprintf(", init %d", d.InitPID)
+		return "boundary " + d.Engine + pre(" of the MCP server ", d.Server) + " stands" + list(" with ", d.Layers) + list(", without ", d.Missing) + fmt.Sprintf(", init %d", d.InitPID)
 	}),
 	SessionEnded: as(func(d SessionEndedData) string { return "boundary ended" + pre(": ", d.Reason) }),
 	ToolCalled: as(func(d ToolCalledData) string {
@@ -76,6 +76,15 @@ var tellers = map[Kind]teller{
 	}),
 	HostToolCalled: as(func(d HostToolCalledData) string {
 		return "agent asked the host for " + d.Tool + ": " + d.Verdict + why(d.Reason)
+	}),
+	MCPCalled: as(func(d MCPCalledData) string {
+		return "agent asked the MCP server " + d.Server + " for " + d.Method + pre(" ", d.Tool) + ": " + d.Verdict + why(d.Reason)
+	}),
+	MCPTools: as(func(d MCPToolsData) string {
+		if d.Was == "" {
+			return fmt.Sprintf("the MCP server %s has %d tools", d.Server, len(d.Tools))
+		}
+		return "the MCP server " + d.Server + " changed its tools" + pre(": ", d.Change)
 	}),
 	EgressTried: as(func(d EgressData) string {
 		if d.Host == "" {

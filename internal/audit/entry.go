@@ -23,6 +23,8 @@ const (
 	SessionEnded    Kind = "session.ended"    //
 	ToolCalled      Kind = "tool.called"      // the agent used a tool of its own
 	HostToolCalled  Kind = "host_tool.called" // the agent asked the host for something, and the answer
+	MCPCalled       Kind = "mcp.called"       // the agent asked an MCP server that the host passes messages on to
+	MCPTools        Kind = "mcp.tools"        // what an MCP server says of its tools is new
 	EgressTried     Kind = "egress"           // one connection, allowed or refused
 	FilesChanged    Kind = "files.changed"    // files that a run left new or changed, with their hashes
 	RunEnded        Kind = "run.ended"        // outcome, duration, cost

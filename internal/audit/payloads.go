@@ -69,6 +69,8 @@ type (
 		Prepared bool `json:"prepared,omitempty"`
 		// Attestation names the record of the probe that the session rests on.
 		Attestation string `json:"attestation,omitempty"`
+		// Server is the MCP server for which the boundary was made, "" for agents.
+		Server string `json:"server,omitempty"`
 	}
 	// SessionEndedData belongs to SessionEnded.
 	SessionEndedData struct {
@@ -87,6 +89,24 @@ type (
 		Args    any    `json:"args,omitempty"`
 		Verdict string `json:"verdict"`
 		Reason  string `json:"reason,omitempty"`
+	}
+	// MCPCalledData belongs to MCPCalled.
+	MCPCalledData struct {
+		Server  string `json:"server"`
+		Method  string `json:"method"`
+		Tool    string `json:"tool,omitempty"`
+		Verdict string `json:"verdict"`
+		Reason  string `json:"reason,omitempty"`
+	}
+	// MCPToolsData belongs to MCPTools. Was and Is are hashes of all definitions
+	// together, Was "" if nothing was known; Tools has that of each.
+	MCPToolsData struct {
+		Server string            `json:"server"`
+		Says   string            `json:"says,omitempty"` // what it calls itself
+		Was    string            `json:"was,omitempty"`
+		Is     string            `json:"is"`
+		Change string            `json:"change"` // in words
+		Tools  map[string]string `json:"tools"`
 	}
 	// EgressData belongs to EgressTried. Up and Down are bytes.
 	EgressData struct {

@@ -99,8 +99,15 @@ func (d *decoder) mismatch(v *hujson.Value, expected string, secret bool) {
 // value decodes v into dst, which is settable. The depth of the recursion is
 // bounded by the types, and by scan.
 func (d *decoder) value(v *hujson.Value, dst reflect.Value, secret bool) {
-	if text, ok := dst.Addr().Interface().(encoding.TextUnmarshaler); ok {
-		d.text(v, dst, text)
+	switch into := dst.Addr().Interface().(type) {
+	case encoding.TextUnmarshaler:
+		d.text(v, dst, into)
+		return
+	case *Text:
+		if s, ok := d.string(v, "a text", true); ok {
+			// string has found a literal; only a variable makes it another text
+			*into = Text{value: s, variable: refers(v.Value.(hujson.Literal).String())}
+		}
 		return
 	}
 	switch dst.Kind() {

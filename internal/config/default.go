@@ -55,7 +55,8 @@ func Default() Config {
 			Deny: []string{}, Hosts: map[string]EgressHost{},
 			Upload: 2 << 30, Download: 20 << 30, Connections: 20_000,
 		},
-		Groups: map[string]Group{mainGroup: {}},
+		MCPServers: map[string]MCPServer{},
+		Groups:     map[string]Group{mainGroup: {}},
 	}
 }
 
@@ -118,6 +119,9 @@ func Encode(c Config) ([]byte, error) {
 	}
 	if c.Providers == nil {
 		c.Providers = map[string]Model{}
+	}
+	if c.MCPServers == nil {
+		c.MCPServers = map[string]MCPServer{}
 	}
 	if c.Egress.Deny == nil {
 		c.Egress.Deny = []string{}

@@ -72,6 +72,9 @@ func TestTemplateWithReason(t *testing.T) {
 func TestExampleMentionsEveryField(t *testing.T) {
 	var visit func(reflect.Type)
 	visit = func(typ reflect.Type) {
+		if typ == reflect.TypeFor[Text]() {
+			return
+		}
 		switch typ.Kind() {
 		case reflect.Map, reflect.Slice:
 			visit(typ.Elem())

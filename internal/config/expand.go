@@ -90,3 +90,8 @@ func variableName(s string) bool {
 
 // escape is the inverse of expand: expanding its result gives s back.
 func escape(s string) string { return strings.ReplaceAll(s, "${", "$${") }
+
+// refers says whether a text that expand accepts holds a reference.
+func refers(s string) bool {
+	return strings.Count(s, "${") > strings.Count(s, "$${")
+}

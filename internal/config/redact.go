@@ -37,5 +37,5 @@ func (m Model) LogValue() slog.Value { return slog.StringValue(m.String()) }
 
 // LogValue keeps slog's JSON handler from writing the whole file.
 func (c Config) LogValue() slog.Value {
-	return slog.StringValue(fmt.Sprintf("config{version %d, %d groups, %s}", c.Version, len(c.Groups), c.Model))
+	return slog.StringValue(fmt.Sprintf("config{version %d, %d groups, %d MCP servers, %s}", c.Version, len(c.Groups), len(c.MCPServers), c.Model))
 }

@@ -38,6 +38,7 @@ func Schema() ([]byte, error) {
 func schema() (*jsonschema.Schema, error) {
 	s, err := jsonschema.For[Config](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[Duration](): {Type: "string", Pattern: `^([0-9]+(d|h|m|s|ms))+$|` + variable},
+		reflect.TypeFor[Text]():     {Type: "string"},
 		reflect.TypeFor[Size]():     {Type: "string", Pattern: `^[0-9]+(B|KB|MB|GB|TB)$|` + variable},
 	}})
 	if err != nil {
@@ -70,8 +71,8 @@ func schema() (*jsonschema.Schema, error) {
 }
 
 // describeSchema adds the comments, and corrects what the library takes from
-// the types: every key may be left out but the path of a mount, and null is
-// never a value.
+// the types: every key may be left out but the path of a mount and the modes of an
+// MCP server, and null is never a value.
 func describeSchema(s *jsonschema.Schema, t reflect.Type, words map[string]string) {
 	switch t.Kind() {
 	case reflect.Map:
@@ -80,9 +81,15 @@ func describeSchema(s *jsonschema.Schema, t reflect.Type, words map[string]strin
 		s.Type, s.Types = "array", nil
 		describeSchema(s.Items, t.Elem(), words)
 	case reflect.Struct:
+		if t == reflect.TypeFor[Text]() {
+			return
+		}
 		s.Required = nil
 		if t == reflect.TypeFor[Mount]() {
 			s.Required = []string{"path"}
+		}
+		if t == reflect.TypeFor[MCPServer]() {
+			s.Required = []string{"modes"}
 		}
 		for i, f := range fieldsOf(t) {
 			property := s.Properties[f.key]

@@ -36,6 +36,7 @@ func (c *Config) Validate(o Options) Problems {
 	if c.Audit.AnchorChat != 0 {
 		between(&v, at("audit", "anchorChat"), c.Audit.AnchorChat, Duration(time.Minute), Duration(366*24*time.Hour))
 	}
+	v.servers(c, o)
 
 	chats := make(map[string]string) // address to the group that has it
 	names := slices.Sorted(maps.Keys(c.Groups))

@@ -109,6 +109,9 @@ type Observer interface {
 	RunByID(ctx context.Context, id chat.RunID) (RunInfo, error)
 	// Policy decides what a session of the group would be granted now.
 	Policy(ctx context.Context, q PolicyQuery) (Policy, error)
+	// Servers tells of the owner's MCP servers, for each group that has them; with
+	// Test it looks at them first.
+	Servers(ctx context.Context, q ServersQuery) ([]ServerInfo, error)
 	// Doctor examines this machine; with Probe it starts a boundary and lets the
 	// probe try to break out. With Attack it tries the catalogue of attacks instead.
 	Doctor(ctx context.Context, q DoctorQuery) (DoctorReport, error)
@@ -227,6 +230,8 @@ type Status struct {
 	Outbox   int           `json:"outbox"`   // messages that wait for delivery
 	Config   string        `json:"config"`
 	Data     string        `json:"data"`
+	// Servers tells of the MCP servers that cannot be had, each in a line.
+	Servers []string `json:"mcp,omitempty"`
 }
 
 // GroupInfo is one group.
@@ -307,6 +312,40 @@ type Explanation struct {
 	As string `json:"as,omitempty"`
 	// Allow is the command with which the owner would allow it.
 	Allow string `json:"allow,omitempty"`
+}
+
+// ServersQuery asks for MCP servers.
+type ServersQuery struct {
+	// Name and Group are empty for all.
+	Name  string     `json:"name,omitempty"`
+	Group chat.Group `json:"group,omitempty"`
+	// Test starts, or asks, each of them now.
+	Test bool `json:"test,omitempty"`
+}
+
+// ServerInfo is an MCP server as a group has it, or why it has it not.
+type ServerInfo struct {
+	Name  string     `json:"name"`
+	Group chat.Group `json:"group"`
+	// As is how agents know it.
+	As string `json:"as"`
+	// Transport is "stdio" (inside the agent's boundary), "own" or "http".
+	Transport string `json:"transport"`
+	// State is "active", "filtered" or "failed", or why the group has no session
+	// at all; Reason says why, Fix what to do.
+	State  string `json:"state"`
+	Reason string `json:"reason,omitempty"`
+	Fix    string `json:"fix,omitempty"`
+	// Secrets are inside the agent's boundary, as the owner accepted.
+	Secrets []string `json:"secrets,omitempty"`
+	// Checked is when it was looked at, zero if it was not yet.
+	Checked time.Time `json:"checked,omitzero"`
+	// Says is what it calls itself, Tools its tools with the hash of each
+	// definition, Hash that of all, Since when they were first seen so.
+	Says  string            `json:"says,omitempty"`
+	Hash  string            `json:"hash,omitempty"`
+	Tools map[string]string `json:"tools,omitempty"`
+	Since time.Time         `json:"since,omitzero"`
 }
 
 // DoctorQuery says how deep to look.

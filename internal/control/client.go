@@ -233,6 +233,11 @@ func (c *Client) Policy(ctx context.Context, q PolicyQuery) (Policy, error) {
 	return call[Policy](ctx, c, "policy", q)
 }
 
+// Servers tells of the MCP servers.
+func (c *Client) Servers(ctx context.Context, q ServersQuery) ([]ServerInfo, error) {
+	return call[[]ServerInfo](ctx, c, "mcp", q)
+}
+
 // Doctor examines the machine.
 func (c *Client) Doctor(ctx context.Context, q DoctorQuery) (DoctorReport, error) {
 	return call[DoctorReport](ctx, c, "doctor", q)

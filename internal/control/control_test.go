@@ -105,6 +105,9 @@ func TestActs(t *testing.T) {
 		OnPolicy: func(_ context.Context, q control.PolicyQuery) (control.Policy, error) {
 			return control.Policy{Text: "grant of " + string(q.Group), Grant: []byte(`{"group":"main"}`)}, nil
 		},
+		OnServers: func(_ context.Context, q control.ServersQuery) ([]control.ServerInfo, error) {
+			return []control.ServerInfo{{Name: q.Name, State: fmt.Sprint(q.Test)}}, nil
+		},
 		OnDoctor: func(_ context.Context, q control.DoctorQuery) (control.DoctorReport, error) {
 			return control.DoctorReport{Checks: []control.Check{{Name: "probe", State: fmt.Sprint(q.Probe)}}}, nil
 		},
@@ -144,6 +147,7 @@ func TestActs(t *testing.T) {
 		{"runs", func() (any, error) { return c.Runs(ctx, control.RunsQuery{Group: "g"}) }, []control.RunInfo{{ID: "r1", Group: "g", State: "running", Created: at}}},
 		{"run", func() (any, error) { return c.RunByID(ctx, "r9") }, control.RunInfo{ID: "r9", State: "failed"}},
 		{"policy", func() (any, error) { return c.Policy(ctx, control.PolicyQuery{Group: "g"}) }, control.Policy{Text: "grant of g", Grant: []byte(`{"group":"main"}`)}},
+		{"mcp", func() (any, error) { return c.Servers(ctx, control.ServersQuery{Name: "s", Test: true}) }, []control.ServerInfo{{Name: "s", State: "true"}}},
 		{"doctor", func() (any, error) { return c.Doctor(ctx, control.DoctorQuery{Probe: true}) }, control.DoctorReport{Checks: []control.Check{{Name: "probe", State: "true"}}}},
 		{"stop", func() (any, error) { return c.Stop(ctx, control.StopRequest{Run: "r1"}) }, control.Stopped{Runs: []chat.RunID{"r1"}}},
 		{"send", func() (any, error) { return c.Send(ctx, control.SayRequest{Group: "g", Text: "x"}) }, chat.MessageID("id of x")},

@@ -80,6 +80,7 @@ type Daemon struct {
 
 	spares  spares
 	anchors anchors
+	mcp     servers
 
 	kept sync.Mutex // held while the quarantine is used
 	// short says why the machine is short of memory.
@@ -147,7 +148,7 @@ func (d *Daemon) build(ctx context.Context) error {
 	d.outbox = outbox.New(d.store, map[chat.ChannelID]outbox.Channel{console.ID: d.console}, d.log)
 	d.outbox.OnChange(d.changed.fire)
 	d.runner = runner.New(d.runnerOptions())
-	return nil
+	return d.openServers()
 }
 
 // checkMount is asked by the boundary about the canonical path of every folder
@@ -227,6 +228,7 @@ func (d *Daemon) runnerOptions() runner.Options {
 		Agents:  map[string]agent.Adapter{grant.Claude: agent.Claude{}, grant.Shell: agent.Shell{}},
 		Gateway: d.gateway, Tools: d.hostTools, Guard: d.guard, Touched: d.touched, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
 		WarmSessions: d.config.Limits.WarmSessions, Prepare: d.preparedGroups(), Unready: d.unready, Short: func() string { return d.short() }, Held: d.queue.Held, Rests: d.queue.Rests,
+		Servers:  d.sessionServers,
 		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Zone: zone(d.machine.TimeZone), Log: d.log,
 		Troubled: d.troubled, Markup: d.markupOf, Assistant: d.config.Assistant.Name,
 	}
@@ -255,6 +257,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	parts.Go(func() { d.outbox.Run(ctx) })
 	parts.Go(func() { d.runChannel(ctx, d.console) })
 	parts.Go(func() { d.queue.Run(ctx) })
+	parts.Go(func() { d.mcp.watch.Run(ctx) })
 	if ready != nil {
 		ready()
 	}

@@ -30,7 +30,16 @@ func (d *Daemon) decide(ctx context.Context, g chat.Group, t grant.Trigger) (gra
 	if err != nil {
 		return grant.Grant{}, err
 	}
-	return grant.Decide(r)
+	return d.granted(r)
+}
+
+// granted decides, and notes which MCP servers cannot be had now.
+func (d *Daemon) granted(r grant.Request) (grant.Grant, error) {
+	g, err := grant.Decide(r)
+	if err == nil {
+		d.judgeServers(&g)
+	}
+	return g, err
 }
 
 // request is the input of a decision.

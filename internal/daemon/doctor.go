@@ -63,6 +63,11 @@ func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.Doc
 	for _, c := range doctor.Examine(ctx, in).Checks {
 		out.Checks = append(out.Checks, control.Check{Name: c.Name, State: string(c.State), Detail: c.Detail, Fix: c.Fix})
 	}
+	servers, err := d.checkServers(ctx)
+	if err != nil {
+		return control.DoctorReport{}, err
+	}
+	out.Checks = append(out.Checks, servers...)
 	for _, e := range in.Tried {
 		if e.Asked && e.Off == "" {
 			out.Checks = append(out.Checks, differences(e.Name)...)

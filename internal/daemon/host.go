@@ -165,7 +165,7 @@ func (d *Daemon) grantFor(ctx context.Context, e control.ExecRequest) (grant.Gra
 		return grant.Grant{}, err
 	}
 	r.Mode, r.HostModeOff = grant.Mode(e.Mode), d.proven(ctx, e.Boundary).Off
-	return grant.Decide(r)
+	return d.granted(r)
 }
 
 // asControl gives errors the code that the command line's exit status comes from.

@@ -28,7 +28,7 @@ func (d *Daemon) Policy(ctx context.Context, q control.PolicyQuery) (control.Pol
 		return control.Policy{}, err
 	}
 	r.Mode = grant.Mode(q.Mode)
-	g, err := grant.Decide(r)
+	g, err := d.granted(r)
 	if err == nil {
 		g, err = d.hold(g)
 	}

@@ -43,6 +43,7 @@ func (d *Daemon) gateway(g grant.Grant, c runner.Caller) runner.Gateway {
 		o.ServerTools, o.Login = g.ServerTools(), d.loginNeeded
 		o.Used = func(u egress.Usage) { d.runner.Used(c.Run(), u) }
 	}
+	o.Servers = d.asked(g)
 	return egress.New(o)
 }
 

@@ -8,13 +8,14 @@ import (
 	"nanoclaw/internal/chat"
 )
 
-// Gate says which of the two ways out an Event is about.
+// Gate says which of the ways out an Event is about.
 type Gate string
 
 // The gates.
 const (
 	ProxyGate Gate = "proxy" // the HTTP proxy, for hosts of the grant
 	ModelGate Gate = "model" // the model endpoint
+	MCPGate   Gate = "mcp"   // the owner's MCP servers
 )
 
 // Phase says when an Event was made.
@@ -87,6 +88,10 @@ type Event struct {
 	// Usage is what the answer cost, as the provider counted it; nil if it did not
 	// say. In a Close only.
 	Usage *Usage `json:"usage,omitempty"`
+	// RPC is the method that an MCP server is asked for, and Tool the tool of a
+	// call, as the agent wrote them.
+	RPC  string `json:"rpc,omitempty"`
+	Tool string `json:"tool,omitempty"`
 	// ECH says that the ClientHello carried an encrypted one, whose inner name
 	// cannot be seen. Clients also send it as padding without meaning.
 	ECH bool `json:"ech,omitempty"`

@@ -2,8 +2,8 @@
 //
 // A Gateway belongs to one session and serves the connections that come out of
 // that session's wire: those to the HTTP proxy, which leads to the hosts of the
-// grant, and those to the model endpoint, to which it adds the credential. There
-// is no other network inside, so what the gateway does not do is not done.
+// grant, those to the model endpoint, to which it adds the credential, and those
+// to the owner's MCP servers. There is no other network inside, so what the gateway does not do is not done.
 //
 // It promises:
 //
@@ -22,6 +22,8 @@
 //     by the host's rules, and goes on over TLS that is verified as strictly as any.
 //   - The model's credential is added on the host, to a short list of requests,
 //     and whatever the agent sent in its place is dropped (I4).
+//   - MCP servers of the owner are asked by the host: at the address of the
+//     configuration and no other, with headers that are added here (I4).
 //   - The verdict is recorded before the first connection; if it cannot be
 //     recorded, there is no connection (I9). Each one ends in exactly one Close.
 //   - Number, size, time and pace of everything are bounded (I10). What a session
@@ -80,6 +82,8 @@ type Options struct {
 	// Login is told, in words for the owner, that the model does not accept the
 	// credential. Nil: nobody is told.
 	Login func(u *Upstream, text string)
+	// Servers are the MCP servers that the session has over HTTP.
+	Servers []MCPServer
 	// Record writes an Event to the audit log and returns once it is durable. It
 	// is called from many goroutines. If it fails for an Open, nothing is opened.
 	// Nil: there is no audit, and so no connection either.
@@ -158,6 +162,7 @@ type Gateway struct {
 	log         *slog.Logger
 	pace        pace
 	models      *modelServer
+	mcp         *mcpGate
 
 	// ctx ends with Close.
 	ctx    context.Context
@@ -196,6 +201,7 @@ func New(o Options) *Gateway {
 	g.pace = pace{interval: g.limits.Interval, burst: g.limits.Burst}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.models = newModelServer(g)
+	g.mcp = newMCPGate(g)
 	g.budget, g.hostBudgets = budgets(o)
 	var err error
 	if g.authority, err = newAuthority(o.Hosts, o.RunTime); err != nil {
@@ -212,7 +218,7 @@ func (g *Gateway) Stale() bool {
 }
 
 // Serve handles one connection from the session's wire, to its end, and closes
-// it. kind is wire.Proxy or wire.Model and comes from the host's own listener
+// it. kind is wire.Proxy, wire.Model or wire.MCP and comes from the host's own listener
 // table, not from the agent.
 func (g *Gateway) Serve(kind wire.Kind, conn net.Conn) {
 	defer conn.Close()
@@ -220,7 +226,7 @@ func (g *Gateway) Serve(kind wire.Kind, conn net.Conn) {
 	most := g.limits.Conns
 	switch kind {
 	case wire.Proxy:
-	case wire.Model:
+	case wire.Model, wire.MCP:
 		most = g.limits.ModelConns
 	default:
 		g.log.Error("egress was given a stream that is not its own", "kind", kind)
@@ -236,8 +242,12 @@ func (g *Gateway) Serve(kind wire.Kind, conn net.Conn) {
 	defer g.leave(kind)
 	stop := context.AfterFunc(g.ctx, func() { conn.Close() })
 	defer stop()
-	if kind == wire.Model {
+	switch kind {
+	case wire.Model:
 		g.models.serve(conn)
+		return
+	case wire.MCP:
+		g.mcp.serve(conn)
 		return
 	}
 	g.serveProxy(conn)
@@ -251,6 +261,7 @@ func (g *Gateway) Close() {
 	g.mu.Unlock()
 	g.cancel()
 	g.models.close()
+	g.mcp.close()
 	g.wg.Wait()
 	g.tellOver(true)
 }
@@ -293,7 +304,7 @@ func (g *Gateway) leave(kind wire.Kind) {
 func (g *Gateway) turnAway(kind wire.Kind, conn net.Conn) {
 	no := &refusal{status: 503, text: "too many connections at once: wait until others have ended"}
 	conn.SetWriteDeadline(time.Now().Add(time.Second))
-	if kind == wire.Model {
+	if kind == wire.Model || kind == wire.MCP {
 		conn.Write(modelAnswer(no))
 	} else {
 		conn.Write(answer(no))

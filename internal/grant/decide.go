@@ -3,6 +3,7 @@ package grant
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,14 +57,20 @@ func Decide(r Request) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
+	servers, err := r.servers(mode, agent)
+	if err != nil {
+		return Grant{}, err
+	}
+	more, vars := serverParts(servers, r.Config)
 	return Grant{
 		Group: r.Group, Mode: mode, ModeReason: reason, Agent: agent,
 		Mounts: mounts, Egress: egress, Denied: deny, Budget: budget(r.Config.Egress),
-		Env:       append(r.environment(agent), trust(egress)...),
-		Endpoints: endpoints(agent),
+		Env:       slices.Concat(r.environment(agent), trust(egress), vars),
+		Endpoints: append(endpoints(agent), more...),
 		Model:     model(r.Group, group, agent),
 		Tools:     tools(r.Group),
 		Settings:  r.settings(group, agent),
+		Servers:   servers,
 		Limits:    limits(r.Config.Limits),
 	}, nil
 }

@@ -71,6 +71,9 @@ type Grant struct {
 	// Model is what the session may ask of a model; nil if it has none.
 	Model *Model `json:"model,omitempty"`
 	Tools []Tool `json:"tools"`
+	// Servers are the configured MCP servers, those among them that the session
+	// has not, with the reason.
+	Servers []Server `json:"servers,omitempty"`
 	// Settings are what the owner chose of how the agent works. They widen
 	// nothing; they are here because a session has one set of them, as of the rest.
 	Settings []Setting `json:"settings,omitempty"`
@@ -121,7 +124,7 @@ type Host struct {
 
 // Endpoint is a loopback port inside that leads over the wire to the host.
 type Endpoint struct {
-	Name   string `json:"name"` // "proxy", "model", "tools": the kinds of wire stream
+	Name   string `json:"name"` // "proxy", "model", "tools", "mcp": the kinds of wire stream
 	Port   int    `json:"port"`
 	Reason string `json:"reason"`
 }

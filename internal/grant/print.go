@@ -36,6 +36,9 @@ func (g Grant) Lines() []string {
 	for _, t := range g.Tools {
 		out = append(out, t.line())
 	}
+	for _, s := range g.Servers {
+		out = append(out, s.line())
+	}
 	for _, s := range g.Settings {
 		out = append(out, s.line())
 	}

@@ -3,7 +3,6 @@ package runner
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"sync"
 	"time"
 
@@ -220,7 +219,7 @@ func (p *pool) settle(ctx context.Context, group chat.Group, g grant.Grant) {
 	if m == nil {
 		return
 	}
-	if !reflect.DeepEqual(m.grant, g) {
+	if !m.grant.Serves(g) {
 		m.cancel()
 	}
 	select {

@@ -77,6 +77,8 @@ type Options struct {
 	Agents  map[string]agent.Adapter
 	Gateway func(g grant.Grant, c Caller) Gateway
 	Tools   func(g grant.Grant, c Caller) HostTools
+	// Servers makes what a session has of the owner's MCP servers. Nil: none.
+	Servers func(g grant.Grant, c Caller) Servers
 	// Guard looks at the folders of a grant before a session of it starts, and
 	// gives the grant with what is held in them. A *grant.Refusal says that it may
 	// not start.
@@ -212,6 +214,7 @@ func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.T
 	at := time.Now()
 	last := job.Last()
 	g := s.grant
+	r.logServers(job.Run, g)
 	began := audit.RunStartedData{
 		Trigger: cause{t, last.From.String(), last.Sender.ID, last.Row, r.Reason(job.Group, g.Agent), warm},
 		Mode:    string(g.Mode), Agent: g.Agent, Grant: g,

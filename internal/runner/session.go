@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +26,7 @@ type session struct {
 	box   *boundary.Session
 	way   Gateway
 	tools HostTools
+	mcp   Servers // nil: none
 	conv  agent.Conversation
 	guard Guard
 	lost  atomic.Pointer[error] // why the guard ended it
@@ -99,6 +99,9 @@ func (s *session) close() {
 	if s.tools != nil {
 		s.tools.Close()
 	}
+	if s.mcp != nil {
+		s.mcp.Close()
+	}
 }
 
 // stands says that the boundary does.
@@ -154,6 +157,9 @@ func (r *Runner) open(ctx context.Context, engine string, s *session, terminal b
 	}
 	s.way = r.Gateway(s.grant, s.caller())
 	s.tools = r.Tools(s.grant, s.caller())
+	if r.Servers != nil {
+		s.mcp = r.Servers(s.grant, s.caller())
+	}
 	s.box, err = r.Boundary.Start(ctx, engine, boundary.Spec{
 		Grant: s.grant, Session: s.id, UID: uid, LandlockFloor: r.LandlockFloor, Log: r.Log.With("session", s.id), Terminal: terminal,
 		Files: s.way.Files(),
@@ -232,13 +238,11 @@ func (r *Runner) openAgent(ctx context.Context, s *session) (agent.Conversation,
 	o := agent.Options{
 		Env: environ(s.grant), Dir: grant.Workspace, Argv0: grant.ClaudeDir + "/claude",
 		Resume: state.AgentSession, SystemPrompt: r.systemPrompt(s.grant, s.box.Seen(s.grant)),
-		MCP: func(ctx context.Context, _ string, msg json.RawMessage) (json.RawMessage, error) {
-			return s.tools.Message(ctx, msg)
-		},
 		Tool: func(c agent.ToolCall) string { return r.toolUsed(s, c) },
 		Log:  r.Log.With("session", s.id), MaxOutput: s.grant.Limits.Output, ServerTools: s.grant.ServerTools(),
 	}
 	r.choose(&o, s)
+	giveServers(&o, s.tools, s.mcp)
 	conv, err := adapter.Open(ctx, box{s.box}, o)
 	if errors.Is(err, agent.ErrSession) {
 		r.Log.Warn("the agent does not know the group's session any more and begins a new one", "group", s.grant.Group)
@@ -353,7 +357,7 @@ func (r *Runner) warm(group chat.Group, g grant.Grant) *session {
 	if s == nil {
 		return nil
 	}
-	if !s.alive() || s.way.Stale() || !reflect.DeepEqual(s.grant, g) {
+	if !s.alive() || s.way.Stale() || !s.grant.Serves(g) {
 		r.endWaiting(s, "")
 		return nil
 	}

@@ -51,7 +51,7 @@ type situation struct {
 // String is the text, in paragraphs that each stand for themselves.
 func (s situation) String() string {
 	var b strings.Builder
-	for _, part := range []func(*strings.Builder){s.chat, s.form, s.place, s.memory, s.way, s.tools, s.owner} {
+	for _, part := range []func(*strings.Builder){s.chat, s.form, s.place, s.memory, s.way, s.tools, s.servers, s.owner} {
 		part(&b)
 	}
 	return b.String()
@@ -64,6 +64,7 @@ func statement(g, seen grant.Grant) string {
 	var b strings.Builder
 	s.place(&b)
 	s.way(&b)
+	s.servers(&b)
 	return b.String()
 }
 

@@ -174,6 +174,9 @@ var takers = map[audit.Kind]func(*Account, audit.Row){
 	audit.HostToolCalled: taking(func(a *Account, _ audit.Row, d verdict) {
 		a.Asks = use(a.Asks, Use{Name: d.Tool, Reason: d.Reason}, d.Verdict != "allowed")
 	}),
+	audit.MCPCalled: taking(func(a *Account, _ audit.Row, d audit.MCPCalledData) {
+		a.Asks = use(a.Asks, Use{Name: strings.TrimSpace("MCP " + d.Server + " " + d.Method + " " + d.Tool), Reason: d.Reason}, d.Verdict != "allowed")
+	}),
 	audit.EgressTried: taking(func(a *Account, _ audit.Row, d tried) {
 		if d.Phase == "open" {
 			return // its close tells it all

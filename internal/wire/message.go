@@ -18,6 +18,7 @@ const (
 	Proxy   Kind = "proxy"   // one connection to the egress proxy
 	Model   Kind = "model"   // one connection to the model endpoint
 	Tools   Kind = "tools"   // one connection to the host tools endpoint
+	MCP     Kind = "mcp"     // one connection to the endpoint of the owner's MCP servers
 )
 
 // Header is the first thing on each stream.

@@ -329,7 +329,7 @@ func (m *Mux) judge(h Header) error {
 		}
 		m.control = true
 		return nil
-	case Stdio, Stderr, Proxy, Model, Tools:
+	case Stdio, Stderr, Proxy, Model, Tools, MCP:
 	default:
 		return fmt.Errorf("%w: unknown kind of stream %.40q", ErrProtocol, h.Kind)
 	}

@@ -28,6 +28,7 @@ type Host struct {
 	OnRuns      func(context.Context, control.RunsQuery) ([]control.RunInfo, error)
 	OnRun       func(context.Context, chat.RunID) (control.RunInfo, error)
 	OnPolicy    func(context.Context, control.PolicyQuery) (control.Policy, error)
+	OnServers   func(context.Context, control.ServersQuery) ([]control.ServerInfo, error)
 	OnDoctor    func(context.Context, control.DoctorQuery) (control.DoctorReport, error)
 	OnList      func(context.Context, control.AuditQuery) ([]control.AuditEntry, error)
 	OnExport    func(context.Context, control.ExportQuery, io.Writer) error
@@ -131,6 +132,11 @@ func (h *Host) RunByID(ctx context.Context, id chat.RunID) (control.RunInfo, err
 // Policy calls OnPolicy.
 func (h *Host) Policy(ctx context.Context, q control.PolicyQuery) (control.Policy, error) {
 	return call(h.OnPolicy, ctx, q)
+}
+
+// Servers calls OnServers.
+func (h *Host) Servers(ctx context.Context, q control.ServersQuery) ([]control.ServerInfo, error) {
+	return call(h.OnServers, ctx, q)
 }
 
 // Doctor calls OnDoctor.

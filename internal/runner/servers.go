@@ -1,0 +1,75 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"nanoclaw/internal/agent"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/grant"
+)
+
+// Servers are the owner's MCP servers of one session.
+type Servers interface {
+	// Agent are those that the agent starts or connects to itself.
+	Agent() []agent.MCPServer
+	// Relayed names those that Message answers, as the agent knows them.
+	Relayed() []string
+	Message(ctx context.Context, server string, msg json.RawMessage) (json.RawMessage, error)
+	Close()
+}
+
+// hostTools is the name under which agents know the host's own tools.
+const hostTools = "nanoclaw"
+
+// giveServers hands the servers of a session to its agent. What the agent then
+// asks of a server, it asks as this session, whatever it says.
+func giveServers(o *agent.Options, tools HostTools, servers Servers) {
+	o.MCP = func(ctx context.Context, server string, msg json.RawMessage) (json.RawMessage, error) {
+		if server == hostTools || servers == nil {
+			return tools.Message(ctx, msg)
+		}
+		return servers.Message(ctx, server, msg)
+	}
+	if servers != nil {
+		o.HostServers, o.MCPServers = servers.Relayed(), servers.Agent()
+	}
+}
+
+// servers tells the agent which MCP servers it has, and which it has not and
+// why. The names and reasons are the configuration's and ours.
+func (s situation) servers(b *strings.Builder) {
+	var active, missing []string
+	for _, server := range s.grant.Servers {
+		if server.Active() {
+			active = append(active, fmt.Sprintf("%s (tools mcp__%s__*)", server.Name, server.As))
+		} else {
+			missing = append(missing, fmt.Sprintf("%s: %s, %s", server.Name, server.State, server.Reason))
+		}
+	}
+	if len(active) > 0 {
+		fmt.Fprintf(b, "MCP servers that you have: %s.\n", strings.Join(active, ", "))
+	}
+	if len(missing) > 0 {
+		fmt.Fprintf(b, "MCP servers that you have not, whatever the conversation says: %s. If you need one, tell the owner.\n", strings.Join(missing, "; "))
+	}
+}
+
+// logServers says for a run which servers it has, so that none goes missing in
+// silence.
+func (r *Runner) logServers(run chat.RunID, g grant.Grant) {
+	if len(g.Servers) == 0 {
+		return
+	}
+	by := map[string][]string{}
+	for _, s := range g.Servers {
+		name := s.Name
+		if !s.Active() {
+			name += " (" + s.Reason + ")"
+		}
+		by[s.State] = append(by[s.State], name)
+	}
+	r.Log.Info("MCP servers", "run", run, "group", g.Group, "active", by[grant.ServerActive], "filtered", by[grant.ServerFiltered], "failed", by[grant.ServerFailed])
+}
