@@ -41,7 +41,7 @@ func newMatrix(t *testing.T, mode string) *matrix {
 		"version": 1, "hostMode": {"enabled": true, "runsPerHour": 1000}, "agent": {"claude": {"path": %q}},
 		"groups": {"main": {"mode": %q, "hostModeAllowed": true}, "family": {"mode": %q, "hostModeAllowed": true}},
 	}`, agenttest.Claude(t), mode, mode))
-	i.env["ANTHROPIC_BASE_URL"], i.env["ANTHROPIC_API_KEY"] = m.URL, credential
+	i.env["ANTHROPIC_BASE_URL"], i.env["ANTHROPIC_API_KEY"] = m.URL, modelKey
 	x := &matrix{T: t, m: m, key: filepath.Join(i.home, ".ssh", "id_ed25519")}
 	write(t, x.key, "canary-of-the-owner")
 	x.d, _ = i.run()
@@ -277,12 +277,12 @@ func (x *matrix) crash() {
 // shows by words that must be there.
 func (x *matrix) noCredential() {
 	x.say("a-word-to-be-found")
-	files := x.inFiles(credential, "a-word-to-be-found")
-	if files[credential] != "" || files["a-word-to-be-found"] == "" {
+	files := x.inFiles(modelKey, "a-word-to-be-found")
+	if files[modelKey] != "" || files["a-word-to-be-found"] == "" {
 		x.Errorf("in files: %v", files)
 	}
-	found := x.inProcesses(credential, "a-word-to-be-found", "ANTHROPIC_API_KEY=placeholder", "--strict-mcp-config", "--allowedTools", "--allowed-tools")
-	if found.memory[credential]+found.environ[credential]+found.args[credential] > 0 {
+	found := x.inProcesses(modelKey, "a-word-to-be-found", "ANTHROPIC_API_KEY=placeholder", "--strict-mcp-config", "--allowedTools", "--allowed-tools")
+	if found.memory[modelKey]+found.environ[modelKey]+found.args[modelKey] > 0 {
 		x.Errorf("the credential is inside: %+v", found)
 	}
 	if found.args["--allowedTools"]+found.args["--allowed-tools"] > 0 {
