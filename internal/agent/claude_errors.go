@@ -80,6 +80,7 @@ var byWords = []struct {
 	{"nanoclaw: the model endpoint could not be reached", ClassUnreachable},
 	{"nanoclaw: no model is configured", ClassCredential},
 	{" does not accept the credential", ClassCredential},
+	{"the model's credential could not be renewed", ClassUnreachable},
 	{"nanoclaw: ", ClassAPI}, // the gateway's own refusals: nothing is wrong with the account
 	{"no conversation found with session id", ClassSession},
 	{"is already in use", ClassSession},
@@ -99,7 +100,7 @@ var byWords = []struct {
 
 func classify(r resultLine, said string) Class {
 	low := strings.ToLower(said)
-	for _, w := range byWords[:4] {
+	for _, w := range byWords[:5] {
 		if strings.Contains(low, w.words) {
 			return w.class
 		}
@@ -107,7 +108,7 @@ func classify(r resultLine, said string) Class {
 	if c := cmp.Or(byReason[r.TerminalReason], byStatus[r.APIErrorStatus]); c != "" {
 		return c
 	}
-	for _, w := range byWords[4:] {
+	for _, w := range byWords[5:] {
 		if strings.Contains(low, w.words) {
 			return w.class
 		}

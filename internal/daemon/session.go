@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -40,7 +41,10 @@ func (d *Daemon) gateway(g grant.Grant, c runner.Caller) runner.Gateway {
 	if g.Model != nil {
 		// Asked for each request, so that a new login serves sessions that are warm.
 		o.Model = func() *egress.Upstream { return d.models.of(g.Model.Provider) }
-		o.ServerTools, o.Login = g.ServerTools(), d.loginNeeded
+		o.ServerTools, o.Login = g.ServerTools(), func(u *egress.Upstream, text string) {
+			d.runner.Answered(c.Run(), http.StatusUnauthorized, time.Time{})
+			d.loginNeeded(u, text)
+		}
 		o.Used = func(u egress.Usage) { d.runner.Used(c.Run(), u) }
 	}
 	o.Servers = d.asked(g)
@@ -54,9 +58,10 @@ func (d *Daemon) sessionEnded(_ chat.Group, s chat.SessionID, text string) {
 }
 
 // troubled tells the owner once that the account at the model is in trouble,
-// where it is not said in the owner's own chat anyway.
+// where it is not said in the owner's own chat anyway. Of a credential that is not
+// accepted loginNeeded tells.
 func (d *Daemon) troubled(class agent.Class, to chat.Address, text string) {
-	if to != console.Address(chat.Main) {
+	if to != console.Address(chat.Main) && class != agent.ClassCredential {
 		d.tellOwner(context.Background(), fmt.Sprintf("account:%s:%d", class, time.Now().UnixNano()), "This holds for all groups until it is over: "+text)
 		d.outbox.Wake()
 	}

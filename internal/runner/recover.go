@@ -21,7 +21,7 @@ func (r *Runner) turn(ctx context.Context, s *session, l *live, p agent.Prompt, 
 	s.archived.Store(false)
 	res, err := s.conv.Turn(ctx, p, emit)
 	class := classOf(res, err)
-	if class.Recovery() != agent.NewSession || ctx.Err() != nil || res.Interrupted || !s.alive() {
+	if class.Recovery() != agent.NewSession || ctx.Err() != nil || res.Interrupted || !s.stands() {
 		return res, err
 	}
 	r.Log.Warn("the agent's session cannot go on, and a new one begins", "session", s.id, "class", class)

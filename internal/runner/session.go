@@ -65,8 +65,9 @@ func (r *Runner) newSession(ctx context.Context, g grant.Grant) (*session, error
 
 // once says that the session must not outlive its run. While an agent lives
 // nobody can tell its files in a folder of the owner from the owner's, and what
-// it left running could leave more after the look.
-func (s *session) once() bool { return once(s.grant) }
+// it left running could leave more after the look. One whose agent was begun anew
+// ends too: who watches it knows the agent before.
+func (s *session) once() bool { return s.anew || once(s.grant) }
 
 func once(g grant.Grant) bool { return len(g.Lent()) > 0 || g.Agent == grant.Shell }
 
