@@ -22,6 +22,7 @@ var ladder = []rung{
 	{"chat", "", "words of the domain; everybody speaks them, so they know nobody"},
 	{"wire", "", "all that the two sides of the boundary share; the untrusted side links it"},
 	{"config", "chat", "the owner's file and nothing of what is made of it"},
+	{"watch", "", "judges a tool call; who makes it and who is asked is for others"},
 
 	{"credential", "config", "keeps what was stored; whether it is good, and where it is sent, is decided elsewhere"},
 	{"sbpl", "", "the language of Seatbelt, whoever writes in it"},
@@ -30,10 +31,11 @@ var ladder = []rung{
 	{"touched", "beneath", "finds what changed in a folder, whoever changed it and whoever asks"},
 
 	{"confine", "wire", "runs inside the boundary; whatever it linked would be inside too"},
-	{"grant", "chat config", "pure: a decision made of values"},
+	{"grant", "chat config watch", "pure: a decision made of values"},
 	{"audit", "chat", "must be able to record anything, so it depends on no stage"},
 
 	{"why", "audit chat grant", "tells what was recorded; it reads no store, so that a receipt tells the same"},
+	{"approval", "audit chat", "asks the owner about any effect, whoever wants it and wherever it is shown"},
 	{"attest", "grant wire", "a finding and what it depends on, whoever tried and wherever it is kept"},
 	{"seatbelt", "grant sbpl wire", "a grant in the words of macOS; it starts nothing"},
 	{"hostproc", "", "the fixed host programs; agent data must not even be expressible here"},
@@ -42,7 +44,7 @@ var ladder = []rung{
 	{"queue", "chat", "what runs next, not how"},
 	{"channel", "chat", "a seam to networks; what becomes of a message is not its matter"},
 	{"channel/console", "channel chat", "an adapter; it knows its own network alone"},
-	{"router", "audit chat config", "a verdict on one message; it starts nothing"},
+	{"router", "approval audit chat config", "a verdict on one message; it starts nothing"},
 	{"outbox", "audit channel chat", "delivery, whatever the text came from"},
 	{"hosttools", "audit chat grant", "authority over what an agent asks for, whichever agent"},
 	{"pressure", "", "what the kernel says of the memory; what is ended for it is decided elsewhere"},
@@ -55,17 +57,17 @@ var ladder = []rung{
 	{"attack", "attack/inside beneath boundary delayed egress grant seatbelt wire", "attacks boundaries from without; they know nothing of it"},
 
 	{"agent", "chat grant wire", "drives a program in a box that somebody else made"},
-	{"runner", "agent audit boundary chat config egress grant hosttools queue transcript wire", "one run from job to finish; it reads like the design"},
+	{"runner", "agent approval audit boundary chat config egress grant hosttools queue transcript watch wire", "one run from job to finish; it reads like the design"},
 	{"store", "audit chat outbox queue router runner", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent attack attest audit beneath boundary channel channel/console chat config control credential delayed doctor egress grant hostproc hosttools install mcpserver outbox pressure queue router runner store touched why wire", "the one place that wires everything"},
+	{"daemon", "agent approval attack attest audit beneath boundary channel channel/console chat config control credential delayed doctor egress grant hostproc hosttools install mcpserver outbox pressure queue router runner store touched watch why wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.
 var programs = []rung{
 	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
-	{"cmd/nanoclaw", "agent attack/inside attest audit boundary channel channel/console chat config control credential daemon doctor egress grant hostproc hosttools install outbox queue router runner store why wire", "flags and wiring"},
+	{"cmd/nanoclaw", "agent approval attack/inside attest audit boundary channel channel/console chat config control credential daemon doctor egress grant hostproc hosttools install outbox queue router runner store watch why wire", "flags and wiring"},
 }
 
 // kit says that a folder holds doubles and conformance suites, such as

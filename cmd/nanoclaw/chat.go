@@ -149,7 +149,7 @@ func outcome(x control.Answered) (code int, text string) {
 	switch {
 	case x.Error != nil:
 		return exitCode(x.Error), x.Error.Message
-	case x.Answer.State == control.Succeeded:
+	case x.Answer.State == control.Succeeded, x.Answer.State == control.Taken:
 		return exitOK, ""
 	case x.Answer.State == control.Refused:
 		code = exitRefused

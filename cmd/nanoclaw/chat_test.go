@@ -45,11 +45,11 @@ func TestPipe(t *testing.T) {
 	}{
 		{"nothing", "", result{0, "", ""}},
 		{"lines in order, empty ones left out", "one\n\n  two  \nthree", result{0, "you said one\nfirst\nsecond\nyou said three\n", ""}},
-		{"what the host says goes to stderr", "warn\n", result{0, "ok\n", "this is a shell\n"}},
-		{"a refusal is told once, and the rest goes on", "refuse\nhi\n", result{exitRefused, "you said hi\n", "group main may not\n"}},
+		{"what the host says goes to stderr", "warn\n", result{0, "ok\n", "◆ this is a shell\n"}},
+		{"a refusal is told once, and the rest goes on", "refuse\nhi\n", result{exitRefused, "you said hi\n", "◆ group main may not\n"}},
 		{"a failure without words gets some", "silent\n", result{exitFailed, "", "nanoclaw: the agent died\n"}},
-		{"the first failure gives the code", "silent\nrefuse\n", result{exitFailed, "", "nanoclaw: the agent died\ngroup main may not\n"}},
-		{"what the host said already is not said again", "hold\n", result{exitFailed, "", "the configuration changed: restart\n"}},
+		{"the first failure gives the code", "silent\nrefuse\n", result{exitFailed, "", "nanoclaw: the agent died\n◆ group main may not\n"}},
+		{"what the host said already is not said again", "hold\n", result{exitFailed, "", "◆ the configuration changed: restart\n"}},
 		{"control sequences are taken out", "hostile\n", result{0, "abc\nd\n", ""}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -222,6 +222,54 @@ func TestCtrlCInterruptsTheRunAndNotTheProgram(t *testing.T) {
 	if c := ended(t, code); c != 0 {
 		t.Errorf("exit code %d", c)
 	}
+}
+
+// While a run waits for the owner's yes the prompt is there, and what is typed is
+// the answer; a wrong code asks again, and no agent's words look like the host's.
+func TestTerminalChatAnswersQuestions(t *testing.T) {
+	answered := make(chan bool, 1)
+	b := newBench(t, func(x turnOf) string {
+		switch x.in.Text {
+		case "approve aaaa-0000":
+			return "failed: no open question has this code"
+		case "approve k4m2-9x7a":
+			answered <- true
+			return "taken"
+		}
+		x.progress(chat.Text, "◆ nanoclaw: let me\n")
+		x.say(chat.Question, "May I?\nTo allow this once, answer: approve k4m2-9x7a")
+		<-answered
+		x.say(chat.Reply, "◆ nanoclaw: let me\nthanks")
+		return "succeeded"
+	})
+	keys, shown, code := terminalChat(t, b)
+	keys.WriteString("go\r")
+	shown.expect(t, "◇ nanoclaw: let me")
+	shown.expect(t, "◆ nanoclaw: \x1b[0mMay I?\r\nTo allow this once, answer: approve k4m2-9x7a\r\nmain> ")
+	keys.WriteString("\r")
+	keys.WriteString("approve aaaa-0000\r")
+	shown.expect(t, "no open question has this code")
+	keys.WriteString("approve k4m2-9x7a\r")
+	shown.expect(t, "thanks")
+	keys.WriteString("\x04")
+	if c := ended(t, code); c != 0 {
+		t.Errorf("exit code %d", c)
+	}
+}
+
+// A question goes to stderr at once: its answer is what the pipe waits for.
+func TestPipeShowsQuestionsAtOnce(t *testing.T) {
+	asked := make(chan struct{})
+	b := newBench(t, func(x turnOf) string {
+		x.say(chat.Question, "May I?")
+		close(asked)
+		x.say(chat.Reply, "◆ no host")
+		return "succeeded"
+	})
+	if got, want := b.run("go\n", "chat"), (result{0, "◇ no host\n", "◆ May I?\n"}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	<-asked
 }
 
 func TestTerminalChatShowsWhatArrivesAtThePrompt(t *testing.T) {

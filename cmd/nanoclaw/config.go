@@ -8,6 +8,7 @@ import (
 
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/grant"
+	"nanoclaw/internal/watch"
 )
 
 // configOptions are how the configuration is read everywhere in the commands.
@@ -15,7 +16,7 @@ func (a *app) configOptions() config.Options {
 	return config.Options{Getenv: a.getenv, CheckHost: func(entry string) error {
 		_, err := grant.ParseHost(entry)
 		return err
-	}, CheckDeny: grant.CheckDeny, CheckTerms: grant.CheckTerms}
+	}, CheckDeny: grant.CheckDeny, CheckTerms: grant.CheckTerms, CheckRule: watch.CheckRule}
 }
 
 func (a *app) loadConfig(p config.Paths) (*config.Config, error) {

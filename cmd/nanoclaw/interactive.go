@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"nanoclaw/internal/approval"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
 )
@@ -29,7 +30,7 @@ func (a *app) interactive(ctx context.Context, talk *control.Conversation, g cha
 	_, cols := sizeOf(out)
 	v := &view{write: s.write, colour: a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb", width: int(cols)}
 	arriving, ended := events(talk)
-	t := &talker{screen: s, view: v, talk: talk, ask: ask, turns: make(chan turn), answered: make(chan int, 1)}
+	t := &talker{screen: s, view: v, talk: talk, ask: ask, open: map[int]bool{}, turns: make(chan turn), prompts: make(chan struct{}, 1), prompting: true}
 	go t.read(ctx)
 
 	signals := make(chan os.Signal, 4)
@@ -63,9 +64,13 @@ type talker struct {
 	talk   *control.Conversation
 	ask    chat.Ask
 	seq    int
+	open   map[int]bool // messages without an answer; true for one that answers a question
+	asked  int          // questions of the host that nobody here answered
 
-	turns    chan turn // from the reader
-	answered chan int  // to the reader: the message is done with
+	turns   chan turn     // from the reader
+	prompts chan struct{} // to the reader: read another message
+	// prompting says that the reader reads.
+	prompting bool
 }
 
 // turn is one message as it was typed, or why there is none.
@@ -74,7 +79,7 @@ type turn struct {
 	err  error
 }
 
-// read reads messages, each after the one before is done with.
+// read reads messages, each when it is told to.
 func (t *talker) read(ctx context.Context) {
 	for {
 		text, err := t.screen.message()
@@ -87,7 +92,7 @@ func (t *talker) read(ctx context.Context) {
 			return
 		}
 		select {
-		case <-t.answered:
+		case <-t.prompts:
 		case <-ctx.Done():
 			return
 		}
@@ -96,6 +101,7 @@ func (t *talker) read(ctx context.Context) {
 
 // turn sends what was typed. done says that the person leaves.
 func (t *talker) turn(x turn) (done bool, err error) {
+	t.prompting = false
 	switch {
 	case errors.Is(x.err, io.EOF):
 		return true, nil
@@ -105,24 +111,63 @@ func (t *talker) turn(x turn) (done bool, err error) {
 		t.next()
 		return false, nil
 	}
+	_, _, answer := approval.ParseAnswer(x.text)
+	if answer {
+		t.asked--
+	}
 	t.seq++
+	t.open[t.seq] = answer
 	t.screen.setBusy(true)
 	if err := t.talk.Say(t.seq, x.text, t.ask); err != nil {
 		return true, err
 	}
+	t.next()
 	return false, nil
 }
 
-// event shows what arrived, and goes back to the prompt after the answer.
+// event shows what arrived. It goes back to the prompt after the last answer, and
+// for a question of the host.
 func (t *talker) event(e control.Event) {
-	t.view.event(e, t.screen.isBusy())
-	failed := e.Said != nil && e.Said.Error != nil && e.Said.Seq == t.seq
-	if failed || e.Answered != nil && e.Answered.Seq == t.seq {
+	t.view.event(e, t.screen.isBusy() && !t.prompting)
+	switch {
+	case e.Said != nil && e.Said.Error != nil:
+		t.done(e.Said.Seq, false)
+	case e.Answered != nil:
+		t.done(e.Answered.Seq, e.Answered.Answer.State == control.Taken)
+	case e.Outbound != nil && e.Outbound.Kind == chat.Question && t.screen.isBusy():
+		t.asked++
 		t.next()
 	}
 }
 
+// done notes that a message was answered. An answer to a question that was not
+// taken leaves the question open.
+func (t *talker) done(seq int, taken bool) {
+	if t.open[seq] && !taken {
+		t.asked++
+	}
+	delete(t.open, seq)
+	t.next()
+}
+
+// next decides what the screen is for now: the prompt if nothing is open, or if
+// what is open waits for an answer of this person.
 func (t *talker) next() {
-	t.screen.setBusy(false)
-	t.answered <- t.seq
+	idle := len(t.open) == 0
+	if idle {
+		t.asked = 0
+	}
+	t.screen.setAsking(t.asked > 0)
+	t.screen.setBusy(!idle)
+	if idle || t.asked > 0 {
+		t.prompt()
+	}
+}
+
+// prompt has the reader read, unless it does.
+func (t *talker) prompt() {
+	if !t.prompting {
+		t.prompting = true
+		t.prompts <- struct{}{}
+	}
 }

@@ -130,6 +130,11 @@ func (p *piper) take(e control.Event, seq int) (done bool, err error) {
 				return false, err
 			}
 		}
+	} else if e.Outbound != nil && e.Outbound.Kind == chat.Question {
+		// The answer to it is what everything else waits for.
+		if err := p.app.print(*e.Outbound, true); err != nil {
+			return false, err
+		}
 	} else if e.Outbound != nil {
 		p.waiting = append(p.waiting, *e.Outbound)
 	}
@@ -153,7 +158,7 @@ func (p *piper) finish(x control.Answered) error {
 		if err := p.app.print(m, mine); err != nil {
 			return err
 		}
-		told = told || mine || m.Kind == chat.Notice && strings.Contains(m.Text, text)
+		told = told || mine || m.FromHost() && strings.Contains(m.Text, text)
 	}
 	p.waiting = nil
 	if code != exitOK && !told {
@@ -173,10 +178,13 @@ func (p *piper) finish(x control.Answered) error {
 func (a *app) print(m chat.Outbound, mine bool) error {
 	text := strings.TrimRight(channel.SafeText(m.Text), "\n")
 	switch {
-	case !mine && m.Kind != chat.Notice:
+	case m.FromHost():
+		_, err := fmt.Fprintf(a.err, "%c %s\n", channel.Mark, text)
+		return err
+	case !mine:
 		_, err := fmt.Fprintf(a.err, "(of another message) %s\n", text)
 		return err
-	case m.Kind == chat.Notice || m.Failed:
+	case m.Failed:
 		_, err := fmt.Fprintln(a.err, text)
 		return err
 	}

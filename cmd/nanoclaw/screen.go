@@ -12,14 +12,16 @@ import (
 // screen is the terminal of an interactive chat. It has two states: at the
 // prompt, where a line is edited and what arrives is shown above it, and busy,
 // where a run goes on and its answer is written as it comes. Keys typed while
-// it is busy wait for the next prompt.
+// it is busy wait for the next prompt. While it asks it is both: the run that
+// goes on waits for what is typed at the prompt.
 type screen struct {
 	tty  *os.File
 	term *term.Terminal
 	keys *keys
 
-	mu   sync.Mutex // guards busy, and keeps writes whole
-	busy bool
+	mu     sync.Mutex // guards busy and asking, and keeps writes whole
+	busy   bool
+	asking bool
 }
 
 // The keys that the screen looks at, and those it sends to the line editor.
@@ -55,7 +57,7 @@ func (s *screen) resize() {
 func (s *screen) write(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.busy {
+	if !s.busy || s.asking {
 		s.term.Write([]byte(text))
 		return
 	}
@@ -66,6 +68,12 @@ func (s *screen) setBusy(busy bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.busy = busy
+}
+
+func (s *screen) setAsking(asking bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asking = asking
 }
 
 func (s *screen) isBusy() bool {

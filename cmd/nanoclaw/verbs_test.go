@@ -228,6 +228,15 @@ func TestPrinting(t *testing.T) {
 		io.WriteString(w, "{}\n")
 		return nil
 	}
+	b.host.OnApprovals = func(context.Context) ([]control.Approval, error) {
+		return []control.Approval{{Code: "k4m2-9x7a", Group: "family", Run: "r1", Title: "May it?", Text: "May it?\ncommand:\n  │ ls\x1b[2J", Hash: "12ab", Until: at}}, nil
+	}
+	b.host.OnApprove = func(_ context.Context, r control.ApproveRequest) (control.Approved, error) {
+		if r.Code != "k4m2-9x7a" {
+			return control.Approved{}, &control.Error{Code: control.CodeNotFound, Message: "no open question has this code"}
+		}
+		return control.Approved{Text: fmt.Sprintf("%v: May it?", r.Yes)}, nil
+	}
 	// These ask a daemon, so there is one.
 	served := startDaemon(t, b)
 
@@ -236,7 +245,9 @@ func TestPrinting(t *testing.T) {
 		"status", "status --json", "group list", "runs", "runs r1", "runs r9", "policy show", "policy show --json",
 		"policy show -g family", "policy show -g family --json", "policy show --render native", "policy show --render native --json",
 		"policy explain HOME", "policy explain HOME read:/x", "policy explain /x --json", "policy explain -g family /x", "policy explain x", "doctor", "doctor --no-probe --json", "doctor --attack", "doctor --attack --json", "audit list", "audit show 1",
-		"audit show x", "audit verify", "audit verify --json", "audit export", "quarantine list", "quarantine list --json", "quarantine show s1-1", "quarantine restore s1", "quarantine remove s1a", "quarantine remove s1 --json", "quarantine restore", "stop r1", "stop --all --json", "stop r1 --all", "stop",
+		"audit show x", "audit verify", "audit verify --json", "audit export", "quarantine list", "quarantine list --json", "quarantine show s1-1", "quarantine restore s1", "quarantine remove s1a", "quarantine remove s1 --json", "quarantine restore",
+		"approvals", "approvals --json", "approve k4m2-9x7a", "deny k4m2-9x7a --json", "approve x", "approve",
+		"stop r1", "stop --all --json", "stop r1 --all", "stop",
 	} {
 		got := b.run("", strings.Fields(args)...)
 		all.WriteString("-- " + args + " --\n" + got.out + got.errOut)

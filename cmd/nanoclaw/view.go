@@ -92,13 +92,13 @@ func (v *view) note(text string) {
 // problem shows something that went wrong.
 func (v *view) problem(text string) {
 	v.endLine()
-	v.write(v.bold("nanoclaw: ") + channel.SafeText(text) + "\n")
+	v.write(v.bold(string(channel.Mark)+" nanoclaw: ") + channel.SafeText(text) + "\n")
 }
 
 // message shows a message, unless all of it was streamed already.
 func (v *view) message(m chat.Outbound) {
-	v.told = true
-	if m.Kind == chat.Notice {
+	v.told = v.told || m.Kind != chat.Question
+	if m.FromHost() {
 		v.problem(strings.TrimRight(m.Text, "\n"))
 		return
 	}

@@ -16,6 +16,10 @@ import (
 type Box interface {
 	// Exec starts a process. The ID of the request is the box's to choose.
 	Exec(ctx context.Context, e wire.Exec) (Process, error)
+	// Proven names the record of the attack that this very box withstood, "" if it
+	// is none that was attacked. What is not proven gets no agent that works
+	// without asking.
+	Proven() string
 }
 
 // Process is one process inside a boundary.
@@ -89,9 +93,16 @@ type Options struct {
 	HostServers []string
 	// MCPServers run inside, or are reached from there.
 	MCPServers []MCPServer
-	// Tool is asked before each tool the agent uses. A text other than "" refuses
-	// it and is shown to the agent. It is called from goroutines of its own.
-	Tool func(ToolCall) (deny string)
+	// Permission says whether the agent may work without asking. The zero value is
+	// Bypass, which needs a box that is proven.
+	Permission Permission
+	// Tool is asked before each tool that the agent uses, its subagents included.
+	// Its context ends when nobody waits for the answer any more. What it does not
+	// answer in time, or fails to answer, is refused. It is called from goroutines
+	// of its own.
+	Tool func(ctx context.Context, c ToolCall) ToolVerdict
+	// ToolTime is how long Tool may take. 0 is a minute.
+	ToolTime time.Duration
 	// Compacting is told, before the agent forgets the words of the conversation
 	// and keeps a summary, where inside they are written down. It is waited for,
 	// for as long as its context lasts. The path comes from inside.
@@ -101,6 +112,18 @@ type Options struct {
 	// MaxOutput bounds the text of an answer, in bytes. 0 is DefaultMaxOutput.
 	MaxOutput int64
 }
+
+// Permission says whether an agent may work without asking.
+type Permission string
+
+// The permissions.
+const (
+	// Bypass lets every tool run that Options.Tool does not refuse.
+	Bypass Permission = ""
+	// AskFirst has the agent itself hold each tool back until Options.Tool lets it
+	// pass, so that a check which is lost on the way refuses.
+	AskFirst Permission = "ask"
+)
 
 // DefaultMaxOutput is the bound on an answer where the grant gives none.
 const DefaultMaxOutput = 1 << 20
@@ -124,6 +147,17 @@ type ToolCall struct {
 	Input json.RawMessage
 	// Subagent is set if a subagent asks.
 	Subagent string
+}
+
+// ToolVerdict is the host's answer to a ToolCall.
+type ToolVerdict struct {
+	// Deny refuses the call, and is shown to the agent. "" lets it pass.
+	Deny string
+	// Input, if there is one, is what the tool gets in place of the call's own: the
+	// very arguments that somebody approved.
+	Input json.RawMessage
+	// Stop ends the turn after a refusal.
+	Stop bool
 }
 
 // EventKind says what an Event tells.
@@ -207,6 +241,13 @@ func (o Options) logger() *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}
 	return o.Log
+}
+
+func (o Options) toolTime() time.Duration {
+	if o.ToolTime <= 0 {
+		return time.Minute
+	}
+	return o.ToolTime
 }
 
 func (o Options) maxOutput() int {

@@ -28,8 +28,9 @@ type Claude struct{}
 var _ Adapter = Claude{}
 
 const (
-	// hookTimeout is how long Options.Tool may think; then the call is denied.
-	hookTimeout = 60 * time.Second
+	// hookGrace is how much longer than Options.ToolTime Claude Code waits for the
+	// answer about a tool; then it refuses the tool by itself.
+	hookGrace = 5 * time.Second
 	// closeGrace is how long an idle Claude Code may take to end by itself.
 	closeGrace = 2 * time.Second
 	// maxOutgoing bounds what waits to be written to a process that does not
@@ -49,6 +50,9 @@ func (Claude) Open(ctx context.Context, box Box, o Options) (Conversation, error
 		session = newUUID()
 	} else if !isUUID(session) {
 		return nil, &Error{Class: ClassSession, Text: fmt.Sprintf("%.60q is not a session of Claude Code", session)}
+	}
+	if o.Permission == Bypass && box.Proven() == "" {
+		return nil, errUnproven
 	}
 	proc, err := box.Exec(ctx, wire.Exec{Argv: claudeArgv(o, session), Env: o.Env, Dir: o.Dir, Stdio: wire.Socketpair})
 	if err != nil {
@@ -98,6 +102,7 @@ type claude struct {
 	serial   int                             // of our requests
 	asked    map[string]chan controlResponse // our requests without an answer
 	inwork   map[string]context.CancelFunc   // the process's requests in work
+	pass     map[string]json.RawMessage      // calls that passed, by their id, with their input
 	turn     *turn
 	dropped  *resultLine // a result that named no prompt: it tells of the process
 	usage    usage       // of turns that nobody asked for

@@ -65,7 +65,7 @@ func claudeArgv(o Options, session string) []string {
 	argv := []string{
 		program,
 		"--output-format", "stream-json", "--input-format", "stream-json", "--verbose", "--include-partial-messages",
-		"--permission-mode", "bypassPermissions", "--permission-prompt-tool", "stdio",
+		"--permission-mode", permissionMode(o), "--permission-prompt-tool", "stdio",
 		"--await-initialize", "--managed-settings-in-initialize",
 		// The workspace is code to Claude Code: settings, hooks and MCP servers found
 		// there would run without a question.
@@ -97,6 +97,15 @@ func chosen(o Options) []string {
 	return argv
 }
 
+// permissionMode is what Claude Code does with a call that our hook did not decide:
+// nothing inside a proven boundary, else it asks us once more.
+func permissionMode(o Options) string {
+	if o.Permission == Bypass {
+		return "bypassPermissions"
+	}
+	return "default"
+}
+
 // disallowed are the tools that a session must not have. The gateway decides over
 // what the provider does; here the model is only kept from asking in vain.
 func disallowed(o Options) []string {
@@ -118,7 +127,7 @@ const (
 func claudeInitialize(o Options) map[string]any {
 	hooks := map[string]any{"PreToolUse": []any{map[string]any{
 		"hookCallbackIds": []string{hookID},
-		"timeout":         hookTimeout.Seconds(),
+		"timeout":         (o.toolTime() + hookGrace).Seconds(),
 		// A hook that fails must not let the call pass.
 		"onFailure": "block",
 	}}}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 )
 
@@ -12,11 +13,12 @@ const compactTimeout = 30 * time.Second
 // compacting passes on that the words of the conversation are about to become a
 // summary. The answer says nothing: the host has no part in how it is made.
 func (c *claude) compacting(ctx context.Context, req controlRequest) any {
-	if c.o.Compacting == nil || req.Input.Event != "PreCompact" || len(req.Input.Transcript) > 4096 {
+	var in hookInput
+	if json.Unmarshal(req.Input, &in) != nil || c.o.Compacting == nil || in.Event != "PreCompact" || len(in.Transcript) > 4096 {
 		return map[string]any{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, compactTimeout-5*time.Second)
 	defer cancel()
-	c.o.Compacting(ctx, req.Input.Transcript)
+	c.o.Compacting(ctx, in.Transcript)
 	return map[string]any{}
 }

@@ -122,14 +122,9 @@ func (c *claude) work(ctx context.Context, req controlRequest) (response any, er
 		if req.CallbackID == compactID {
 			return c.compacting(ctx, req), nil
 		}
-		return c.judge(req), nil
+		return c.hook(ctx, req), nil
 	case "can_use_tool":
-		// In bypass mode a question still comes for what Claude Code itself holds to
-		// be dangerous. Nobody is there to answer it.
-		return map[string]any{
-			"behavior": "deny",
-			"message":  "This needs a person's consent, and nobody is at the keyboard. Do it another way, or say in your answer what you would need.",
-		}, nil
+		return c.question(req), nil
 	}
 	return nil, fmt.Errorf("this host does not answer %.40q", req.Subtype)
 }
@@ -147,31 +142,4 @@ func (c *claude) relay(ctx context.Context, req controlRequest) (any, error) {
 		answer = json.RawMessage(`{"jsonrpc":"2.0","id":0,"result":{}}`)
 	}
 	return map[string]any{"mcp_response": answer}, nil
-}
-
-// judge asks the host about a tool call before it is made.
-func (c *claude) judge(req controlRequest) any {
-	if req.CallbackID != hookID || req.Input.Event != "PreToolUse" {
-		return deny("this host did not ask to hear of this")
-	}
-	call := ToolCall{ID: req.Input.ToolUseID, Name: req.Input.ToolName, Input: req.Input.ToolInput, Subagent: req.Input.AgentID}
-	c.mu.Lock()
-	if c.turn != nil {
-		c.turn.toolCalls++
-		c.turn.events.push(Event{Kind: ToolEvent, Tool: clip(call.Name, 200), Input: brief(call.Input)})
-	}
-	c.mu.Unlock()
-	if c.o.Tool == nil {
-		return map[string]any{}
-	}
-	if why := c.o.Tool(call); why != "" {
-		return deny(why)
-	}
-	return map[string]any{}
-}
-
-func deny(why string) any {
-	return map[string]any{"hookSpecificOutput": map[string]any{
-		"hookEventName": "PreToolUse", "permissionDecision": "deny", "permissionDecisionReason": why,
-	}}
 }

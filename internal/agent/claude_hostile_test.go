@@ -182,7 +182,7 @@ func FuzzClaudeLines(f *testing.F) {
 	f.Fuzz(func(t *testing.T, lines []byte) {
 		o := agent.Options{
 			MCP:  func(context.Context, string, json.RawMessage) (json.RawMessage, error) { return nil, nil },
-			Tool: func(agent.ToolCall) string { return "" },
+			Tool: agenttest.Tool(func(agent.ToolCall) string { return "" }),
 		}
 		c, err := agent.Claude{}.Open(t.Context(), agenttest.Act(func(p *agenttest.Peer) int {
 			welcome(p)

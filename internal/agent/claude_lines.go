@@ -132,20 +132,23 @@ type controlRequest struct {
 	Server  string          `json:"server_name"`
 	Message json.RawMessage `json:"message"`
 
-	// hook_callback
-	CallbackID string `json:"callback_id"`
-	Input      struct {
-		Event     string          `json:"hook_event_name"`
-		ToolName  string          `json:"tool_name"`
-		ToolInput json.RawMessage `json:"tool_input"`
-		ToolUseID string          `json:"tool_use_id"`
-		AgentID   string          `json:"agent_id"`
-		// Transcript is the file of the conversation, inside.
-		Transcript string `json:"transcript_path"`
-	} `json:"input"`
+	// hook_callback: a hookInput; can_use_tool: the tool's arguments
+	CallbackID string          `json:"callback_id"`
+	Input      json.RawMessage `json:"input"`
 
 	// can_use_tool
-	ToolName string `json:"tool_name"`
+	ToolUseID string `json:"tool_use_id"`
+}
+
+// hookInput is what a hook is told.
+type hookInput struct {
+	Event     string          `json:"hook_event_name"`
+	ToolName  string          `json:"tool_name"`
+	ToolInput json.RawMessage `json:"tool_input"`
+	ToolUseID string          `json:"tool_use_id"`
+	AgentID   string          `json:"agent_id"`
+	// Transcript is the file of the conversation, inside.
+	Transcript string `json:"transcript_path"`
 }
 
 // controlResponse answers a request of ours.

@@ -179,12 +179,12 @@ func TestClaudeForgedRequestsGainNothing(t *testing.T) {
 			}
 			return json.RawMessage(`"pong"`), nil
 		},
-		Tool: func(call agent.ToolCall) string {
+		Tool: agenttest.Tool(func(call agent.ToolCall) string {
 			if call.Name == "Evil" {
 				return "no"
 			}
 			return ""
-		},
+		}),
 	}
 	heard := make(chan string, 1)
 	say := make(chan obj)

@@ -74,7 +74,7 @@ func TestContractSubagentIsAsked(t *testing.T) {
 	o := agenttest.ClaudeOptions(t, m)
 	var mu sync.Mutex
 	var calls []agent.ToolCall
-	o.Tool = func(call agent.ToolCall) string {
+	o.Tool = agenttest.Tool(func(call agent.ToolCall) string {
 		mu.Lock()
 		defer mu.Unlock()
 		calls = append(calls, call)
@@ -82,7 +82,7 @@ func TestContractSubagentIsAsked(t *testing.T) {
 			return "not by a subagent"
 		}
 		return ""
-	}
+	})
 	c := openClaude(t, o)
 	r, _ := take(t, c, `tool: Agent {"description":"a test","prompt":"bash: touch made","subagent_type":"general-purpose"}`)
 	if r.Failed || !strings.Contains(r.Text, "not by a subagent") {
@@ -103,7 +103,7 @@ func TestContractToolIsRefused(t *testing.T) {
 	o := agenttest.ClaudeOptions(t, m)
 	var mu sync.Mutex
 	var calls []agent.ToolCall
-	o.Tool = func(call agent.ToolCall) string {
+	o.Tool = agenttest.Tool(func(call agent.ToolCall) string {
 		mu.Lock()
 		defer mu.Unlock()
 		calls = append(calls, call)
@@ -114,7 +114,7 @@ func TestContractToolIsRefused(t *testing.T) {
 			panic("a callback that fails")
 		}
 		return ""
-	}
+	})
 	c := openClaude(t, o)
 	r, _ := take(t, c, "bash: touch forbidden; echo made")
 	if !strings.Contains(r.Text, "the owner does not allow this") || strings.Contains(r.Text, "made\n") {
@@ -159,7 +159,7 @@ func TestContractWorkspaceIsNotObeyed(t *testing.T) {
 			plant(t, filepath.Join(home(o), ".claude", "settings.json"), tt.user, planted)
 			plant(t, filepath.Join(o.Dir, ".mcp.json"), `{"mcpServers":{"evil":{"command":"touch","args":["RAN"]}}}`, planted)
 			var asked atomic.Int32
-			o.Tool = func(agent.ToolCall) string { asked.Add(1); return "" }
+			o.Tool = agenttest.Tool(func(agent.ToolCall) string { asked.Add(1); return "" })
 			c := openClaude(t, o)
 			if r, _ := take(t, c, "bash: echo fine"); r.Failed || !strings.Contains(r.Text, "fine") {
 				t.Errorf("result = %+v", r)

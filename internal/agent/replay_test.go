@@ -79,7 +79,9 @@ func TestReplay(t *testing.T) {
 // play goes through the story in a box.
 func (s story) play(t *testing.T, box agent.Box, o agent.Options) []agent.Result {
 	t.Helper()
-	o.Tool = s.tool
+	if s.tool != nil {
+		o.Tool = agenttest.Tool(s.tool)
+	}
 	o.MCP = func(_ context.Context, _ string, msg json.RawMessage) (json.RawMessage, error) {
 		var in struct{ ID json.RawMessage }
 		if json.Unmarshal(msg, &in) != nil || in.ID == nil {

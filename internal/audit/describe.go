@@ -72,7 +72,11 @@ var tellers = map[Kind]teller{
 	}),
 	SessionEnded: as(func(d SessionEndedData) string { return "boundary ended" + pre(": ", d.Reason) }),
 	ToolCalled: as(func(d ToolCalledData) string {
-		return "agent used " + d.Tool + pre(": ", d.Verdict) + quote(compact(d.Input))
+		return "agent used " + d.Tool + pre(": ", d.Verdict) + why(d.Rule) + quote(compact(d.Input))
+	}),
+	ApprovalAsked: as(func(d ApprovalData) string { return "the owner was asked: " + d.Title }),
+	ApprovalEnded: as(func(d ApprovalData) string {
+		return d.State + ": " + d.Title + why(d.Reason) + pre(", by ", string(d.By)) + pre(" in ", d.From)
 	}),
 	HostToolCalled: as(func(d HostToolCalledData) string {
 		return "agent asked the host for " + d.Tool + ": " + d.Verdict + why(d.Reason)

@@ -40,6 +40,8 @@ const (
 	DelayedExpired  Kind = "delayed.expired"  // what was removed from the quarantine, for its age or its amount
 	WireFailed      Kind = "wire.failed"      // a session's wire carried something it must not
 	Part            Kind = "part"             // a part of what the next entry of another kind holds in brief
+	ApprovalAsked   Kind = "approval.asked"   // the owner was asked about an effect, before it
+	ApprovalEnded   Kind = "approval.ended"   // answered by whom, expired, withdrawn, or never asked
 	OwnerActed      Kind = "owner.acted"      // a privileged act by the owner: stop, group set
 )
 

@@ -1,6 +1,10 @@
 package audit
 
-import "nanoclaw/internal/chat"
+import (
+	"time"
+
+	"nanoclaw/internal/chat"
+)
 
 // The payloads of the kinds of entry. Each is what a person needs to understand
 // the entry without another file. Readers ignore fields they do not know, so
@@ -79,9 +83,29 @@ type (
 	}
 	// ToolCalledData belongs to ToolCalled.
 	ToolCalledData struct {
-		Tool    string `json:"tool"`
+		Tool string `json:"tool"`
+		// Input is without credentials, and bounded.
 		Input   any    `json:"input,omitempty"`
-		Verdict string `json:"verdict,omitempty"`
+		Verdict string `json:"verdict,omitempty"` // "allowed" or "denied"
+		// Rule is what decided, Reason what the agent was told, and Count the place
+		// of the call among those of its run.
+		Rule     string `json:"rule,omitempty"`
+		Reason   string `json:"reason,omitempty"`
+		Count    int    `json:"count,omitempty"`
+		Subagent string `json:"subagent,omitempty"`
+	}
+	// ApprovalData belongs to ApprovalAsked, which has Effect, and ApprovalEnded,
+	// which has State, Reason and, where somebody answered, By and From.
+	ApprovalData struct {
+		Act    string        `json:"act"`
+		Title  string        `json:"title"`
+		Hash   string        `json:"hash"`
+		Effect string        `json:"effect,omitempty"` // without credentials
+		Until  time.Time     `json:"until,omitzero"`
+		State  string        `json:"state,omitempty"`
+		Reason string        `json:"reason,omitempty"`
+		By     chat.SenderID `json:"by,omitempty"`
+		From   string        `json:"from,omitempty"`
 	}
 	// HostToolCalledData belongs to HostToolCalled.
 	HostToolCalledData struct {

@@ -5,6 +5,14 @@ import (
 	"unicode/utf8"
 )
 
+// Mark begins what the host itself says, wherever people read it beside the words
+// of agents and strangers. SafeText takes it out of those, so that nobody's words
+// can look like the host's.
+const Mark = '◆'
+
+// unmarked stands in the place of a Mark in other people's words.
+const unmarked = '◇'
+
 // SafeText gives s without anything that a terminal would obey: escape
 // sequences, control characters but newline and tab, and marks that reorder
 // text. What an agent or a stranger wrote goes through it before it reaches a
@@ -76,6 +84,8 @@ func (c *Cleaner) rune(b *strings.Builder, r rune) {
 			b.WriteByte('\n')
 		}
 	case unsafeRune(r):
+	case r == Mark:
+		b.WriteRune(unmarked)
 	default:
 		b.WriteRune(r) // an invalid byte arrives as utf8.RuneError and is written as such
 	}

@@ -99,3 +99,13 @@ func FuzzSafeText(f *testing.F) {
 		}
 	})
 }
+
+// Nobody's words can begin like the host's, in pieces or at once.
+func TestMarkIsTheHosts(t *testing.T) {
+	if got := SafeText("◆ nanoclaw: approve"); got != "◇ nanoclaw: approve" {
+		t.Errorf("got %q", got)
+	}
+	if got := OneLine("\x1b[1m◆ nanoclaw", 40); got != "◇ nanoclaw" {
+		t.Errorf("got %q", got)
+	}
+}

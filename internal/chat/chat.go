@@ -113,6 +113,8 @@ const (
 	Reply  OutboundKind = "reply"  // the answer of a run
 	Tool   OutboundKind = "tool"   // the agent called send_message
 	Notice OutboundKind = "notice" // the host itself speaks: a refusal, a failure, a warning
+
+	Question OutboundKind = "question" // the host asks the owner, and work waits for the answer
 )
 
 // Outbound is one message to deliver. Its ID is chosen and stored before the
@@ -132,6 +134,9 @@ type Outbound struct {
 	// Last marks the message that ends its run.
 	Last bool `json:"last,omitempty"`
 }
+
+// FromHost says that the words are the host's own, and not an agent's.
+func (m Outbound) FromHost() bool { return m.Kind == Notice || m.Kind == Question }
 
 // Progress is what an agent is doing, for channels that can show it. It is
 // not stored and may be dropped.

@@ -42,6 +42,13 @@ type Config struct {
 	// Tools are folders of programs that every agent may read and run, beside
 	// the system's own: "/opt/node", "~/.cargo/bin".
 	Tools []string `json:"tools"`
+	// PermissionMode says whether agents use their own tools without asking:
+	// "bypass", inside a boundary that was tried and held, or "ask", where each
+	// call that is not read-only waits for the owner's yes. A shell has no tools.
+	PermissionMode string `json:"permissionMode"`
+	// Permissions are rules about what agents do with their own tools, for every
+	// group. They guide an agent and are no boundary.
+	Permissions Permissions `json:"permissions"`
 	// Limits bound every run.
 	Limits Limits `json:"limits"`
 	// Quarantine bounds what is kept of files that agents left in your folders and
@@ -159,6 +166,18 @@ type SRT struct {
 	Node string `json:"node"`
 }
 
+// Permissions are rules about tools, in the words of Claude Code's own settings:
+// "WebFetch", "Bash(git push*)", "Edit(docs/**)", "WebFetch(domain:example.com)",
+// "mcp__github". The strictest that matches decides.
+type Permissions struct {
+	// Deny refuses what matches. Whole tools are not even offered to the agent.
+	Deny []string `json:"deny,omitempty"`
+	// Ask asks the owner about what matches.
+	Ask []string `json:"ask,omitempty"`
+	// Allow lets whole tools pass where permissionMode is "ask".
+	Allow []string `json:"allow,omitempty"`
+}
+
 // Limits bound every run.
 type Limits struct {
 	// RunTime ends a run that takes longer.
@@ -195,6 +214,14 @@ type Limits struct {
 	MessageSize Size `json:"messageSize"`
 	// QueuedMessages is how many messages of one group may wait.
 	QueuedMessages int `json:"queuedMessages"`
+	// ToolCalls is how often a run may use tools. 0 is no limit, here and below.
+	ToolCalls int `json:"toolCalls"`
+	// SameCalls is how often a run may make the very same call of a tool.
+	SameCalls int `json:"sameCalls"`
+	// SameCallsInARow is how often without another call in between.
+	SameCallsInARow int `json:"sameCallsInARow"`
+	// AskTime is how long a question to the owner about a call waits. Silence is no.
+	AskTime Duration `json:"askTime"`
 }
 
 // Quarantine bounds what is kept of files that agents left in the owner's folders
@@ -341,6 +368,10 @@ type Group struct {
 	EgressDeny []string `json:"egressDeny,omitempty"`
 	// EgressHosts go before those of egress.hosts above, for this group.
 	EgressHosts map[string]EgressHost `json:"egressHosts,omitempty"`
+	// PermissionMode is "bypass" or "ask". Empty: permissionMode above.
+	PermissionMode string `json:"permissionMode,omitempty"`
+	// Permissions are rules about tools, beside permissions above.
+	Permissions Permissions `json:"permissions,omitzero"`
 	// Model to ask for in this group. Empty: agent.claude.model above.
 	Model string `json:"model,omitempty"`
 	// FallbackModel of this group. Empty: agent.claude.fallbackModel above.

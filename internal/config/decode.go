@@ -27,6 +27,8 @@ type Options struct {
 	// a host is treated.
 	CheckDeny  func(entry string) error
 	CheckTerms func(entry string, h EgressHost) error
+	// CheckRule does it for a rule about tools, of the level "deny", "ask" or "allow".
+	CheckRule func(level, rule string) error
 }
 
 // Decode reads the text of a configuration. What the text does not say has the

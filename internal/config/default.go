@@ -19,6 +19,9 @@ const mainGroup = "main"
 const (
 	modeHost      = "host"
 	modeContainer = "container"
+
+	permissionBypass = "bypass"
+	permissionAsk    = "ask"
 )
 
 // Default is what holds where the file is silent. It grants nothing: no group
@@ -33,6 +36,9 @@ func Default() Config {
 		HostMode:      HostMode{RunsPerHour: 10},
 		Boundary:      Boundary{Engine: "auto", Spares: 2},
 		Tools:         []string{},
+
+		PermissionMode: permissionBypass,
+		Permissions:    Permissions{Deny: []string{}, Ask: []string{}, Allow: []string{}},
 		Limits: Limits{
 			RunTime:         Duration(30 * time.Minute),
 			IdleTime:        Duration(10 * time.Minute),
@@ -49,6 +55,10 @@ func Default() Config {
 			ContextMessages: 50,
 			MessageSize:     64 << 10,
 			QueuedMessages:  100,
+			ToolCalls:       1000,
+			SameCalls:       50,
+			SameCallsInARow: 10,
+			AskTime:         Duration(5 * time.Minute),
 		},
 		Quarantine: Quarantine{Keep: Duration(90 * 24 * time.Hour), Size: 2 << 30},
 		Egress: Egress{

@@ -203,7 +203,7 @@ func (v *validator) serverReach(field Path, s MCPServer, c *Config, o Options) {
 		}
 	}
 	for i, h := range s.Egress {
-		v.egress(field.plus("egress", i), h, hostForm, o.CheckHost)
+		v.entry(field.plus("egress", i), h, hostForm, o.CheckHost)
 	}
 	if s.Workspace != "" {
 		v.oneOf(field.plus("workspace"), s.Workspace, "read", "write")

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 )
 
@@ -38,4 +39,40 @@ func (m Model) LogValue() slog.Value { return slog.StringValue(m.String()) }
 // LogValue keeps slog's JSON handler from writing the whole file.
 func (c Config) LogValue() slog.Value {
 	return slog.StringValue(fmt.Sprintf("config{version %d, %d groups, %d MCP servers, %s}", c.Version, len(c.Groups), len(c.MCPServers), c.Model))
+}
+
+// Secrets gives every value of the configuration that is a credential: fields
+// tagged as secret, but for addresses. They are for a masker, and for nothing
+// that is printed.
+func (c Config) Secrets() []string {
+	var out []string
+	var visit func(v reflect.Value, secret bool)
+	visit = func(v reflect.Value, secret bool) {
+		switch v.Kind() {
+		case reflect.Pointer, reflect.Interface:
+			if !v.IsNil() {
+				visit(v.Elem(), secret)
+			}
+		case reflect.Map:
+			for _, k := range v.MapKeys() {
+				visit(v.MapIndex(k), secret)
+			}
+		case reflect.Slice:
+			for i := range v.Len() {
+				visit(v.Index(i), secret)
+			}
+		case reflect.Struct:
+			for i := range v.NumField() {
+				if f := v.Type().Field(i); f.IsExported() {
+					visit(v.Field(i), secret || f.Tag.Get("secret") == "true")
+				}
+			}
+		case reflect.String:
+			if s := v.String(); secret && s != "" && !strings.Contains(s, "://") {
+				out = append(out, s)
+			}
+		}
+	}
+	visit(reflect.ValueOf(c), false)
+	return out
 }

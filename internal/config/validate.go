@@ -37,6 +37,8 @@ func (c *Config) Validate(o Options) Problems {
 		between(&v, at("audit", "anchorChat"), c.Audit.AnchorChat, Duration(time.Minute), Duration(366*24*time.Hour))
 	}
 	v.servers(c, o)
+	v.oneOf(at("permissionMode"), c.PermissionMode, permissionBypass, permissionAsk)
+	v.permissions(at("permissions"), c.Permissions, o)
 
 	chats := make(map[string]string) // address to the group that has it
 	names := slices.Sorted(maps.Keys(c.Groups))
@@ -139,6 +141,7 @@ func (v *validator) limits(c *Config) {
 	v.between(at("limits", "queuedMessages"), l.QueuedMessages, 1, 100_000)
 	between(v, at("quarantine", "keep"), c.Quarantine.Keep, 0, Duration(100*365*24*time.Hour))
 	between(v, at("quarantine", "size"), c.Quarantine.Size, 0, 1<<50)
+	v.toolLimits(l)
 }
 
 func (v *validator) between(field Path, n, low, high int) {
@@ -228,10 +231,14 @@ func (v *validator) group(name string, g Group, chats map[string]string, o Optio
 		if v.full() {
 			return
 		}
-		v.egress(field.plus("egress", i), h, hostForm, o.CheckHost)
+		v.entry(field.plus("egress", i), h, hostForm, o.CheckHost)
 	}
 	v.denied(field.plus("egressDeny"), g.EgressDeny, o)
 	v.terms(field.plus("egressHosts"), g.EgressHosts, o)
+	if g.PermissionMode != "" {
+		v.oneOf(field.plus("permissionMode"), g.PermissionMode, permissionBypass, permissionAsk)
+	}
+	v.permissions(field.plus("permissions"), g.Permissions, o)
 }
 
 func (v *validator) chats(field Path, name string, list []string, owner map[string]string) {

@@ -25,7 +25,7 @@ func (v *validator) denied(field Path, entries []string, o Options) {
 		if v.full() {
 			return
 		}
-		v.egress(field.plus(i), entry, denyForm, o.CheckDeny)
+		v.entry(field.plus(i), entry, denyForm, o.CheckDeny)
 	}
 }
 
@@ -48,7 +48,8 @@ func (v *validator) terms(field Path, hosts map[string]EgressHost, o Options) {
 	}
 }
 
-func (v *validator) egress(field Path, entry, form string, check func(string) error) {
+// entry checks one entry of a list whose syntax another package knows.
+func (v *validator) entry(field Path, entry, form string, check func(string) error) {
 	if entry == "" || hasControl(entry) {
 		v.add(field, form, quote(entry), "")
 		return

@@ -167,3 +167,33 @@ func TestProblemAsJSON(t *testing.T) {
 		t.Errorf("got  %s, %v\nwant %s", text, jsonErr, want)
 	}
 }
+
+// Rules about tools are checked where they stand, by those who know their syntax.
+func TestPermissions(t *testing.T) {
+	o := Options{CheckRule: func(level, rule string) error {
+		if rule == "Bash(x" {
+			return errors.New("character 7: not closed")
+		}
+		if level == "allow" && strings.Contains(rule, "(") {
+			return errors.New("only stricter")
+		}
+		return nil
+	}}
+	_, err := Decode("c.jsonc", []byte(`{
+		"permissionMode": "bypas",
+		"permissions": {"deny": ["WebFetch", "Bash(x"], "ask": ["Bash(git*)"], "allow": ["Bash(ls)"]},
+		"limits": {"askTime": "1s", "toolCalls": -1},
+		"groups": {"family": {"permissionMode": "never", "permissions": {"deny": [""]}}},
+	}`), o)
+	for _, want := range []string{
+		`permissionMode: expected "bypass" or "ask", found "bypas"`, "permissions.deny[1]", "not closed", "permissions.allow[0]", "only stricter",
+		"limits.askTime", "limits.toolCalls", "groups.family.permissionMode", "groups.family.permissions.deny[0]",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in:\n%v", want, err)
+		}
+	}
+	if err != nil && strings.Contains(err.Error(), "permissions.ask") {
+		t.Errorf("a good rule is refused:\n%v", err)
+	}
+}

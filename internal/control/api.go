@@ -97,6 +97,11 @@ type Operator interface {
 	Credentials(ctx context.Context) (map[string]string, error)
 	// Shutdown asks the daemon to end. It returns at once.
 	Shutdown(ctx context.Context) error
+	// Approvals lists the questions that wait for the owner, the oldest first.
+	Approvals(ctx context.Context) ([]Approval, error)
+	// Approve answers one of them, and gives in one line what was answered. The
+	// error is CodeNotFound if no open question has this code.
+	Approve(ctx context.Context, r ApproveRequest) (Approved, error)
 }
 
 // Observer answers questions.
@@ -142,7 +147,8 @@ type Answer struct {
 	Run chat.RunID `json:"run,omitempty"`
 	// State is the run's final state (succeeded, failed, refused, cancelled,
 	// interrupted), or "ignored" if the message started nothing, or "dead" if it
-	// was given up after several attempts.
+	// was given up after several attempts, or "taken" if it was the answer to a
+	// question of the host, which says itself what came of it.
 	State string `json:"state"`
 	// Reason says why, for every state but succeeded.
 	Reason string `json:"reason,omitempty"`
@@ -152,6 +158,7 @@ type Answer struct {
 const (
 	Succeeded = "succeeded"
 	Refused   = "refused"
+	Taken     = "taken"
 )
 
 // ExecRequest asks for a command.

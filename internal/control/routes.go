@@ -50,6 +50,8 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /v1/shutdown", act(func(ctx context.Context, _ nothing) (nothing, error) {
 		return nothing{}, h.Shutdown(ctx)
 	}))
+	mux.Handle("POST /v1/approvals", act(func(ctx context.Context, _ nothing) ([]Approval, error) { return h.Approvals(ctx) }))
+	mux.Handle("POST /v1/approve", act(h.Approve))
 	mux.Handle("POST /v1/status", act(func(ctx context.Context, _ nothing) (Status, error) { return h.Status(ctx) }))
 	mux.Handle("POST /v1/groups", act(func(ctx context.Context, _ nothing) ([]GroupInfo, error) { return h.Groups(ctx) }))
 	mux.Handle("POST /v1/runs", act(h.Runs))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"nanoclaw/internal/agent"
+	"nanoclaw/internal/approval"
 	"nanoclaw/internal/attest"
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/boundary"
@@ -26,6 +27,7 @@ import (
 	"nanoclaw/internal/router"
 	"nanoclaw/internal/runner"
 	"nanoclaw/internal/store"
+	"nanoclaw/internal/watch"
 )
 
 // Options are what a daemon is opened with.
@@ -94,6 +96,10 @@ type Daemon struct {
 	runner  *runner.Runner
 	outbox  *outbox.Outbox
 	console *console.Hub
+	desk    *approval.Desk
+	mask    *watch.Masker
+
+	mistakes mistakes
 
 	// changed fires when a run ended, a message went out, or runs are held.
 	changed signal
@@ -105,7 +111,7 @@ type Daemon struct {
 // Open reads the configuration, takes the store and makes the parts. Nothing
 // runs yet.
 func Open(ctx context.Context, o Options) (*Daemon, error) {
-	d := &Daemon{opt: o, log: o.Log, started: time.Now()}
+	d := &Daemon{opt: o, log: o.Log, started: time.Now(), mask: watch.NewMasker()}
 	if d.opt.Say == nil {
 		d.opt.Say = func(string) {}
 	}
@@ -144,6 +150,7 @@ func (d *Daemon) build(ctx context.Context) error {
 	}
 	d.queue = queue.New(d.store, d.config.Limits.ConcurrentRuns, func(ctx context.Context, j queue.Job) { d.runner.Run(ctx, j) }, d.log)
 	d.router = router.New(rules, d.store, func(chat.Group) { d.queue.Wake() })
+	d.router.OnAnswer(d.answered)
 	d.console = console.New(console.Options{OnAttach: d.attached})
 	d.outbox = outbox.New(d.store, map[chat.ChannelID]outbox.Channel{console.ID: d.console}, d.log)
 	d.outbox.OnChange(d.changed.fire)
@@ -166,7 +173,7 @@ func (d *Daemon) checkMount(m grant.Mount, path string) error {
 
 // loadConfig reads the configuration, writing it first if there is none.
 func (d *Daemon) loadConfig(ctx context.Context) error {
-	o := config.Options{Getenv: d.opt.Getenv, CheckHost: checkHost, CheckDeny: grant.CheckDeny, CheckTerms: grant.CheckTerms}
+	o := config.Options{Getenv: d.opt.Getenv, CheckHost: checkHost, CheckDeny: grant.CheckDeny, CheckTerms: grant.CheckTerms, CheckRule: watch.CheckRule}
 	c, print, err := config.Load(d.opt.Paths.Config, o)
 	if errors.Is(err, config.ErrNoConfig) {
 		if err := d.firstStart(ctx); err != nil {
@@ -187,6 +194,7 @@ func (d *Daemon) resolve() error {
 		return err
 	}
 	d.machine = machine(d.opt, d.config)
+	d.newDesk()
 	var err error
 	if d.machine.Prompts, err = prompts(d.opt.Paths, d.config); err != nil {
 		return err
@@ -228,7 +236,8 @@ func (d *Daemon) runnerOptions() runner.Options {
 		Agents:  map[string]agent.Adapter{grant.Claude: agent.Claude{}, grant.Shell: agent.Shell{}},
 		Gateway: d.gateway, Tools: d.hostTools, Guard: d.guard, Touched: d.touched, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
 		WarmSessions: d.config.Limits.WarmSessions, Prepare: d.preparedGroups(), Unready: d.unready, Short: func() string { return d.short() }, Held: d.queue.Held, Rests: d.queue.Rests,
-		Servers:  d.sessionServers,
+		Servers: d.sessionServers,
+		Consent: d.consent, Mask: d.mask,
 		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Zone: zone(d.machine.TimeZone), Log: d.log,
 		Troubled: d.troubled, Markup: d.markupOf, Assistant: d.config.Assistant.Name,
 	}

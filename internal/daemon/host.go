@@ -16,6 +16,7 @@ import (
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/grant"
+	"nanoclaw/internal/router"
 	"nanoclaw/internal/runner"
 	"nanoclaw/internal/store"
 	"nanoclaw/internal/wire"
@@ -74,6 +75,13 @@ func (d *Daemon) answer(ctx context.Context, g chat.Group, id chat.MessageID) (a
 		return a, false, err
 	}
 	a = control.Answer{Message: id, Run: fate.Run, State: fate.State, Reason: fate.Reason}
+	if fate.Reason == router.Answered {
+		a.State = control.Taken
+		if a.Reason = d.mistakes.take(id); a.Reason != "" {
+			a.State = string(runner.Failed)
+		}
+		return a, true, nil
+	}
 	switch fate.State {
 	case "ignored", "refused", "context", "dead":
 		return a, true, nil

@@ -89,6 +89,9 @@ func (d *Daemon) loadModels() error {
 		if err != nil {
 			return err
 		}
+		if stored != nil {
+			d.mask.Learn(stored.Value, stored.Refresh)
+		}
 		if old := d.models.of(name); old != nil && old.Holds(stored) {
 			by[name] = old
 			continue
@@ -114,6 +117,7 @@ func (d *Daemon) loadModels() error {
 
 // renewed stores a token that was exchanged for a stored one.
 func (d *Daemon) renewed(store *credential.Store, provider string, old, next credential.Credential) error {
+	d.mask.Learn(next.Value, next.Refresh)
 	err := store.Renew(provider, old, next)
 	switch {
 	case errors.Is(err, credential.ErrChanged):

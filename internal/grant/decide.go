@@ -62,7 +62,13 @@ func Decide(r Request) (Grant, error) {
 		return Grant{}, err
 	}
 	more, vars := serverParts(servers, r.Config)
+	rules, err := toolRules(string(r.Group), r.Config.Permissions, group.Permissions)
+	if err != nil {
+		return Grant{}, err
+	}
+	ask, askReason := asks(string(r.Group), r.Config.PermissionMode, group.PermissionMode)
 	return Grant{
+		Ask: ask, AskReason: askReason, Rules: rules,
 		Group: r.Group, Mode: mode, ModeReason: reason, Agent: agent,
 		Mounts: mounts, Egress: egress, Denied: deny, Budget: budget(r.Config.Egress),
 		Env:       slices.Concat(r.environment(agent), trust(egress), vars),
@@ -339,5 +345,6 @@ func limits(l config.Limits) Limits {
 		RunTime: time.Duration(l.RunTime), IdleTime: time.Duration(l.IdleTime),
 		Memory: int64(l.Memory), CPUs: l.CPUs, CPUTime: time.Duration(l.CPUTime), Processes: l.Processes, OpenFiles: l.OpenFiles,
 		FileSize: int64(l.FileSize), TmpSize: int64(l.TmpSize), Disk: int64(l.Disk), Output: int64(l.Output),
+		ToolCalls: l.ToolCalls, SameCalls: l.SameCalls, SameCallsInARow: l.SameCallsInARow, AskTime: time.Duration(l.AskTime),
 	}
 }

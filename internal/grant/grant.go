@@ -77,7 +77,20 @@ type Grant struct {
 	// Settings are what the owner chose of how the agent works. They widen
 	// nothing; they are here because a session has one set of them, as of the rest.
 	Settings []Setting `json:"settings,omitempty"`
-	Limits   Limits    `json:"limits"`
+	// Ask says that the owner is asked before the agent uses a tool of its own, and
+	// AskReason which line says so.
+	Ask       bool   `json:"ask,omitempty"`
+	AskReason string `json:"ask_reason,omitempty"`
+	// Rules about the agent's own tools. They guide it and enforce nothing.
+	Rules  []ToolRule `json:"rules,omitempty"`
+	Limits Limits     `json:"limits"`
+}
+
+// ToolRule is one rule about the agent's own tools, as package watch reads it.
+type ToolRule struct {
+	Level  string `json:"level"` // "deny", "ask" or "allow"
+	Rule   string `json:"rule"`
+	Reason string `json:"reason"`
 }
 
 // Mount lets the agent see Source, a path of the host, at Target.
@@ -190,6 +203,12 @@ type Limits struct {
 	TmpSize   int64         `json:"tmp_size"`
 	Disk      int64         `json:"disk"` // of the group's workspace and home together
 	Output    int64         `json:"output"`
+	// ToolCalls, SameCalls and SameCallsInARow bound what a run does with tools, 0
+	// for no bound. AskTime is how long the owner has to answer.
+	ToolCalls       int           `json:"tool_calls"`
+	SameCalls       int           `json:"same_calls"`
+	SameCallsInARow int           `json:"same_calls_in_a_row"`
+	AskTime         time.Duration `json:"ask_time"`
 }
 
 // Machine is what a decision must know of this machine, gathered once at

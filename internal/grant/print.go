@@ -42,10 +42,25 @@ func (g Grant) Lines() []string {
 	for _, s := range g.Settings {
 		out = append(out, s.line())
 	}
+	for _, r := range g.Rules {
+		out = append(out, fmt.Sprintf("rule %s %s  # %s", r.Level, r.Rule, r.Reason))
+	}
+	if g.Ask {
+		out = append(out, fmt.Sprintf("ask the owner before tools, for %s  # %s", g.Limits.AskTime, g.AskReason))
+	}
 	l := g.Limits
+	out = append(out, fmt.Sprintf("limit %s, %s, %s in a row",
+		atMost(l.ToolCalls, "tool calls"), atMost(l.SameCalls, "the same"), atMost(l.SameCallsInARow, "the same")))
 	return append(out,
 		fmt.Sprintf("limit run %s, idle %s, memory %d MB, %s, %d processes, %d open files, file %d MB, tmp %d MB, disk %d MB, output %d KB",
 			l.RunTime, l.IdleTime, l.Memory>>20, l.processors(), l.Processes, l.OpenFiles, l.FileSize>>20, l.TmpSize>>20, l.Disk>>20, l.Output>>10))
+}
+
+func atMost(n int, what string) string {
+	if n == 0 {
+		return "any number of " + what
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 // String is Lines, one below the other.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"nanoclaw/internal/approval"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/config"
 )
@@ -19,7 +20,11 @@ const (
 	Context Action = "context" // kept, bounded, and shown to the agent at the next run
 	Ignore  Action = "ignore"  // our own, empty, or from a chat nobody registered: stored, never shown
 	Refuse  Action = "refuse"  // its sender may not speak here; never shown to the agent
+	Answer  Action = "answer"  // the owner answers a question of the host; never shown to the agent
 )
+
+// Answered is the reason of the verdict Answer.
+const Answered = "the owner answers a question of the host"
 
 // Verdict is the decision about one message, with its reason in words.
 type Verdict struct {
@@ -51,13 +56,19 @@ type Router struct {
 	store Store
 	// wake tells the queue that a group has work.
 	wake func(chat.Group)
+	// answer gets the owner's answers to questions of the host.
+	answer func(ctx context.Context, in chat.Inbound)
 }
 
 // New makes a router. wake is called after a message that starts a run is
 // durable; it must not block.
 func New(rules Rules, store Store, wake func(chat.Group)) *Router {
-	return &Router{rules, store, wake}
+	return &Router{rules, store, wake, func(context.Context, chat.Inbound) {}}
 }
+
+// OnAnswer has f called with each answer of the owner to a question of the host,
+// once it is durable. It is set before the first message.
+func (r *Router) OnAnswer(f func(ctx context.Context, in chat.Inbound)) { r.answer = f }
 
 // Deliver decides about one message and stores it. When it returns without an
 // error the message is durable and the channel may acknowledge it.
@@ -75,6 +86,8 @@ func (r *Router) Deliver(ctx context.Context, in chat.Inbound) (Verdict, error) 
 		v.Action, v.Reason = Ignore, fmt.Sprintf("%d messages of this group are waiting already", r.rules.Queued)
 	case v.Action == Run:
 		r.wake(v.Group)
+	case v.Action == Answer:
+		r.answer(ctx, in)
 	}
 	return v, nil
 }
@@ -151,6 +164,12 @@ func (r Rules) Decide(in chat.Inbound) Verdict {
 	}
 	if !r.maySpeak(group, in) {
 		return Verdict{group, Refuse, fmt.Sprintf("sender %s:%s is not in groups.%s.senders", in.From.Channel, in.Sender.ID, group)}
+	}
+	if _, _, is := approval.ParseAnswer(in.Text); is {
+		if in.Sender.Owner {
+			return Verdict{group, Answer, Answered}
+		}
+		return Verdict{group, Refuse, "only the owner answers questions of the host"}
 	}
 	switch {
 	case strings.TrimSpace(in.Text) == "" && len(in.Quotes) == 0:

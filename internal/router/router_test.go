@@ -109,6 +109,12 @@ func TestDecide(t *testing.T) {
 		{"an unregistered chat", from("slack:C9", "bob", "@andy hi"), "", Ignore},
 		{"our own message", self(owner(from("console:main", "owner", "hi"))), "", Ignore},
 		{"our name in front of somebody's text is no sign of us", from("whatsapp:fam", "bob", "Andy: hi"), "family", Context},
+		{"the owner's answer to the host", owner(from("console:main", "owner", "approve k4m2-9x7a")), "main", Answer},
+		{"the owner's answer in a group", owner(from("whatsapp:fam", "me", "Deny k4m2-9x7a")), "family", Answer},
+		{"somebody else's answer", from("whatsapp:fam", "bob", "approve k4m2-9x7a"), "family", Refuse},
+		{"somebody else's answer where all is for the agent", from("slack:C1", "bob", "approve k4m2-9x7a"), "work", Refuse},
+		{"our own words that look like one", self(owner(from("console:main", "owner", "approve k4m2-9x7a"))), "", Ignore},
+		{"words to the agent", owner(from("console:main", "owner", "approve the plan")), "main", Run},
 		{"nothing", owner(from("console:main", "owner", " \n")), "main", Ignore},
 	}
 	r := rules(t)
@@ -180,5 +186,28 @@ func TestDeliver(t *testing.T) {
 	m.err = errors.New("disk full")
 	if _, err := r.Deliver(t.Context(), in); err == nil {
 		t.Error("a message that was not stored was taken for delivered")
+	}
+}
+
+// An answer to the host is handed over once, after it is durable, and starts
+// nothing.
+func TestAnswersAreHandedOver(t *testing.T) {
+	m := &memory{seen: map[chat.MessageID]bool{}}
+	var got []string
+	r := New(rules(t), m, func(chat.Group) { t.Error("an answer started a run") })
+	r.OnAnswer(func(_ context.Context, in chat.Inbound) { got = append(got, in.Text) })
+	in := owner(from("console:family", "owner", "approve k4m2-9x7a"))
+	for range 2 {
+		if _, err := r.Deliver(t.Context(), in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.err = errors.New("disk full")
+	in.ID = "2"
+	if _, err := r.Deliver(t.Context(), in); err == nil {
+		t.Error("a message that was not stored was taken")
+	}
+	if d := cmp.Diff([]string{"approve k4m2-9x7a"}, got); d != "" {
+		t.Error(d)
 	}
 }

@@ -18,6 +18,9 @@ import (
 // box makes a boundary's session the Box that agents know.
 type box struct{ s *boundary.Session }
 
+// Proven names the attack that the session's boundary withstood.
+func (b box) Proven() string { return b.s.Attestation() }
+
 // Exec starts a process inside.
 func (b box) Exec(ctx context.Context, e wire.Exec) (agent.Process, error) {
 	p, err := b.s.Exec(ctx, e)

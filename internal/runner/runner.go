@@ -12,11 +12,13 @@ import (
 	"time"
 
 	"nanoclaw/internal/agent"
+	"nanoclaw/internal/approval"
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/queue"
+	"nanoclaw/internal/watch"
 	"nanoclaw/internal/wire"
 )
 
@@ -108,6 +110,12 @@ type Options struct {
 	// Troubled is told that the account at the model is in trouble, once until it is
 	// over, and in which chat it showed. Nil: nobody is told.
 	Troubled func(c agent.Class, to chat.Address, text string)
+	// Consent asks the owner about what an agent wants to do and waits for the
+	// answer, no longer than it is told. to is the chat that the run answers to. If
+	// ctx ends, the question is withdrawn.
+	Consent func(ctx context.Context, e approval.Effect, wait time.Duration, to chat.Address) (state approval.State, why string)
+	// Mask takes credentials out of what is written down of tools.
+	Mask *watch.Masker
 	// Replied is called when a run left messages in the outbox.
 	Replied func()
 	Zone    *time.Location
@@ -134,6 +142,7 @@ type Runner struct {
 // live is a run that goes on.
 type live struct {
 	group  chat.Group
+	to     chat.Address // what it answers to
 	cancel context.CancelCauseFunc
 	done   chan struct{}
 	conv   agent.Conversation // nil until the agent is there
@@ -147,6 +156,8 @@ type live struct {
 	// repeated.
 	status int
 	retry  time.Time
+	// halted is why a fuse ended it, "" if none did.
+	halted string
 }
 
 // ErrHeld is what Decide gives if no new run may start now. The job is put back.
@@ -162,6 +173,9 @@ var (
 func New(o Options) *Runner {
 	r := &Runner{Options: o, live: map[chat.RunID]*live{}, tries: newReadiness(), kick: make(chan struct{}, 1)}
 	r.pool = newPool(o.WarmSessions, r.endWaiting)
+	if r.Mask == nil {
+		r.Mask = watch.NewMasker()
+	}
 	return r
 }
 
@@ -190,7 +204,7 @@ func (r *Runner) Run(ctx context.Context, job queue.Job) {
 	ctx, cancel := context.WithTimeoutCause(ctx, g.Limits.RunTime, errTooLong)
 	defer cancel()
 	res, err := r.converse(ctx, job, s, l)
-	r.end(ctx, job, s, res, err, log)
+	r.end(ctx, job, s, r.halted(job.Run, res), err, log)
 }
 
 // session gives the session for a run: the warm one if its grant is still
@@ -263,7 +277,7 @@ func (r *Runner) converse(ctx context.Context, job queue.Job, s *session, l *liv
 		case agent.TextEvent:
 			progress(chat.Text, e.Text)
 		case agent.ToolEvent:
-			progress(chat.ToolUse, e.Tool+": "+e.Input)
+			progress(chat.ToolUse, e.Tool+": "+r.Mask.Text(e.Input))
 		case agent.NoteEvent:
 			progress(chat.Waiting, e.Text)
 		}
@@ -290,7 +304,7 @@ const consoleChannel chat.ChannelID = "console"
 
 func (r *Runner) enter(ctx context.Context, job queue.Job) (context.Context, *live) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	l := &live{group: job.Group, cancel: cancel, done: make(chan struct{})}
+	l := &live{group: job.Group, to: job.Last().From, cancel: cancel, done: make(chan struct{})}
 	r.mu.Lock()
 	r.live[job.Run] = l
 	r.mu.Unlock()

@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -239,8 +238,10 @@ func (r *Runner) openAgent(ctx context.Context, s *session) (agent.Conversation,
 	o := agent.Options{
 		Env: environ(s.grant), Dir: grant.Workspace, Argv0: grant.ClaudeDir + "/claude",
 		Resume: state.AgentSession, SystemPrompt: r.systemPrompt(s.grant, s.box.Seen(s.grant)),
-		Tool: func(c agent.ToolCall) string { return r.toolUsed(s, c) },
-		Log:  r.Log.With("session", s.id), MaxOutput: s.grant.Limits.Output, ServerTools: s.grant.ServerTools(),
+		Log: r.Log.With("session", s.id), MaxOutput: s.grant.Limits.Output, ServerTools: s.grant.ServerTools(),
+	}
+	if err := r.watch(s, &o); err != nil {
+		return nil, err
 	}
 	r.choose(&o, s)
 	giveServers(&o, s.tools, s.mcp)
@@ -254,29 +255,6 @@ func (r *Runner) openAgent(ctx context.Context, s *session) (agent.Conversation,
 	s.may = statement(s.grant, s.box.Seen(s.grant))
 	s.stale = o.Resume != "" && state.Told != toldMark(o.Resume, s.may)
 	return conv, err
-}
-
-// toolUsed writes down a tool call of the agent before it happens. What cannot
-// be written down does not happen (I9).
-func (r *Runner) toolUsed(s *session, c agent.ToolCall) string {
-	err := r.Store.Record(context.Background(), audit.Entry{
-		At: time.Now(), Kind: audit.ToolCalled, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id,
-		Data: audit.ToolCalledData{Tool: c.Name, Input: input(c), Verdict: "allowed"},
-	})
-	if err != nil {
-		r.Log.Error("a tool call cannot be recorded and is refused", "session", s.id, "err", err)
-		return "the host cannot record this call now, so it is refused"
-	}
-	return ""
-}
-
-// input is what a tool was called with, for the audit: JSON as it is, anything
-// else as text.
-func input(c agent.ToolCall) any {
-	if json.Valid(c.Input) {
-		return c.Input
-	}
-	return string(c.Input)
 }
 
 // closeSession ends a session and writes it down.

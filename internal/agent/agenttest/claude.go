@@ -112,3 +112,9 @@ func ClaudeOptions(tb testing.TB, m *Model) agent.Options {
 	}
 	return agent.Options{Argv0: Claude(tb), Env: env, Dir: work}
 }
+
+// Tool makes an Options.Tool of a function that gives the reason to refuse, ""
+// for none.
+func Tool(refuse func(agent.ToolCall) string) func(context.Context, agent.ToolCall) agent.ToolVerdict {
+	return func(_ context.Context, c agent.ToolCall) agent.ToolVerdict { return agent.ToolVerdict{Deny: refuse(c)} }
+}

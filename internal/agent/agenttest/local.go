@@ -13,10 +13,19 @@ import (
 	"nanoclaw/internal/wire"
 )
 
-// Local is a box without walls: processes are children of the test.
-type Local struct{}
+// Local is a box without walls: processes are children of the test. It says that
+// it is proven, unless Unproven is set.
+type Local struct{ Unproven bool }
 
 var _ agent.Box = Local{}
+
+// Proven vouches for the test.
+func (l Local) Proven() string {
+	if l.Unproven {
+		return ""
+	}
+	return "a test without walls"
+}
 
 // Exec starts a plain child in a process group of its own.
 func (Local) Exec(_ context.Context, e wire.Exec) (agent.Process, error) {

@@ -117,6 +117,9 @@ type Recorder struct {
 	lines []string
 }
 
+// Proven is the other box's.
+func (r *Recorder) Proven() string { return r.Box.Proven() }
+
 // Exec starts the process in the other box.
 func (r *Recorder) Exec(ctx context.Context, e wire.Exec) (agent.Process, error) {
 	p, err := r.Box.Exec(ctx, e)

@@ -23,6 +23,8 @@ type Host struct {
 	OnStop      func(context.Context, control.StopRequest) (control.Stopped, error)
 	OnShutdown  func(context.Context) error
 	OnLogin     func(context.Context) (map[string]string, error)
+	OnApprovals func(context.Context) ([]control.Approval, error)
+	OnApprove   func(context.Context, control.ApproveRequest) (control.Approved, error)
 	OnStatus    func(context.Context) (control.Status, error)
 	OnGroups    func(context.Context) ([]control.GroupInfo, error)
 	OnRuns      func(context.Context, control.RunsQuery) ([]control.RunInfo, error)
@@ -111,6 +113,16 @@ func (h *Host) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	return h.OnShutdown(ctx)
+}
+
+// Approvals calls OnApprovals.
+func (h *Host) Approvals(ctx context.Context) ([]control.Approval, error) {
+	return ask(h.OnApprovals, ctx)
+}
+
+// Approve calls OnApprove.
+func (h *Host) Approve(ctx context.Context, r control.ApproveRequest) (control.Approved, error) {
+	return call(h.OnApprove, ctx, r)
 }
 
 // Status calls OnStatus.

@@ -1,0 +1,41 @@
+package control
+
+import (
+	"context"
+	"time"
+
+	"nanoclaw/internal/chat"
+)
+
+// Approval is a question that waits for the owner.
+type Approval struct {
+	Code  string     `json:"code"`
+	Group chat.Group `json:"group"`
+	Run   chat.RunID `json:"run,omitempty"`
+	// Title says it in one line, Text whole, with how to answer.
+	Title string    `json:"title"`
+	Text  string    `json:"text"`
+	Hash  string    `json:"hash"`
+	Until time.Time `json:"until"`
+}
+
+// ApproveRequest is the owner's answer to a question.
+type ApproveRequest struct {
+	Code string `json:"code"`
+	Yes  bool   `json:"yes"`
+}
+
+// Approved says in one line what was answered.
+type Approved struct {
+	Text string `json:"text"`
+}
+
+// Approvals lists the questions that wait for the owner.
+func (c *Client) Approvals(ctx context.Context) ([]Approval, error) {
+	return call[[]Approval](ctx, c, "approvals", nothing{})
+}
+
+// Approve answers one of them.
+func (c *Client) Approve(ctx context.Context, r ApproveRequest) (Approved, error) {
+	return call[Approved](ctx, c, "approve", r)
+}

@@ -1,0 +1,159 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"nanoclaw/internal/approval"
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/channel/console"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/control"
+)
+
+// newDesk makes the desk for questions to the owner. What the configuration and
+// the environment hold of credentials is taken out of what is recorded.
+func (d *Daemon) newDesk() {
+	d.mask.Learn(d.config.Secrets()...)
+	for _, name := range []string{"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"} {
+		d.mask.Learn(d.opt.Getenv(name))
+	}
+	d.desk = approval.New(approval.Options{
+		Record: func(ctx context.Context, e audit.Entry) error { return d.store.Record(ctx, e) },
+		Mask:   d.mask.Text,
+	})
+}
+
+// place is a chat that is told of a question: whole, or in one line where others
+// read along.
+type place struct {
+	to    chat.Address
+	whole bool
+}
+
+// places are where the owner is asked: their own chat, and the chat of the run.
+// That of a group may be read by others, who see that something waits and not
+// what; its terminal is the owner's.
+func (d *Daemon) places(g chat.Group, to chat.Address) ([]place, error) {
+	main, err := d.chatOf(chat.Main)
+	if err != nil {
+		return nil, err
+	}
+	out := []place{{to, g == chat.Main || to.Channel == console.ID}}
+	if to != main && g != chat.Main {
+		out = append(out, place{main, true})
+	}
+	return out, nil
+}
+
+// consent asks the owner about an effect and waits for the answer. The questions
+// go out while the run waits, and how they ended is said where they were asked.
+func (d *Daemon) consent(ctx context.Context, e approval.Effect, wait time.Duration, to chat.Address) (approval.State, string) {
+	places, err := d.places(e.Group, to)
+	if err != nil {
+		return approval.Refused, "there is no chat to ask in"
+	}
+	var key string
+	state, why := d.desk.Ask(ctx, e, wait, func(a approval.Asked) error {
+		key = "approval:" + string(a.Session) + ":" + a.Code
+		for i, p := range places {
+			m := chat.Outbound{To: p.to, Kind: chat.Question, Text: a.Text, Run: a.Run, Group: a.Group, Key: fmt.Sprintf("%s:%d", key, i)}
+			if !p.whole {
+				m.Kind, m.Text = chat.Notice, a.Title+" The owner is asked in their own chat."
+			}
+			if _, err := d.outbox.Put(ctx, m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if key == "" {
+		return state, why // nobody was asked
+	}
+	for i, p := range places {
+		_, err := d.outbox.Put(context.WithoutCancel(ctx), chat.Outbound{
+			To: p.to, Kind: chat.Notice, Text: fmt.Sprintf("%s: %s (%s)", state, e.Title, why), Run: e.Run, Group: e.Group, Key: fmt.Sprintf("%s:end:%d", key, i),
+		})
+		if err != nil {
+			d.log.Error("how a question to the owner ended could not be told", "err", err)
+		}
+	}
+	return state, why
+}
+
+// answered takes the owner's answer that came as a chat message. What came of a
+// good one is said where the question was asked. A terminal waits for its message
+// and is told by that; in another chat a notice says what was wrong.
+func (d *Daemon) answered(ctx context.Context, in chat.Inbound) {
+	code, yes, _ := approval.ParseAnswer(in.Text)
+	_, err := d.desk.Answer(ctx, code, yes, approval.Who{From: in.From, Sender: in.Sender})
+	if err == nil {
+		return
+	}
+	if in.From.Channel == console.ID {
+		d.mistakes.put(in.ID, err.Error())
+		return
+	}
+	_, err = d.outbox.Put(ctx, chat.Outbound{
+		To: in.From, Kind: chat.Notice, Text: err.Error(), Failed: true, Key: fmt.Sprintf("answer:%s:%s", in.From, in.ID),
+	})
+	if err != nil {
+		d.log.Error("a notice could not be stored", "err", err)
+	}
+}
+
+// mistakes are answers from terminals that no question took, until the terminal
+// was told.
+type mistakes struct {
+	mu  sync.Mutex
+	why map[chat.MessageID]string
+}
+
+// maxMistakes bounds how many are kept.
+const maxMistakes = 100
+
+func (m *mistakes) put(id chat.MessageID, why string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.why == nil || len(m.why) >= maxMistakes {
+		m.why = map[chat.MessageID]string{}
+	}
+	m.why[id] = why
+}
+
+// take gives what was wrong with a message, "" for nothing.
+func (m *mistakes) take(id chat.MessageID) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	why := m.why[id]
+	delete(m.why, id)
+	return why
+}
+
+// Approvals lists the questions that wait for the owner.
+func (d *Daemon) Approvals(context.Context) ([]control.Approval, error) {
+	out := []control.Approval{}
+	for _, a := range d.desk.Open() {
+		out = append(out, control.Approval{
+			Code: a.Code, Group: a.Group, Run: a.Run, Title: a.Title, Text: a.Text, Hash: a.Hash, Until: a.Until,
+		})
+	}
+	return out, nil
+}
+
+// Approve answers one of them. Whoever is on the socket is the owner.
+func (d *Daemon) Approve(ctx context.Context, r control.ApproveRequest) (control.Approved, error) {
+	text, err := d.desk.Answer(ctx, r.Code, r.Yes, approval.Who{
+		From: chat.Address{Channel: console.ID, Chat: "command"}, Sender: chat.Sender{ID: console.Owner, Owner: true},
+	})
+	switch {
+	case errors.Is(err, approval.ErrNoCode):
+		return control.Approved{}, &control.Error{Code: control.CodeNotFound, Message: err.Error(), Hint: "nanoclaw approvals lists what is open"}
+	case err != nil:
+		return control.Approved{}, &control.Error{Code: control.CodeRefused, Message: err.Error()}
+	}
+	return control.Approved{Text: text}, nil
+}

@@ -1,0 +1,181 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"nanoclaw/internal/agent"
+	"nanoclaw/internal/approval"
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/grant"
+)
+
+// records is a store that only records.
+type records struct {
+	Store
+	err  error
+	data []audit.ToolCalledData
+}
+
+func (r *records) Record(_ context.Context, e audit.Entry) error {
+	if r.err != nil {
+		return r.err
+	}
+	r.data = append(r.data, e.Data.(audit.ToolCalledData))
+	return nil
+}
+
+// watched is a session with rules, of a run that goes on, and what watches it.
+func watched(t *testing.T, o Options, g grant.Grant) agent.Options {
+	t.Helper()
+	o.Log = slog.New(slog.DiscardHandler)
+	r := New(o)
+	r.live["r1"] = &live{to: chat.Address{Channel: "console", Chat: "family"}}
+	s := &session{id: "s1", grant: g}
+	s.serve("r1")
+	var a agent.Options
+	if err := r.watch(s, &a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func bash(command string) agent.ToolCall {
+	b, _ := json.Marshal(map[string]string{"command": command})
+	return agent.ToolCall{Name: "Bash", Input: b}
+}
+
+var ruled = grant.Grant{Group: "family", Rules: []grant.ToolRule{
+	{Level: "deny", Rule: "Bash(rm *)"}, {Level: "ask", Rule: "Bash(git *)"}, {Level: "deny", Rule: "WebFetch"}, {Level: "deny", Rule: "mcp__x"},
+}}
+
+// What a call comes to, and what is written down about it, is one decision.
+func TestToolVerdicts(t *testing.T) {
+	tests := []struct {
+		name    string
+		call    agent.ToolCall
+		answer  approval.State
+		deny    string
+		verdict string
+		rule    string
+	}{
+		{"no rule", bash("ls"), "", "", "allowed", ""},
+		{"denied", bash("rm x"), "", `"Bash(rm *)" refuses`, "denied", "Bash(rm *)"},
+		{"asked, yes", bash("git push"), approval.Approved, "", "allowed", "Bash(git *)"},
+		{"asked, no", bash("git push"), approval.Denied, "there is none: because", "denied", "Bash(git *)"},
+		{"asked, silence", bash("git push"), approval.Expired, "there is none: because", "denied", "Bash(git *)"},
+		{"asked, and something new", bash("git push"), "maybe", "there is none", "denied", "Bash(git *)"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			store := &records{}
+			var asked []approval.Effect
+			a := watched(t, Options{Store: store, Consent: func(_ context.Context, e approval.Effect, _ time.Duration, to chat.Address) (approval.State, string) {
+				asked = append(asked, e)
+				if to.Chat != "family" {
+					t.Errorf("asked in %v", to)
+				}
+				return tt.answer, "because"
+			}}, ruled)
+			v := a.Tool(t.Context(), tt.call)
+			if (v.Deny != "") != (tt.deny != "") || !strings.Contains(v.Deny, tt.deny) || (len(asked) == 1) != (tt.answer != "") {
+				t.Errorf("got %+v, asked %d times", v, len(asked))
+			}
+			if tt.answer == approval.Approved && string(v.Input) != `{"command":"git push"}` {
+				t.Errorf("what runs is %s", v.Input)
+			}
+			want := []audit.ToolCalledData{{
+				Tool: "Bash", Input: map[string]any{"command": commandOf(tt.call)}, Verdict: tt.verdict, Rule: tt.rule, Reason: v.Deny, Count: 1,
+			}}
+			if d := cmp.Diff(want, store.data); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func commandOf(c agent.ToolCall) string {
+	var in struct{ Command string }
+	json.Unmarshal(c.Input, &in)
+	return in.Command
+}
+
+// What cannot be recorded does not happen, approved or not.
+func TestToolCallThatCannotBeRecorded(t *testing.T) {
+	yes := func(context.Context, approval.Effect, time.Duration, chat.Address) (approval.State, string) {
+		return approval.Approved, ""
+	}
+	a := watched(t, Options{Store: &records{err: errors.New("disk full")}, Consent: yes}, ruled)
+	for _, command := range []string{"ls", "git push"} {
+		if v := a.Tool(t.Context(), bash(command)); !strings.Contains(v.Deny, "cannot record") || v.Input != nil {
+			t.Errorf("%s: %+v", command, v)
+		}
+	}
+}
+
+// The agent is started with what its grant says of tools.
+func TestWatchOptions(t *testing.T) {
+	a := watched(t, Options{}, ruled)
+	if d := cmp.Diff([]string{"WebFetch", "mcp__x"}, a.Disallow); d != "" || a.Permission != agent.Bypass {
+		t.Errorf("permission %q: %s", a.Permission, d)
+	}
+	quiet := watched(t, Options{}, grant.Grant{})
+	g := grant.Grant{Ask: true}
+	g.Limits.AskTime = time.Hour
+	asking := watched(t, Options{}, g)
+	if asking.Permission != agent.AskFirst || asking.ToolTime <= time.Hour || quiet.ToolTime > 5*time.Minute {
+		t.Errorf("asking %q for %v, else %v", asking.Permission, asking.ToolTime, quiet.ToolTime)
+	}
+	r := New(Options{})
+	if err := r.watch(&session{grant: grant.Grant{Rules: []grant.ToolRule{{Level: "deny", Rule: "Bash("}}}}, &agent.Options{}); err == nil {
+		t.Error("a rule that cannot be read was left out")
+	}
+}
+
+// Between runs there is nobody to ask, so what needs a yes is refused.
+func TestNobodyToAsk(t *testing.T) {
+	r := New(Options{Store: &records{}})
+	s := &session{id: "s1", grant: grant.Grant{Ask: true}}
+	s.serve("")
+	var a agent.Options
+	if err := r.watch(s, &a); err != nil {
+		t.Fatal(err)
+	}
+	if v := a.Tool(t.Context(), bash("ls")); !strings.Contains(v.Deny, "no message of theirs") {
+		t.Errorf("got %+v", v)
+	}
+}
+
+// Of a field that is there twice the value that is shown is the one that runs.
+func TestEffectIsWhatRuns(t *testing.T) {
+	e, input := effectOf("family", "s1", "r1", agent.ToolCall{Name: "Bash", Subagent: "x", Input: json.RawMessage(`{"command":"ls","n":1.0,"command":"rm x"}`)})
+	if string(input) != `{"command":"rm x","n":1.0}` {
+		t.Errorf("it runs %s", input)
+	}
+	want := []approval.Part{{Name: "tool", Value: "Bash"}, {Name: "subagent", Value: "x"}, {Name: "command", Value: "rm x"}, {Name: "n", Value: "1.0"}, {Name: "in the folder", Value: grant.Workspace}}
+	if d := cmp.Diff(want, e.Parts); d != "" || !strings.HasPrefix(e.Title, "A subagent of group family") {
+		t.Errorf("%q: %s", e.Title, d)
+	}
+}
+
+// A run that a fuse ended did not succeed, and says why.
+func TestHalted(t *testing.T) {
+	r := New(Options{})
+	r.live["r1"] = &live{}
+	if res := r.halted("r1", agent.Result{Text: "hi"}); res.Failed {
+		t.Errorf("nothing halted it: %+v", res)
+	}
+	r.halt("r1", "enough")
+	r.halt("r1", "later")
+	if res := r.halted("r1", agent.Result{Text: "hi"}); !res.Failed || res.Class != agent.ClassLimit || !strings.Contains(res.Error, "enough") {
+		t.Errorf("got %+v", res)
+	}
+}
