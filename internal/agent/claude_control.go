@@ -27,11 +27,15 @@ func (c *claude) handle(line []byte) {
 		if err := json.Unmarshal(line, &r); err == nil {
 			c.resulted(r)
 		}
+	case "command_lifecycle":
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.lifecycle(in)
 	default:
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.turn != nil {
-			c.turn.saw(in, c.session)
+			c.turn.saw(in)
 		}
 	}
 }
@@ -139,6 +143,9 @@ func (c *claude) relay(ctx context.Context, req controlRequest) (any, error) {
 	if c.o.MCP == nil || req.Server != toolServer {
 		return nil, fmt.Errorf("this host has no MCP server %.40q", req.Server)
 	}
+	if c.idle() && callsTool(req.Message) {
+		return nil, fmt.Errorf("%s", noTurn)
+	}
 	answer, err := c.o.MCP(ctx, req.Server, req.Message)
 	if err != nil {
 		return nil, err
@@ -156,10 +163,12 @@ func (c *claude) judge(req controlRequest) any {
 	}
 	call := ToolCall{ID: req.Input.ToolUseID, Name: req.Input.ToolName, Input: req.Input.ToolInput, Subagent: req.Input.AgentID}
 	c.mu.Lock()
-	if c.turn != nil {
-		c.turn.toolCalls++
-		c.turn.events.push(Event{Kind: ToolEvent, Tool: clip(call.Name, 200), Input: brief(call.Input)})
+	if c.turn == nil {
+		c.mu.Unlock()
+		return deny(noTurn)
 	}
+	c.turn.toolCalls++
+	c.turn.events.push(Event{Kind: ToolEvent, Tool: clip(call.Name, 200), Input: brief(call.Input)})
 	c.mu.Unlock()
 	if c.o.Tool == nil {
 		return map[string]any{}
@@ -168,6 +177,24 @@ func (c *claude) judge(req controlRequest) any {
 		return deny(why)
 	}
 	return map[string]any{}
+}
+
+// noTurn is why nothing is done for a turn that nobody asked for: no run would
+// count it.
+const noTurn = "no message is being worked on, so no tool may be used: nobody asked for this"
+
+func (c *claude) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.turn == nil
+}
+
+// callsTool says whether a JSON-RPC message does more than ask what there is.
+func callsTool(msg json.RawMessage) bool {
+	var m struct {
+		Method string `json:"method"`
+	}
+	return json.Unmarshal(msg, &m) != nil || m.Method == "tools/call"
 }
 
 func deny(why string) any {
