@@ -33,7 +33,7 @@ func TestClaudeMatches(t *testing.T) {
 		text   string
 		done   string
 		unread string
-		class  string
+		class  agent.Class
 	}{
 		{name: "folded: completed comes before the result", play: []obj{lifecycle("1", "started"), lifecycle("2", "queued"), lifecycle("2", "started"), lifecycle("2", "completed"), listing(result("", "both"), "1", "2")}, text: "both"},
 		{name: "a turn of its own", play: []obj{lifecycle("1", "started"), result("1", "one"), lifecycle("1", "completed"), lifecycle("2", "started"), result("2", "two")}, text: "one\n\ntwo"},

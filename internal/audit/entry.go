@@ -23,6 +23,8 @@ const (
 	SessionEnded    Kind = "session.ended"    //
 	ToolCalled      Kind = "tool.called"      // the agent used a tool of its own
 	HostToolCalled  Kind = "host_tool.called" // the agent asked the host for something, and the answer
+	RunJoined       Kind = "run.joined"       // messages were taken into a run that goes on
+	AgentUnasked    Kind = "agent.unasked"    // what an agent said in a turn that nobody asked for: it goes nowhere else
 	EgressTried     Kind = "egress"           // one connection, allowed or refused
 	FilesChanged    Kind = "files.changed"    // files that a run left new or changed, with their hashes
 	RunEnded        Kind = "run.ended"        // outcome, duration, cost

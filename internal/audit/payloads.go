@@ -88,6 +88,18 @@ type (
 		Verdict string `json:"verdict"`
 		Reason  string `json:"reason,omitempty"`
 	}
+	// RunJoinedData belongs to RunJoined.
+	RunJoinedData struct {
+		Trigger any     `json:"trigger"`
+		Rows    []int64 `json:"rows"`
+	}
+	// AgentUnaskedData belongs to AgentUnasked. More says that further ones are
+	// not recorded.
+	AgentUnaskedData struct {
+		Origin string `json:"origin,omitempty"`
+		Text   string `json:"text"`
+		More   bool   `json:"more,omitempty"`
+	}
 	// EgressData belongs to EgressTried. Up and Down are bytes.
 	EgressData struct {
 		Method  string `json:"method,omitempty"`
