@@ -9,6 +9,11 @@ import (
 // uuid, since they are not one to one: a message that comes while a tool runs is
 // folded into the running turn, one that comes later waits for a turn of its own,
 // and several that wait become one turn.
+//
+// A resumed process says of a message that it had: completed, and nothing more.
+// It could run a turn that was cut off again by itself
+// (CLAUDE_CODE_RESUME_INTERRUPTED_TURN), but then it forgets the tool that it was
+// at and uses it a second time. So that is not set, and the caller asks.
 
 // fate is what became of a message.
 type fate int

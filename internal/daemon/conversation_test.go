@@ -105,9 +105,18 @@ func TestClaudeDiesInTheMiddle(t *testing.T) {
 	id, err := d.Say(t.Context(), control.SayRequest{Group: chat.Main, Text: "bash: echo x >> boundary; sleep 300"})
 	must(t, err)
 	appears(t, workspace+"boundary")
+	follows, err := d.Say(t.Context(), control.SayRequest{Group: chat.Main, Text: "and bring a banana"})
+	must(t, err)
+	joins(t, d, 1)
 	must(t, syscall.Kill(initOf(t, d), syscall.SIGKILL))
-	if a := wait(t, d, id); a.State != control.Succeeded {
-		t.Errorf("the boundary died: %+v", a)
+	a, b := wait(t, d, id), wait(t, d, follows)
+	if a.State != control.Succeeded || b.State != control.Succeeded || a.Run != b.Run {
+		t.Errorf("the boundary died: %+v, %+v", a, b)
+	}
+	said, err := d.store.RunReplies(t.Context(), a.Run)
+	must(t, err)
+	if len(said) != 1 || !strings.Contains(said[0].Text, "banana") || !strings.HasSuffix(said[0].Text, "recovered") {
+		t.Errorf("the answer is %+v", said)
 	}
 	for _, name := range []string{"agent", "boundary"} {
 		if got, err := os.ReadFile(workspace + name); string(got) != "x\n" {
