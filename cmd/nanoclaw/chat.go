@@ -18,6 +18,7 @@ import (
 func (a *app) chatCmd() *cobra.Command {
 	var group string
 	var mounts []string
+	var anew bool
 	cmd := &cobra.Command{
 		Use:   "chat",
 		Short: "Talk to a group's agent in the terminal",
@@ -40,10 +41,14 @@ If no daemon runs, this command is the host for as long as it lasts.`,
 			if ask.Mounts, err = parseMounts(mounts); err != nil {
 				return err
 			}
+			if anew {
+				ask.Conversation = chat.Anew
+			}
 			return a.with(cmd.Context(), running, func(s *session) error { return a.chat(cmd.Context(), s, g, ask) })
 		},
 	}
 	a.groupFlag(cmd, &group, "main")
+	cmd.Flags().BoolVar(&anew, "new", false, "let the agent forget the conversation so far; so does the message /clear")
 	cmd.Flags().StringArrayVar(&mounts, "mount", nil, "a folder for this conversation alone, as DIR or DIR:rw")
 	return cmd
 }
@@ -85,6 +90,7 @@ func (a *app) greet(ctx context.Context, s *session, g chat.Group) error {
 
 func (a *app) sendCmd() *cobra.Command {
 	var group string
+	var anew, isolated bool
 	cmd := &cobra.Command{
 		Use:   "send [--group G] TEXT",
 		Short: "Send one message as the owner and wait for the answer",
@@ -103,11 +109,21 @@ message that came back and the outcome, one JSON value on each line.`,
 					return err
 				}
 				defer talk.Close()
-				return a.pipe(talk, chat.Ask{}, oneLine(args[0]))
+				ask := chat.Ask{}
+				switch {
+				case anew:
+					ask.Conversation = chat.Anew
+				case isolated:
+					ask.Conversation = chat.Isolated
+				}
+				return a.pipe(talk, ask, oneLine(args[0]))
 			})
 		},
 	}
 	a.groupFlag(cmd, &group, "main")
+	cmd.Flags().BoolVar(&anew, "new", false, "let the agent forget the conversation so far")
+	cmd.Flags().BoolVar(&isolated, "isolated", false, "in a conversation of its own: the agent knows nothing of the group's, and adds nothing to it")
+	cmd.MarkFlagsMutuallyExclusive("new", "isolated")
 	return cmd
 }
 

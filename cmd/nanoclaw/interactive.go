@@ -121,6 +121,7 @@ func (t *talker) turn(x turn) (done bool, err error) {
 	if err := t.talk.Say(t.seq, x.text, t.ask); err != nil {
 		return true, err
 	}
+	t.ask.Conversation = chat.Ongoing // what the first began goes on
 	t.next()
 	return false, nil
 }

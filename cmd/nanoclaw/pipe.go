@@ -64,6 +64,7 @@ func (a *app) pipe(talk *control.Conversation, ask chat.Ask, lines <-chan line) 
 			if err := talk.Say(seq, l.text, ask); err != nil {
 				return err
 			}
+			ask.Conversation = chat.Ongoing // what the first began goes on
 			if err := p.answer(seq); err != nil {
 				return err
 			}

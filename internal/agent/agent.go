@@ -62,6 +62,14 @@ type Conversation interface {
 	Close() error
 }
 
+// Follower is a conversation that takes messages while it works.
+type Follower interface {
+	// Follow gives the agent a message while a turn goes on: the turn ends once
+	// that is answered too. ErrIdle says that the turn does not take it any more,
+	// and that the agent has not seen it. Any other error is that of Turn.
+	Follow(p Prompt) error
+}
+
 // Options say how a conversation is opened.
 type Options struct {
 	// Env is the whole environment, made from the grant.
@@ -72,6 +80,9 @@ type Options struct {
 	Argv0 string
 	// Resume is the SessionID of an earlier Result, or "" to begin anew.
 	Resume string
+	// Session names a conversation that begins anew, a UUID that the caller has
+	// written down; "" makes one.
+	Session string
 	// Model to ask for, or "" for the agent's own choice. Fallback are models to
 	// ask, in order, while it is too busy.
 	Model, Fallback string
@@ -107,6 +118,10 @@ type Options struct {
 	// and keeps a summary, where inside they are written down. It is waited for,
 	// for as long as its context lasts. The path comes from inside.
 	Compacting func(ctx context.Context, transcript string)
+	// Unasked is told what the agent said in turns that nobody asked for, such as
+	// when work that it left behind ended. It is called from goroutines of its own,
+	// a bounded number of times.
+	Unasked func(Unasked)
 	// Log gets what nobody else is told. Nil discards it.
 	Log *slog.Logger
 	// MaxOutput bounds the text of an answer, in bytes. 0 is DefaultMaxOutput.
@@ -128,13 +143,31 @@ const (
 // DefaultMaxOutput is the bound on an answer where the grant gives none.
 const DefaultMaxOutput = 1 << 20
 
-// Prompt is what a turn begins with.
+// Prompt is a message for an agent, and what a turn begins with.
 type Prompt struct {
-	// UUID names the prompt. An agent that knows it will not do it again.
+	// UUID names the message. An agent that knows it will not do it again.
 	UUID string
 	// Text is given to the agent as it is: for Claude the form of FormatPrompt,
 	// for Shell the command itself.
 	Text string
+	// Before are messages that are given first, in order: the agent answers all in
+	// one. Shell has none.
+	Before []Prompt
+	// Command says that Text is a command of the agent itself, one of Commands, and
+	// not to be taken as it is written.
+	Command bool
+}
+
+// Commands are the commands of Claude Code that a message may be, if its sender
+// has the right. They read and shorten its conversation, and touch nothing else.
+func Commands() []string { return []string{"/compact", "/context", "/cost"} }
+
+// Unasked is what an agent said without having been asked.
+type Unasked struct {
+	// Origin is what the agent says caused it, Text what it said, bounded.
+	Origin, Text string
+	// More says that further ones will not be told.
+	More bool
 }
 
 // ToolCall is an agent's wish to use one of its tools.
@@ -204,6 +237,11 @@ type Result struct {
 	Interrupted bool
 	// Truncated says that Text was cut at MaxOutput.
 	Truncated bool
+	// Done are messages of the prompt that an earlier process of this conversation
+	// had. What they asked for is not done again; their answer may be lost.
+	Done []string
+	// Unread are messages that the agent never saw, since it was interrupted.
+	Unread []string
 }
 
 // Errors of a conversation.
@@ -212,6 +250,8 @@ var (
 	ErrSession = errors.New("the agent does not know this session")
 	// ErrBusy says that a turn is already going on.
 	ErrBusy = errors.New("the agent is busy with another turn")
+	// ErrIdle says that no turn goes on that a message could follow.
+	ErrIdle = errors.New("the agent is not at work")
 	// ErrClosed says that the conversation was closed.
 	ErrClosed = errors.New("the conversation is closed")
 )

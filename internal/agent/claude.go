@@ -1,14 +1,13 @@
 package agent
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -25,7 +24,10 @@ import (
 // guide the model, and every right is checked by the host.
 type Claude struct{}
 
-var _ Adapter = Claude{}
+var (
+	_ Adapter  = Claude{}
+	_ Follower = (*claude)(nil)
+)
 
 const (
 	// hookGrace is how much longer than Options.ToolTime Claude Code waits for the
@@ -45,10 +47,8 @@ const (
 
 // Open starts Claude Code and waits until it can take a turn.
 func (Claude) Open(ctx context.Context, box Box, o Options) (Conversation, error) {
-	session := o.Resume
-	if session == "" {
-		session = newUUID()
-	} else if !isUUID(session) {
+	session := cmp.Or(o.Resume, o.Session, NewUUID())
+	if !isUUID(session) {
 		return nil, &Error{Class: ClassSession, Text: fmt.Sprintf("%.60q is not a session of Claude Code", session)}
 	}
 	if o.Permission == Bypass && box.Proven() == "" {
@@ -106,7 +106,11 @@ type claude struct {
 	turn     *turn
 	dropped  *resultLine // a result that named no prompt: it tells of the process
 	usage    usage       // of turns that nobody asked for
+	told     int         // how many of those were told
 	read     int         // bytes since the turn began
+	// known are the messages that this process was given. It ignores one that it
+	// has, without a word.
+	known map[string]bool
 }
 
 func newClaude(proc Process, o Options, session string) *claude {
@@ -114,7 +118,7 @@ func newClaude(proc Process, o Options, session string) *claude {
 		o: o, proc: proc, session: session, log: o.logger(),
 		out: make(chan []byte, maxOutgoingLines), slots: make(chan struct{}, maxAsked),
 		ended: make(chan struct{}), over: make(chan struct{}),
-		asked: map[string]chan controlResponse{}, inwork: map[string]context.CancelFunc{},
+		asked: map[string]chan controlResponse{}, inwork: map[string]context.CancelFunc{}, known: map[string]bool{},
 		stderr: tail{max: maxStderr},
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -127,19 +131,18 @@ func newClaude(proc Process, o Options, session string) *claude {
 }
 
 // Turn gives Claude Code a prompt. Its text is taken as it is: no word in it is
-// a command of Claude Code's own (client_composed).
+// a command of Claude Code's own (client_composed), unless the prompt says that
+// it is one.
 func (c *claude) Turn(ctx context.Context, p Prompt, emit func(Event)) (Result, error) {
-	t, err := c.begin(cmp.Or(p.UUID, newUUID()))
+	t, fresh, err := c.begin(p)
 	if err != nil {
 		return Result{}, err
 	}
 	defer c.end(t)
-	line := map[string]any{
-		"type": "user", "message": map[string]string{"role": "user", "content": p.Text},
-		"parent_tool_use_id": nil, "uuid": t.uuid, "client_composed": true,
-	}
-	if err := c.send(line); err != nil {
-		return Result{}, err
+	for i, m := range fresh {
+		if err := c.send(userLine(m, i == len(fresh)-1)); err != nil {
+			return Result{}, err
+		}
 	}
 	for {
 		select {
@@ -158,19 +161,63 @@ func (c *claude) Turn(ctx context.Context, p Prompt, emit func(Event)) (Result, 
 	}
 }
 
-func (c *claude) begin(uuid string) (*turn, error) {
+// userLine is a message on its way. Only the last of several is a question: the
+// ones before ride with it into the same turn.
+func userLine(p Prompt, asks bool) map[string]any {
+	line := map[string]any{
+		"type": "user", "message": map[string]string{"role": "user", "content": p.Text},
+		"parent_tool_use_id": nil, "uuid": p.UUID,
+	}
+	if !p.Command {
+		line["client_composed"] = true
+	}
+	if !asks {
+		line["shouldQuery"] = false
+	}
+	return line
+}
+
+// begin makes the turn. fresh are the messages of the prompt to be sent: a
+// process ignores one that it was given before, so that would never be answered.
+func (c *claude) begin(p Prompt) (t *turn, fresh []Prompt, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.closing && c.err == nil:
-		return nil, ErrClosed
+		return nil, nil, ErrClosed
 	case c.err != nil:
-		return nil, c.err
+		return nil, nil, c.err
 	case c.turn != nil:
-		return nil, ErrBusy
+		return nil, nil, ErrBusy
 	}
-	c.turn, c.read, c.dropped = newTurn(uuid, c.o.maxOutput()), 0, nil
-	return c.turn, nil
+	t = newTurn(c.o.maxOutput())
+	c.turn, c.read, c.dropped = t, 0, nil
+	for _, m := range append(slices.Clone(p.Before), p) {
+		if m.UUID = cmp.Or(m.UUID, NewUUID()); !c.known[m.UUID] {
+			fresh = append(fresh, m)
+			t.messages = append(t.messages, &message{uuid: m.UUID})
+		} else {
+			t.messages = append(t.messages, &message{uuid: m.UUID, fate: done})
+		}
+		c.known[m.UUID] = true
+	}
+	c.conclude(t)
+	return t, fresh, nil
+}
+
+// Follow gives Claude Code a message while it works. It takes it in before it
+// asks its model the next time, or answers it in a turn behind this one.
+func (c *claude) Follow(p Prompt) error {
+	c.mu.Lock()
+	t := c.turn
+	if t == nil || t.finished || t.interrupted || c.err != nil || c.known[p.UUID] || len(t.messages) >= maxFollowing {
+		c.mu.Unlock()
+		return ErrIdle
+	}
+	t.messages = append(t.messages, &message{uuid: p.UUID})
+	c.known[p.UUID] = true
+	c.mu.Unlock()
+	return c.send(userLine(p, true))
 }
 
 func (c *claude) end(t *turn) {
@@ -311,112 +358,4 @@ func (c *claude) lastWords() error {
 		e.Detail = ""
 	}
 	return e
-}
-
-func (c *claude) readStderr() {
-	defer c.errRead.Done()
-	buf := make([]byte, 4<<10)
-	for {
-		n, err := c.proc.Stderr().Read(buf)
-		c.mu.Lock()
-		c.stderr.add(buf[:n])
-		c.mu.Unlock()
-		if err != nil {
-			return
-		}
-	}
-}
-
-// readLines gives each line to its handler, until the stream ends.
-func (c *claude) readLines() {
-	r := bufio.NewReaderSize(c.proc.Stdout(), 64<<10)
-	for {
-		line, err := readLine(r)
-		if err == nil && c.tooMuch(len(line)) {
-			err = errTooMuch
-		}
-		switch {
-		case errors.Is(err, errLineTooLong), errors.Is(err, errTooMuch):
-			c.fail(&Error{Class: ClassProtocol, Text: "Claude Code was stopped", Detail: err.Error()})
-			return
-		case err != nil:
-			c.hungUp()
-			return
-		}
-		if len(line) > 0 {
-			c.handle(line)
-		}
-	}
-}
-
-var errTooMuch = errors.New("it wrote more than 1 GiB in one turn")
-
-func (c *claude) tooMuch(n int) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.read += n
-	return c.read > maxTurn
-}
-
-// hungUp tells why the stream ended: the process is about to end too, and its
-// exit code and stderr say more than the end of the stream.
-func (c *claude) hungUp() {
-	select {
-	case <-c.ended:
-		c.errRead.Wait()
-		c.fail(c.lastWords())
-	case <-c.over:
-	case <-time.After(closeGrace):
-		c.fail(&Error{Class: ClassProtocol, Text: "Claude Code closed its output"})
-	}
-}
-
-// send puts a line on its way. A process that does not read what it asked for
-// costs itself the conversation, not the host its memory.
-func (c *claude) send(v any) error {
-	line, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("write to Claude Code: %w", err)
-	}
-	line = append(line, '\n')
-	c.mu.Lock()
-	if c.err != nil {
-		defer c.mu.Unlock()
-		return c.err
-	}
-	full := c.outgoing+len(line) > maxOutgoing
-	if !full {
-		select {
-		case c.out <- line:
-			c.outgoing += len(line)
-		default:
-			full = true
-		}
-	}
-	c.mu.Unlock()
-	if full {
-		c.fail(&Error{Class: ClassProtocol, Text: "Claude Code was stopped: it does not read its input"})
-		return c.why()
-	}
-	return nil
-}
-
-func (c *claude) writeLines() {
-	for {
-		select {
-		case line := <-c.out:
-			_, err := c.proc.Stdin().Write(line)
-			c.mu.Lock()
-			c.outgoing -= len(line)
-			c.mu.Unlock()
-			if err != nil {
-				if !errors.Is(err, io.ErrClosedPipe) {
-					c.log.Debug("write to Claude Code", "err", err)
-				}
-				return // readLines finds out why
-			}
-		case <-c.over:
-			return
-		}
-	}
 }

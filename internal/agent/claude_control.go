@@ -27,11 +27,15 @@ func (c *claude) handle(line []byte) {
 		if err := json.Unmarshal(line, &r); err == nil {
 			c.resulted(r)
 		}
+	case "command_lifecycle":
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.lifecycle(in)
 	default:
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.turn != nil {
-			c.turn.saw(in, c.session)
+			c.turn.saw(in)
 		}
 	}
 }
@@ -134,6 +138,9 @@ func (c *claude) relay(ctx context.Context, req controlRequest) (any, error) {
 	if !c.o.answers(req.Server) {
 		return nil, fmt.Errorf("this host has no MCP server %.40q", req.Server)
 	}
+	if c.idle() && callsTool(req.Message) {
+		return nil, fmt.Errorf("%s", noTurn)
+	}
 	answer, err := c.o.MCP(ctx, req.Server, req.Message)
 	if err != nil {
 		return nil, err
@@ -142,4 +149,22 @@ func (c *claude) relay(ctx context.Context, req controlRequest) (any, error) {
 		answer = json.RawMessage(`{"jsonrpc":"2.0","id":0,"result":{}}`)
 	}
 	return map[string]any{"mcp_response": answer}, nil
+}
+
+// noTurn is why nothing is done for a turn that nobody asked for: no run would
+// count it.
+const noTurn = "no message is being worked on, so no tool may be used: nobody asked for this"
+
+func (c *claude) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.turn == nil
+}
+
+// callsTool says whether a JSON-RPC message does more than ask what there is.
+func callsTool(msg json.RawMessage) bool {
+	var m struct {
+		Method string `json:"method"`
+	}
+	return json.Unmarshal(msg, &m) != nil || m.Method == "tools/call"
 }

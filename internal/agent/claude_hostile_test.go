@@ -179,6 +179,8 @@ func FuzzClaudeLines(f *testing.F) {
 	f.Add([]byte(`{"type":"control_request","request_id":"1","request":{"subtype":"mcp_message","server_name":"nanoclaw","message":{}}}`))
 	f.Add([]byte(`{"type":"control_request","request_id":"1","request":{"subtype":"hook_callback","callback_id":"pre-tool-use","input":{"hook_event_name":"PreToolUse","tool_input":[]}}}`))
 	f.Add([]byte(`{"type":"system","subtype":"api_retry","attempt":1,"retry_delay_ms":1e300}`))
+	f.Add([]byte(`{"type":"command_lifecycle","command_uuid":"u","state":"completed"}` + "\n" + `{"type":"result","user_message_uuids":["u","v",""],"result":"x"}`))
+	f.Add([]byte(`{"type":"tool_progress","tool_name":"x","elapsed_time_seconds":1e300}`))
 	f.Fuzz(func(t *testing.T, lines []byte) {
 		o := agent.Options{
 			MCP:  func(context.Context, string, json.RawMessage) (json.RawMessage, error) { return nil, nil },

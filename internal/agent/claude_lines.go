@@ -62,6 +62,10 @@ type incoming struct {
 	CommandUUID string `json:"command_uuid"`
 	State       string `json:"state"`
 
+	// tool_progress
+	ToolName string  `json:"tool_name"`
+	Elapsed  float64 `json:"elapsed_time_seconds"`
+
 	// system/api_retry
 	Attempt    int     `json:"attempt"`
 	MaxRetries int     `json:"max_retries"`

@@ -22,10 +22,12 @@ func (c *claude) hook(ctx context.Context, req controlRequest) any {
 	}
 	call := ToolCall{ID: in.ToolUseID, Name: in.ToolName, Input: in.ToolInput, Subagent: in.AgentID}
 	c.mu.Lock()
-	if c.turn != nil {
-		c.turn.toolCalls++
-		c.turn.events.push(Event{Kind: ToolEvent, Tool: clip(call.Name, 200), Input: brief(call.Input)})
+	if c.turn == nil {
+		c.mu.Unlock()
+		return deny(noTurn)
 	}
+	c.turn.toolCalls++
+	c.turn.events.push(Event{Kind: ToolEvent, Tool: clip(call.Name, 200), Input: brief(call.Input)})
 	c.mu.Unlock()
 	v := c.verdict(ctx, call)
 	switch {

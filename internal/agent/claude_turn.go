@@ -5,19 +5,25 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 )
 
-// turn is one prompt and what came of it. Its fields but events and done are
-// guarded by claude.mu.
+// turn is what was given to Claude Code at one time, with what followed while it
+// worked, and what came of it. Its fields but events and done are guarded by
+// claude.mu.
 type turn struct {
-	uuid   string
-	events *events
-	done   chan struct{} // closed when result is there
-	result Result
+	messages []*message
+	events   *events
+	done     chan struct{} // closed when result is there
+	result   Result
 
 	said        bounded // the text so far, internal parts left out
+	told        int     // how much of said belongs to results that came
+	parts       []string
+	results     int
+	failure     *resultLine
+	aborted     bool // a result said that the interrupt was heeded
+	cut         bool // a result was longer than the bound
 	hide        quiet
 	streamed    string // the message whose text came in pieces
 	current     string // the message in the making
@@ -26,8 +32,11 @@ type turn struct {
 	finished    bool
 }
 
-func newTurn(uuid string, max int) *turn {
-	return &turn{uuid: uuid, events: newEvents(), done: make(chan struct{}), said: bounded{max: max}}
+// maxFollowing bounds the messages that one turn takes in while it goes on.
+const maxFollowing = 100
+
+func newTurn(max int) *turn {
+	return &turn{events: newEvents(), done: make(chan struct{}), said: bounded{max: max}}
 }
 
 // deliver passes on what waits. It is called by the goroutine of Turn alone.
@@ -59,7 +68,7 @@ func (t *turn) say(s string) {
 func (t *turn) soFar() string { return strings.TrimSpace(t.said.b.String()) }
 
 // saw takes a line that is part of the turn.
-func (t *turn) saw(in incoming, session string) {
+func (t *turn) saw(in incoming) {
 	switch in.Type {
 	case "stream_event":
 		if in.ParentToolUseID == "" {
@@ -69,8 +78,10 @@ func (t *turn) saw(in incoming, session string) {
 		if in.ParentToolUseID == "" && isNull(in.Error) {
 			t.assistant(in.Message)
 		}
-	case "command_lifecycle":
-		t.lifecycle(in, session)
+	case "tool_progress":
+		if in.ToolName != "" && in.Elapsed > 0 && in.Elapsed < 1e6 {
+			t.events.push(Event{Kind: NoteEvent, Text: fmt.Sprintf("%s has been at work for %.0f s", clip(in.ToolName, 100), in.Elapsed)})
+		}
 	case "system":
 		t.note(in)
 	}
@@ -117,22 +128,6 @@ func (t *turn) assistant(raw json.RawMessage) {
 	}
 }
 
-// lifecycle notices a prompt that ends without a result: one that was done in
-// an earlier life of this session, or one that was dropped before it began. In
-// an ordinary turn the result comes first.
-func (t *turn) lifecycle(in incoming, session string) {
-	if in.CommandUUID != t.uuid {
-		return
-	}
-	switch in.State {
-	case "completed":
-		t.finish(Result{SessionID: session, Failed: true, Class: ClassDone,
-			Error: "Claude Code had this message before it was restarted and does not do it twice; the answer is lost: ask again"})
-	case "cancelled":
-		t.finish(Result{SessionID: session, Interrupted: true, Text: t.soFar(), ToolCalls: t.toolCalls})
-	}
-}
-
 func (t *turn) note(in incoming) {
 	switch in.Subtype {
 	case "api_retry":
@@ -167,53 +162,4 @@ func (u *usage) add(r resultLine) {
 		}
 		u.output += max(0, min(m.Output, most))
 	}
-}
-
-// resulted takes a result: ours ends the turn, any other is a turn that nobody
-// asked for, of which only the cost is kept.
-func (c *claude) resulted(r resultLine) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.usage.add(r)
-	t := c.turn
-	if t == nil || !t.owns(r) {
-		c.log.Debug("a result that belongs to no turn of ours", "subtype", r.Subtype, "origin", r.Origin.Kind, "said", clip(r.Result, 200))
-		if len(r.MessageUUIDs) == 0 && r.Origin.Kind == "" {
-			c.dropped = &r
-		}
-		return
-	}
-	t.finish(c.conclude(t, r))
-	c.usage = usage{}
-}
-
-// owns reports whether a result is this turn's: it lists the prompt, or it
-// lists none, names no other origin, and tells a failure.
-func (t *turn) owns(r resultLine) bool {
-	if len(r.MessageUUIDs) > 0 {
-		return slices.Contains(r.MessageUUIDs, t.uuid)
-	}
-	return r.Origin.Kind == "" && r.IsError
-}
-
-// conclude makes the Result of a turn. The caller holds c.mu.
-func (c *claude) conclude(t *turn, r resultLine) Result {
-	out := Result{
-		SessionID: c.session, ToolCalls: t.toolCalls,
-		CostUSD: c.usage.cost, InputTokens: c.usage.input, OutputTokens: c.usage.output,
-	}
-	if t.interrupted && r.IsError {
-		out.Interrupted, out.Text, out.Truncated = true, t.soFar(), t.said.cut
-		return out
-	}
-	if r.IsError {
-		told := failed(r)
-		out.Failed, out.Text, out.Truncated = true, t.soFar(), t.said.cut
-		out.Class, out.Error, out.Retry, out.Raw = told.Class, told.Error, told.Retry, told.Raw
-		return out
-	}
-	text := bounded{max: t.said.max}
-	text.add(StripInternal(r.Result))
-	out.Text, out.Truncated = text.b.String(), text.cut
-	return out
 }

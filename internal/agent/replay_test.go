@@ -27,7 +27,9 @@ type story struct {
 	step  agenttest.Script
 	// stop interrupts the turn at its first event of this kind.
 	stop agent.EventKind
-	want []agent.Result
+	// follow is sent at the first use of a tool.
+	follow string
+	want   []agent.Result
 }
 
 func stories() []story {
@@ -45,6 +47,9 @@ func stories() []story {
 		}},
 		{name: "interrupt", turns: []string{"bash: sleep 55"}, step: agenttest.Puppet, stop: agent.ToolEvent, want: []agent.Result{
 			{Interrupted: true, ToolCalls: 1, CostUSD: 0.0006, InputTokens: 100, OutputTokens: 10},
+		}},
+		{name: "follow", turns: []string{"bash: sleep 1"}, step: agenttest.Puppet, follow: "and one thing more", want: []agent.Result{
+			{Text: "The tools said:\n(Bash completed with no output)", ToolCalls: 1, CostUSD: 0.0012, InputTokens: 200, OutputTokens: 20},
 		}},
 		{name: "overloaded", turns: []string{"hello"},
 			step: func(agenttest.Request) agenttest.Step {
@@ -101,6 +106,11 @@ func (s story) play(t *testing.T, box agent.Box, o agent.Options) []agent.Result
 			if e.Kind == s.stop && !stopped {
 				stopped = true
 				if err := c.Interrupt(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+			if s.follow != "" && e.Kind == agent.ToolEvent {
+				if err := c.(agent.Follower).Follow(agent.Prompt{UUID: agent.UUID(s.name, s.follow), Text: s.follow}); err != nil {
 					t.Error(err)
 				}
 			}

@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// UUID makes a prompt's name from what it stands for, such as a run and its
-// attempt: the same parts give the same name (RFC 9562 version 8).
+// UUID makes a message's name from what it stands for, such as the row that it is
+// stored in: the same parts give the same name (RFC 9562 version 8).
 func UUID(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return formatUUID([16]byte(sum[:16]), 8)
 }
 
-// newUUID makes a random UUID (RFC 9562 version 4).
-func newUUID() string {
+// NewUUID makes a random UUID (RFC 9562 version 4), such as a session's.
+func NewUUID() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails: crypto/rand ends the program instead
 	return formatUUID(b, 4)

@@ -90,6 +90,12 @@ var tellers = map[Kind]teller{
 		}
 		return "the MCP server " + d.Server + " changed its tools" + pre(": ", d.Change)
 	}),
+	RunJoined: as(func(d RunJoinedData) string {
+		return fmt.Sprintf("%d messages joined the run that goes on", len(d.Rows))
+	}),
+	AgentUnasked: as(func(d AgentUnaskedData) string {
+		return "agent spoke without being asked" + why(d.Origin) + quote(d.Text)
+	}),
 	EgressTried: as(func(d EgressData) string {
 		if d.Host == "" {
 			return "a connection that names no host: " + d.Verdict + why(d.Reason)

@@ -25,6 +25,8 @@ const (
 	HostToolCalled  Kind = "host_tool.called" // the agent asked the host for something, and the answer
 	MCPCalled       Kind = "mcp.called"       // the agent asked an MCP server that the host passes messages on to
 	MCPTools        Kind = "mcp.tools"        // what an MCP server says of its tools is new
+	RunJoined       Kind = "run.joined"       // messages were taken into a run that goes on
+	AgentUnasked    Kind = "agent.unasked"    // what an agent said in a turn that nobody asked for: it goes nowhere else
 	EgressTried     Kind = "egress"           // one connection, allowed or refused
 	FilesChanged    Kind = "files.changed"    // files that a run left new or changed, with their hashes
 	RunEnded        Kind = "run.ended"        // outcome, duration, cost

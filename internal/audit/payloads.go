@@ -132,6 +132,18 @@ type (
 		Change string            `json:"change"` // in words
 		Tools  map[string]string `json:"tools"`
 	}
+	// RunJoinedData belongs to RunJoined.
+	RunJoinedData struct {
+		Trigger any     `json:"trigger"`
+		Rows    []int64 `json:"rows"`
+	}
+	// AgentUnaskedData belongs to AgentUnasked. More says that further ones are
+	// not recorded.
+	AgentUnaskedData struct {
+		Origin string `json:"origin,omitempty"`
+		Text   string `json:"text"`
+		More   bool   `json:"more,omitempty"`
+	}
 	// EgressData belongs to EgressTried. Up and Down are bytes.
 	EgressData struct {
 		Method  string `json:"method,omitempty"`

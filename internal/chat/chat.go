@@ -103,7 +103,26 @@ type Inbound struct {
 type Ask struct {
 	// Mounts are folders for this conversation alone, as DIR or DIR:rw.
 	Mounts []string `json:"mounts,omitempty"`
+	// Conversation is which of the agent's conversations the message belongs to.
+	Conversation Conversation `json:"conversation,omitempty"`
 }
+
+// Conversation says what a message takes up of what was said before.
+type Conversation string
+
+// The conversations.
+const (
+	Ongoing  Conversation = ""         // the group's, as it stands
+	Anew     Conversation = "new"      // the group's, begun anew
+	Isolated Conversation = "isolated" // one of its own, and the group's stays as it is
+)
+
+// Console is the channel of the owner's own terminals.
+const Console ChannelID = "console"
+
+// Terminal says that the owner wrote the message in a terminal of their own,
+// where alone an Ask counts.
+func (in Inbound) Terminal() bool { return in.Sender.Owner && in.From.Channel == Console }
 
 // OutboundKind says why a message goes out.
 type OutboundKind string

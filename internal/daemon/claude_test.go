@@ -16,7 +16,7 @@ import (
 const modelKey = "sk-ant-canary-of-the-model"
 
 // claudeInstall is an installation with real Claude Code and a scripted model.
-func claudeInstall(t *testing.T) (*install, *agenttest.Model) {
+func claudeInstall(t testing.TB) (*install, *agenttest.Model) {
 	t.Helper()
 	m := agenttest.NewModel(agenttest.Puppet)
 	t.Cleanup(m.Close)

@@ -71,6 +71,7 @@ type Daemon struct {
 	machine     grant.Machine
 	models      models
 	started     time.Time
+	install     string // names this installation in what it gives to agents
 
 	store     *store.Store
 	key       *audit.Key
@@ -139,6 +140,9 @@ func (d *Daemon) build(ctx context.Context) error {
 	if d.key, err = audit.OpenKey(d.opt.Paths.DataDir); err != nil {
 		return err
 	}
+	if d.install, err = d.installation(ctx); err != nil {
+		return err
+	}
 	d.sequencer = audit.NewSequencer(d.store, d.key, d.log)
 	d.store.OnAudit(d.sequencer.Kick)
 	if err := d.loadConfig(ctx); err != nil {
@@ -149,13 +153,27 @@ func (d *Daemon) build(ctx context.Context) error {
 		return err
 	}
 	d.queue = queue.New(d.store, d.config.Limits.ConcurrentRuns, func(ctx context.Context, j queue.Job) { d.runner.Run(ctx, j) }, d.log)
-	d.router = router.New(rules, d.store, func(chat.Group) { d.queue.Wake() })
+	d.router = router.New(rules, d.store, func(g chat.Group) {
+		d.runner.Came(g)
+		d.queue.Wake()
+	})
 	d.router.OnAnswer(d.answered)
 	d.console = console.New(console.Options{OnAttach: d.attached})
 	d.outbox = outbox.New(d.store, map[chat.ChannelID]outbox.Channel{console.ID: d.console}, d.log)
 	d.outbox.OnChange(d.changed.fire)
 	d.runner = runner.New(d.runnerOptions())
 	return d.openServers()
+}
+
+// installation names this installation, the same at each start.
+func (d *Daemon) installation(ctx context.Context) (string, error) {
+	const key = "install"
+	name, err := d.store.Meta(ctx, key)
+	if err != nil || name != "" {
+		return name, err
+	}
+	name = agent.NewUUID()
+	return name, d.store.SetMeta(ctx, key, name)
 }
 
 // checkMount is asked by the boundary about the canonical path of every folder
@@ -238,7 +256,7 @@ func (d *Daemon) runnerOptions() runner.Options {
 		WarmSessions: d.config.Limits.WarmSessions, Prepare: d.preparedGroups(), Unready: d.unready, Short: func() string { return d.short() }, Held: d.queue.Held, Rests: d.queue.Rests,
 		Servers: d.sessionServers,
 		Consent: d.consent, Mask: d.mask,
-		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Zone: zone(d.machine.TimeZone), Log: d.log,
+		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Install: d.install, MaxAttempts: maxAttempts, Zone: zone(d.machine.TimeZone), Log: d.log,
 		Troubled: d.troubled, Markup: d.markupOf, Assistant: d.config.Assistant.Name,
 	}
 }

@@ -48,6 +48,11 @@ func (d *Daemon) Say(ctx context.Context, r control.SayRequest) (chat.MessageID,
 	if err := d.known(r.Group); err != nil {
 		return "", err
 	}
+	switch r.Ask.Conversation {
+	case chat.Ongoing, chat.Anew, chat.Isolated:
+	default:
+		return "", &control.Error{Code: control.CodeUsage, Message: fmt.Sprintf("%q is no conversation", r.Ask.Conversation), Hint: `use "new" or "isolated"`}
+	}
 	return d.console.Say(ctx, r.Group, r.Text, r.Ask)
 }
 

@@ -14,10 +14,12 @@ import (
 	"testing"
 	"time"
 
+	"nanoclaw/internal/audit"
 	"nanoclaw/internal/boundary/boundarytest"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/control"
+	"nanoclaw/internal/runner"
 )
 
 // victimEnv makes the test binary a daemon that is to be killed: it answers the
@@ -29,6 +31,32 @@ type victim struct {
 	Paths config.Paths
 	Env   map[string]string
 	Init  string
+	// Say is the message. Stuck names what must never return: "running" or
+	// "finish", where it says so to its parent.
+	Say, Stuck string
+}
+
+// stuck is a store that stops a run where it is to be killed.
+type stuck struct {
+	runner.Store
+	where string
+}
+
+func (s stuck) hang(where string) {
+	if s.where == where {
+		fmt.Println("stuck")
+		select {}
+	}
+}
+
+func (s stuck) Running(ctx context.Context, run chat.RunID, entries ...audit.Entry) error {
+	s.hang("running")
+	return s.Store.Running(ctx, run, entries...)
+}
+
+func (s stuck) Finish(ctx context.Context, run chat.RunID, o runner.Outcome, e audit.Entry) error {
+	s.hang("finish")
+	return s.Store.Finish(ctx, run, o, e)
 }
 
 func TestMain(m *testing.M) {
@@ -57,6 +85,7 @@ func (v victim) serve() error {
 	if err != nil {
 		return err
 	}
+	d.runner.Store = stuck{d.runner.Store, v.Stuck}
 	ready := make(chan struct{})
 	go d.Run(ctx, func() { close(ready) })
 	<-ready
@@ -64,8 +93,7 @@ func (v victim) serve() error {
 	if err != nil {
 		return err
 	}
-	_, err = d.Say(ctx, control.SayRequest{Group: chat.Main, Text: "test -e ~/second && echo answered && exit; touch ~/second; (sleep 300; :) & setsid sleep 300 & echo begun; sleep 300"})
-	if err != nil {
+	if _, err = d.Say(ctx, control.SayRequest{Group: chat.Main, Text: v.Say}); err != nil {
 		return err
 	}
 	for {
@@ -86,20 +114,10 @@ func TestKilledInTheMiddle(t *testing.T) {
 	i := newInstall(t, hostConfig)
 	init := filepath.Join(t.TempDir(), "nanoclaw-init")
 	must(t, os.WriteFile(init, boundarytest.Init(t), 0o755))
-	text, err := json.Marshal(victim{i.paths, i.env, init})
-	must(t, err)
-
-	cmd := osexec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), victimEnv+"="+string(text))
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if line != "begun\n" {
-		cmd.Process.Kill()
-		cmd.Wait()
-		t.Fatalf("the daemon said %q (%v)", line, err)
+	const say = "test -e ~/second && echo answered && exit; touch ~/second; (sleep 300; :) & setsid sleep 300 & echo begun; sleep 300"
+	cmd, lines := start(t, victim{Paths: i.paths, Env: i.env, Init: init, Say: say})
+	if line := <-lines; line != "begun" {
+		t.Fatalf("the daemon said %q", line)
 	}
 	inside := namespaceOf(t, cmd.Process.Pid)
 	if len(members(t, inside)) < 4 {
@@ -135,6 +153,31 @@ func TestKilledInTheMiddle(t *testing.T) {
 	if !r.OK {
 		t.Errorf("the log does not verify: %s", r.Bad)
 	}
+}
+
+// start starts a daemon that is to be killed, and gives what it says.
+func start(t *testing.T, v victim) (*osexec.Cmd, <-chan string) {
+	t.Helper()
+	text, err := json.Marshal(v)
+	must(t, err)
+	cmd := osexec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), victimEnv+"="+string(text))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	lines := make(chan string, 10)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			lines <- s.Text()
+		}
+	}()
+	return cmd, lines
 }
 
 // namespaceOf is the PID namespace of the init that a daemon started: the one

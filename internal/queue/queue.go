@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,14 +20,23 @@ type Message struct {
 	Trigger bool
 	// Attempts counts earlier runs that did not finish with this message.
 	Attempts int
+	// Cut is the run that had the message last, if it was cut off: the agent may
+	// have begun with it, or be done.
+	Cut chat.RunID
+	// Again counts how often the message was put back before the agent saw it.
+	Again int
 }
 
-// Job is the work of one run: all waiting messages of one group, oldest first.
+// Job is the work of one run: waiting messages of one group, oldest first, whose
+// senders have the same rights, and the context before them.
 type Job struct {
 	Run      chat.RunID
 	Group    chat.Group
 	Messages []Message
 	Claimed  time.Time
+	// Resume is the agent's session of the run that Cut names, "" if there is none
+	// or it never came to one.
+	Resume string
 }
 
 // Last is the newest triggering message, whose chat gets the answer.
@@ -38,15 +49,63 @@ func (j Job) Last() Message {
 	return Message{}
 }
 
+// Conversation is the one that the job belongs to.
+func (j Job) Conversation() chat.Conversation { return j.Last().conversation() }
+
+func (m Message) conversation() chat.Conversation {
+	if !m.Terminal() {
+		return chat.Ongoing
+	}
+	return m.Ask.Conversation
+}
+
+// Alone says that a message has a run of its own: it is about the conversation
+// itself. Such are one word that begins with a slash, if the owner wrote it, and
+// what asks for another conversation than the group's.
+func (m Message) Alone() bool {
+	word := len(m.Text) > 1 && len(m.Text) <= 40 && m.Text[0] == '/' && strings.Trim(m.Text[1:], "abcdefghijklmnopqrstuvwxyz-") == ""
+	return m.Sender.Owner && word || m.conversation() != chat.Ongoing
+}
+
+// SameRights says that two messages may be worked on together, as far as that
+// shows in them: what the one asks for must not be done with the rights of the
+// other.
+func SameRights(a, b Message) bool {
+	if a.Sender.Owner != b.Sender.Owner || a.Terminal() != b.Terminal() {
+		return false
+	}
+	return !a.Terminal() || slices.Equal(a.Ask.Mounts, b.Ask.Mounts)
+}
+
+// Next gives of all messages that wait, oldest first, those that the next run
+// takes up: triggering ones up to the first that may not be worked on with them,
+// and what was said before the last of these.
+func Next(waiting []Message) []Message {
+	var first *Message
+	end := 0
+	for i, m := range waiting {
+		if !m.Trigger {
+			continue
+		}
+		if first != nil && (first.Alone() || m.Alone() || !SameRights(*first, m)) {
+			break
+		}
+		if first == nil {
+			first = &waiting[i]
+		}
+		end = i + 1
+	}
+	return waiting[:end]
+}
+
 // Store is what the queue needs of the store.
 type Store interface {
 	// Waiting lists the groups that have a triggering message waiting and no
 	// live run, the one whose message waited longest first.
 	Waiting(ctx context.Context) ([]chat.Group, error)
-	// Claim takes all waiting messages of a group (context included) for a new
-	// run: the run's row is made in state "queued" and the messages are claimed by
-	// it, in one transaction. It gives nil if there is nothing to do or a run of
-	// the group is live.
+	// Claim takes the Next messages of a group for a new run: the run's row is made
+	// in state "queued" and the messages are claimed by it, in one transaction. It
+	// gives nil if there is nothing to do or a run of the group is live.
 	Claim(ctx context.Context, g chat.Group, run chat.RunID, at time.Time) (*Job, error)
 }
 

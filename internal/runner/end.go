@@ -42,7 +42,7 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 		err = cut // what the agent says of its end is only a consequence
 	}
 	stopping := cause != nil && !errors.Is(cause, errStopped) && !errors.Is(cause, errTooLong)
-	keep := s != nil && err == nil && cause == nil && !s.once()
+	keep := s != nil && err == nil && cause == nil && !s.once() && !forgets(res)
 	var found []string
 	var notice string
 	if s != nil {
@@ -64,7 +64,13 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 		return
 	}
 	o := outcome(res, err, cause)
-	o.At = time.Now()
+	if s != nil && s.talk.Isolated {
+		o.AgentSession, o.ForgetSession = "", false
+	}
+	if cause == nil && s.cut() == nil && !res.Interrupted && r.tryAgain(job, s, err) {
+		o.State = Interrupted
+	}
+	o.At, o.Unread = time.Now(), r.notSeen(job.Run)
 	used := r.used(job.Run)
 	o.counted(used)
 	o.Replies = replies(job, res, o, r.tell(job, res, err, o, o.At), r.wayOut(job.Run), notice)
@@ -97,6 +103,33 @@ func (r *Runner) changed(ctx context.Context, job queue.Job, s *session) {
 	if err != nil {
 		r.Log.Error("the files that a run changed could not be recorded", "run", job.Run, "err", err)
 	}
+}
+
+// tryAgain says that a run whose agent died is taken up again: the messages wait
+// for a new run, which resumes the conversation. The agent itself knows which of
+// them it was given, and does none twice; a shell does not.
+func (r *Runner) tryAgain(job queue.Job, s *session, err error) bool {
+	var died *agent.Error
+	if s == nil || s.grant.Agent != grant.Claude || !errors.As(err, &died) || died.Class != agent.ClassEnded {
+		return false
+	}
+	for _, m := range job.Messages {
+		if m.Attempts+1 >= r.MaxAttempts {
+			return false
+		}
+	}
+	return true
+}
+
+// notSeen are the rows that a live run puts back.
+func (r *Runner) notSeen(run chat.RunID) []int64 {
+	r.mu.Lock()
+	l := r.live[run]
+	r.mu.Unlock()
+	if l == nil {
+		return nil
+	}
+	return l.notSeen()
 }
 
 // ending is why a run's session ends with it, for the group's next agent.
@@ -150,9 +183,14 @@ func outcome(res agent.Result, err, cause error) Outcome {
 		o.State, o.Error = Cancelled, "interrupted"
 	case res.Failed:
 		o.State, o.Error = Failed, res.Error
-		o.ForgetSession = res.Class.Recovery() == agent.NewSession
+		o.ForgetSession = forgets(res)
 	}
 	return o
+}
+
+// forgets says that a conversation cannot go on.
+func forgets(res agent.Result) bool {
+	return res.Failed && res.Class.Recovery() == agent.NewSession
 }
 
 // replies are the messages that a run leaves: what the agent said, and, where
@@ -160,7 +198,7 @@ func outcome(res agent.Result, err, cause error) Outcome {
 // one is marked.
 func replies(job queue.Job, res agent.Result, o Outcome, failed, wayOut, found string) []chat.Outbound {
 	var out []chat.Outbound
-	if res.Text != "" || o.State == Succeeded {
+	if o.State == Succeeded || res.Text != "" && o.State != Interrupted {
 		text := res.Text
 		if res.Truncated {
 			text += "\n[the answer was longer and is cut here]"
@@ -179,7 +217,10 @@ func replies(job queue.Job, res agent.Result, o Outcome, failed, wayOut, found s
 		files.Key, files.Failed, files.Last = files.Key+":found", false, false
 		out = append(out, files)
 	}
-	if o.State != Succeeded && failed != "" {
+	switch {
+	case o.State == Interrupted: // another run answers
+		return out
+	case o.State != Succeeded && failed != "":
 		out = append(out, notice(job, failed))
 	}
 	if len(out) > 0 {

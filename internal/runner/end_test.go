@@ -126,7 +126,7 @@ func TestTrigger(t *testing.T) {
 		t.Error(d)
 	}
 	in := job.Messages[1]
-	in.From.Channel, in.Ask.Mounts = consoleChannel, []string{"/srv"}
+	in.From.Channel, in.Ask.Mounts = chat.Console, []string{"/srv"}
 	terminal := queue.Job{Messages: []queue.Message{in}}
 	if d := cmp.Diff(grant.Trigger{Kind: "message", Owner: true, Terminal: true, Mounts: []string{"/srv"}}, triggerOf(terminal)); d != "" {
 		t.Error(d)
@@ -141,10 +141,14 @@ func TestTrigger(t *testing.T) {
 // A shell is given the text of those who called it, and nobody else's.
 func TestShellPrompt(t *testing.T) {
 	r := New(Options{})
-	if got := r.prompt(job, grant.Shell).Text; got != "ls" {
+	if got := r.prompt(job.Group, job.Messages, grant.Shell).Text; got != "ls" {
 		t.Errorf("the shell is given %q", got)
 	}
-	text := r.prompt(job, grant.Claude).Text
+	p := r.prompt(job.Group, job.Messages, grant.Claude)
+	if len(p.Before) != 1 {
+		t.Fatalf("Claude is given %+v", p)
+	}
+	text := p.Before[0].Text + p.Text
 	for _, want := range []string{`sender="bob"`, `context="true"`, `owner="true"`, "rm -rf ~"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("Claude is given no %s:\n%s", want, text)

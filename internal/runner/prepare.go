@@ -10,6 +10,7 @@ import (
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
+	"nanoclaw/internal/queue"
 )
 
 const (
@@ -152,7 +153,10 @@ func (r *Runner) prepare(ctx context.Context, group chat.Group) error {
 		return err
 	}
 	s.prepared, s.began = true, time.Now()
-	if err := r.standUp(ctx, s); err != nil {
+	if err = r.pick(ctx, queue.Job{Group: group}, s); err == nil {
+		err = r.standUp(ctx, s)
+	}
+	if err != nil {
 		s.ended = "it could not be prepared: " + err.Error()
 		r.closeSession(s)
 		if errors.Is(context.Cause(ctx), context.Canceled) {

@@ -1,8 +1,8 @@
 package runner
 
 import (
-	"crypto/rand"
-	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"nanoclaw/internal/agent"
@@ -11,29 +11,67 @@ import (
 	"nanoclaw/internal/queue"
 )
 
-// prompt is what the agent is given for a job. Claude gets all messages with
-// who wrote them; a shell gets the text of those that call it, as one script.
-func (r *Runner) prompt(job queue.Job, kind string) agent.Prompt {
-	p := agent.Prompt{UUID: newUUID()}
+// prompt is what the agent is given for messages of a group. Claude gets them
+// all, with who wrote them; a shell gets the text of those that call it, as one
+// script.
+func (r *Runner) prompt(g chat.Group, msgs []queue.Message, kind string) agent.Prompt {
 	if kind == grant.Shell {
-		var lines []string
-		for _, m := range job.Messages {
+		var text []string
+		for _, m := range msgs {
 			if m.Trigger {
-				lines = append(lines, m.Text)
+				text = append(text, m.Text)
 			}
 		}
-		p.Text = strings.Join(lines, "\n")
-		return p
+		return agent.Prompt{Text: strings.Join(text, "\n")}
 	}
-	lines := make([]agent.Line, len(job.Messages))
-	for i, m := range job.Messages {
-		lines[i] = agent.Line{
+	var all []agent.Prompt
+	for _, line := range lines(msgs) {
+		last := line[len(line)-1]
+		if last.Alone() && slices.Contains(agent.Commands(), last.Text) {
+			if len(line) > 1 {
+				all = append(all, r.message(g, line[:len(line)-1]))
+			}
+			all = append(all, agent.Prompt{UUID: r.uuid(g, last), Text: last.Text, Command: true})
+			continue
+		}
+		all = append(all, r.message(g, line))
+	}
+	p := all[len(all)-1]
+	p.Before = all[:len(all)-1]
+	return p
+}
+
+// lines parts messages into what goes to the agent as one: a message that calls
+// it, with the context before.
+func lines(msgs []queue.Message) [][]queue.Message {
+	var out [][]queue.Message
+	begin := 0
+	for i, m := range msgs {
+		if m.Trigger || i == len(msgs)-1 {
+			out = append(out, msgs[begin:i+1])
+			begin = i + 1
+		}
+	}
+	return out
+}
+
+// message is one line as Claude is given it, under the name of its last message.
+func (r *Runner) message(g chat.Group, msgs []queue.Message) agent.Prompt {
+	shown := make([]agent.Line, len(msgs))
+	for i, m := range msgs {
+		shown[i] = agent.Line{
 			Sender: name(m.Sender), Owner: m.Sender.Owner, Sent: m.Sent, Text: m.Text,
 			Quotes: m.Quotes, Context: !m.Trigger, Truncated: m.Truncated,
 		}
 	}
-	p.Text = agent.FormatPrompt(lines, r.Zone)
-	return p
+	return agent.Prompt{UUID: r.uuid(g, msgs[len(msgs)-1]), Text: agent.FormatPrompt(shown, r.Zone)}
+}
+
+// uuid is the name of a stored message for an agent: the same one after a crash,
+// so that it is not done twice. One that was put back unread gets another, since
+// a live agent ignores what it was given once.
+func (r *Runner) uuid(g chat.Group, m queue.Message) string {
+	return agent.UUID("message", r.Install, string(g), strconv.FormatInt(m.Row, 10), strconv.Itoa(m.Again))
 }
 
 // name is what a sender is called: the name it gave itself, else its identity.
@@ -42,12 +80,4 @@ func name(s chat.Sender) string {
 		return s.Name
 	}
 	return string(s.ID)
-}
-
-// newUUID makes a random UUID (RFC 9562, version 4).
-func newUUID() string {
-	b := make([]byte, 16)
-	rand.Read(b) // never fails: crypto/rand ends the program instead
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

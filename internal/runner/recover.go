@@ -31,7 +31,10 @@ func (r *Runner) turn(ctx context.Context, s *session, l *live, p agent.Prompt, 
 		cancel()
 	}
 	s.conv.Close()
-	s.conv, s.anew = nil, true
+	s.conv, s.replaced = nil, true
+	if err := r.startOver(ctx, s); err != nil {
+		return res, err
+	}
 	if err := r.ready(ctx, s, l); err != nil {
 		return res, err
 	}
@@ -166,7 +169,7 @@ func (r *Runner) tell(job queue.Job, res agent.Result, err error, o Outcome, now
 	if isNew && r.Troubled != nil {
 		r.Troubled(class, to, text)
 	}
-	if !untold && to.Channel != consoleChannel {
+	if !untold && to.Channel != chat.Console {
 		return ""
 	}
 	return text

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"slices"
@@ -116,6 +115,10 @@ type Options struct {
 	Consent func(ctx context.Context, e approval.Effect, wait time.Duration, to chat.Address) (state approval.State, why string)
 	// Mask takes credentials out of what is written down of tools.
 	Mask *watch.Masker
+	// Install names this installation in the names of messages, and MaxAttempts is
+	// how often a message may be part of a run that was cut off.
+	Install     string
+	MaxAttempts int
 	// Replied is called when a run left messages in the outbox.
 	Replied func()
 	Zone    *time.Location
@@ -146,6 +149,7 @@ type live struct {
 	cancel context.CancelCauseFunc
 	done   chan struct{}
 	conv   agent.Conversation // nil until the agent is there
+	followed
 	// refused are the commands that would allow what the agent tried to reach.
 	refused []string
 	// spent are the budgets that it used up, in words.
@@ -192,7 +196,11 @@ func (r *Runner) Run(ctx context.Context, job queue.Job) {
 		r.refuse(ctx, job, err, log)
 		return
 	}
-	s, warm, err := r.session(ctx, job.Group, g)
+	if g.Agent == grant.Claude && clears(job) {
+		r.clear(ctx, job, g, trigger, log)
+		return
+	}
+	s, warm, err := r.session(ctx, job, g)
 	if err != nil {
 		r.refuse(ctx, job, err, log)
 		return
@@ -203,40 +211,62 @@ func (r *Runner) Run(ctx context.Context, job queue.Job) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, g.Limits.RunTime, errTooLong)
 	defer cancel()
+	l.accept(job, trigger, g)
 	res, err := r.converse(ctx, job, s, l)
-	r.end(ctx, job, s, r.halted(job.Run, res), err, log)
+	r.end(ctx, l.whole(job), s, r.halted(job.Run, res), err, log)
 }
 
-// session gives the session for a run: the warm one if its grant is still
-// right, else a new one, which begin starts.
-func (r *Runner) session(ctx context.Context, group chat.Group, g grant.Grant) (s *session, warm bool, err error) {
-	r.pool.settle(ctx, group, g)
-	if s := r.warm(group, g); s != nil {
-		r.tries.used(group)
-		return s, true, nil
+// session gives the session for a run: the warm one if its grant and its
+// conversation are still right, else a new one, which begin starts.
+func (r *Runner) session(ctx context.Context, job queue.Job, g grant.Grant) (s *session, warm bool, err error) {
+	isolated := job.Conversation() == chat.Isolated
+	if job.Conversation() == chat.Anew && job.Resume == "" {
+		r.forgetWarm(ctx, job.Group, g)
+	}
+	if !isolated {
+		if s := r.fitting(ctx, job, g); s != nil {
+			return s, true, nil
+		}
 	}
 	if r.Short() != "" { // this group waits for memory that others only keep
-		r.pool.evict(group, shortOfMemory)
+		r.pool.evict(job.Group, shortOfMemory)
 	}
-	s, err = r.newSession(ctx, g)
-	return s, false, err
+	if s, err = r.newSession(ctx, g); err != nil {
+		return nil, false, err
+	}
+	s.talk.Isolated = isolated
+	return s, false, r.pick(ctx, job, s)
+}
+
+// fitting gives the session that waits for the group's next run, if it can serve
+// this one.
+func (r *Runner) fitting(ctx context.Context, job queue.Job, g grant.Grant) *session {
+	r.pool.settle(ctx, job.Group, g)
+	s := r.warm(job.Group, g)
+	if s == nil {
+		return nil
+	}
+	if job.Resume != "" && job.Resume != s.talk.Session {
+		r.closeSession(s)
+		return nil
+	}
+	r.tries.used(job.Group)
+	return s
+}
+
+// forgetWarm ends what waits for the next run of a group that begins anew.
+func (r *Runner) forgetWarm(ctx context.Context, group chat.Group, g grant.Grant) {
+	r.pool.settle(ctx, group, g)
+	r.pool.drain(func(s *session) bool { return s.grant.Group == group }, "") // nothing to tell the next agent
 }
 
 // begin writes the run down, and starts its session.
 func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.Trigger, warm bool) error {
 	s.serve(job.Run)
 	at := time.Now()
-	last := job.Last()
-	g := s.grant
-	r.logServers(job.Run, g)
-	began := audit.RunStartedData{
-		Trigger: cause{t, last.From.String(), last.Sender.ID, last.Row, r.Reason(job.Group, g.Agent), warm},
-		Mode:    string(g.Mode), Agent: g.Agent, Grant: g,
-	}
-	brief := began
-	brief.Grant = g.Brief()
-	err := r.Store.Start(ctx, job.Run, Start{Mode: string(g.Mode), Agent: g.Agent, Session: s.id, At: at},
-		audit.Entry{At: at, Kind: audit.RunStarted, Group: job.Group, Run: job.Run, Session: s.id, Data: began, Brief: brief})
+	r.logServers(job.Run, s.grant)
+	err := r.Store.Start(ctx, job.Run, Start{Mode: string(s.grant.Mode), Agent: s.grant.Agent, Session: s.id, At: at, Conversation: s.talk},
+		r.started(job, s.id, s.grant, t, warm, at))
 	var stands []audit.Entry
 	if err == nil && !warm {
 		if err = r.open(ctx, "", s, false); err == nil {
@@ -249,6 +279,18 @@ func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.T
 	return r.Store.Running(ctx, job.Run, stands...)
 }
 
+// started is the entry about a run that begins.
+func (r *Runner) started(job queue.Job, s chat.SessionID, g grant.Grant, t grant.Trigger, warm bool, at time.Time) audit.Entry {
+	began := audit.RunStartedData{Trigger: r.cause(job.Group, job.Last(), g, t, warm), Mode: string(g.Mode), Agent: g.Agent, Grant: g}
+	brief := began
+	brief.Grant = g.Brief()
+	return audit.Entry{At: at, Kind: audit.RunStarted, Group: job.Group, Run: job.Run, Session: s, Data: began, Brief: brief}
+}
+
+func (r *Runner) cause(g chat.Group, last queue.Message, got grant.Grant, t grant.Trigger, warm bool) cause {
+	return cause{t, last.From.String(), last.Sender.ID, last.Row, r.Reason(g, got.Agent), warm}
+}
+
 // cause is the trigger of a run as the audit keeps it.
 type cause struct {
 	grant.Trigger
@@ -259,52 +301,19 @@ type cause struct {
 	Warm   bool          `json:"warm"`
 }
 
-// converse lets the agent answer.
-func (r *Runner) converse(ctx context.Context, job queue.Job, s *session, l *live) (agent.Result, error) {
-	to := job.Last().From
-	progress := func(kind chat.ProgressKind, text string) {
-		r.Progress(chat.Progress{Run: job.Run, Group: job.Group, To: to, Kind: kind, Text: text})
-	}
-	progress(chat.Started, fmt.Sprintf("%s in %s mode (%s)", s.grant.Agent, s.grant.Mode, r.Reason(job.Group, s.grant.Agent)))
-	defer progress(chat.Finished, "")
-	if err := r.ready(ctx, s, l); err != nil {
-		return agent.Result{}, err
-	}
-	prompt := r.prompt(job, s.grant.Agent)
-	prompt.Text = s.note() + prompt.Text
-	res, err := r.turn(ctx, s, l, prompt, func(e agent.Event) {
-		switch e.Kind {
-		case agent.TextEvent:
-			progress(chat.Text, e.Text)
-		case agent.ToolEvent:
-			progress(chat.ToolUse, e.Tool+": "+r.Mask.Text(e.Input))
-		case agent.NoteEvent:
-			progress(chat.Waiting, e.Text)
-		}
-	})
-	if err == nil && !res.Failed {
-		r.told(s, res.SessionID)
-	}
-	return res, err
-}
-
 // triggerOf says why a job runs. Only what the channel proved counts.
 func triggerOf(job queue.Job) grant.Trigger {
 	last := job.Last()
-	terminal := last.From.Channel == consoleChannel
-	t := grant.Trigger{Kind: "message", Owner: last.Sender.Owner, Terminal: terminal && last.Sender.Owner}
+	t := grant.Trigger{Kind: "message", Owner: last.Sender.Owner, Terminal: last.Terminal()}
 	if t.Terminal {
 		t.Mounts = last.Ask.Mounts
 	}
 	return t
 }
 
-// consoleChannel is the channel of the owner's own terminals.
-const consoleChannel chat.ChannelID = "console"
-
 func (r *Runner) enter(ctx context.Context, job queue.Job) (context.Context, *live) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	l := &live{group: job.Group, to: job.Last().From, cancel: cancel, done: make(chan struct{})}
+	l := &live{group: job.Group, to: job.Last().From, cancel: cancel, done: make(chan struct{}), followed: followed{nudge: make(chan struct{}, 1)}}
 	r.mu.Lock()
 	r.live[job.Run] = l
 	r.mu.Unlock()

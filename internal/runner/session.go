@@ -15,6 +15,7 @@ import (
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
+	"nanoclaw/internal/queue"
 	"nanoclaw/internal/wire"
 )
 
@@ -42,14 +43,16 @@ type session struct {
 	// waited says that no run was using it then.
 	waited  bool
 	watched sync.Once
-	news    string // why the session before it ended, until the agent was told
-	may     string // what the agent may touch, in words
-	stale   bool   // its conversation was told something else, until it is told this
-	told    string // what is remembered of that
+	talk    Conversation // which of the agent's own sessions it is part of
+	resume  bool         // that session is there already
+	news    string       // why the session before it ended, until the agent was told
+	may     string       // what the agent may touch, in words
+	stale   bool         // its conversation was told something else, until it is told this
+	told    string       // what is remembered of that
 	// archived says that the words of the conversation were written down within
 	// the turn that goes on.
 	archived atomic.Bool
-	anew     bool // the agent's conversation cannot be resumed: begin another
+	replaced bool // its agent was begun anew within a run
 }
 
 // newSession looks at the folders of a grant, for a session with what is held in
@@ -65,8 +68,9 @@ func (r *Runner) newSession(ctx context.Context, g grant.Grant) (*session, error
 // once says that the session must not outlive its run. While an agent lives
 // nobody can tell its files in a folder of the owner from the owner's, and what
 // it left running could leave more after the look. One whose agent was begun anew
-// ends too: who watches it knows the agent before.
-func (s *session) once() bool { return s.anew || once(s.grant) }
+// ends too: who watches it knows the agent before. And one with a conversation of
+// its own has nothing to say to the next message.
+func (s *session) once() bool { return s.replaced || once(s.grant) || s.talk.Isolated }
 
 func once(g grant.Grant) bool { return len(g.Lent()) > 0 || g.Agent == grant.Shell }
 
@@ -226,35 +230,82 @@ func (r *Runner) ready(ctx context.Context, s *session, l *live) error {
 	return nil
 }
 
+// pick says which of the agent's own sessions a session of ours begins with:
+// the one that was cut off, the group's, or a new one.
+func (r *Runner) pick(ctx context.Context, job queue.Job, s *session) error {
+	if s.grant.Agent == grant.Shell {
+		return nil
+	}
+	state, err := r.Store.GroupState(ctx, job.Group)
+	if err != nil {
+		return err
+	}
+	if s.talk.Session = job.Resume; s.talk.Session == "" && job.Conversation() == chat.Ongoing {
+		s.talk.Session = state.AgentSession
+	}
+	if s.resume = s.talk.Session != ""; !s.resume {
+		s.talk.Session = agent.NewUUID()
+	}
+	if !s.talk.Isolated {
+		s.news, s.told = state.Ended, state.Told
+	}
+	return nil
+}
+
 func (r *Runner) openAgent(ctx context.Context, s *session) (agent.Conversation, error) {
 	adapter, ok := r.Agents[s.grant.Agent]
 	if !ok {
 		return nil, errors.New("there is no agent called " + s.grant.Agent)
 	}
-	state, err := r.Store.GroupState(ctx, s.grant.Group)
-	if err != nil {
-		return nil, err
-	}
 	o := agent.Options{
 		Env: environ(s.grant), Dir: grant.Workspace, Argv0: grant.ClaudeDir + "/claude",
-		Resume: state.AgentSession, SystemPrompt: r.systemPrompt(s.grant, s.box.Seen(s.grant)),
-		Log: r.Log.With("session", s.id), MaxOutput: s.grant.Limits.Output, ServerTools: s.grant.ServerTools(),
+		Session: s.talk.Session, SystemPrompt: r.systemPrompt(s.grant, s.box.Seen(s.grant)),
+		Unasked: func(u agent.Unasked) { r.unasked(s, u) },
+		Log:     r.Log.With("session", s.id), MaxOutput: s.grant.Limits.Output, ServerTools: s.grant.ServerTools(),
 	}
 	if err := r.watch(s, &o); err != nil {
 		return nil, err
 	}
+	s.may = statement(s.grant, s.box.Seen(s.grant))
+	if s.resume {
+		o.Resume = s.talk.Session
+		s.stale = s.told != toldMark(o.Resume, s.may)
+	}
 	r.choose(&o, s)
 	giveServers(&o, s.tools, s.mcp)
 	conv, err := adapter.Open(ctx, box{s.box}, o)
-	if errors.Is(err, agent.ErrSession) {
-		r.Log.Warn("the agent does not know the group's session any more and begins a new one", "group", s.grant.Group)
-		o.Resume = ""
-		conv, err = adapter.Open(ctx, box{s.box}, o)
+	if !errors.Is(err, agent.ErrSession) {
+		return conv, err
 	}
-	s.news, s.told = state.Ended, state.Told
-	s.may = statement(s.grant, s.box.Seen(s.grant))
-	s.stale = o.Resume != "" && state.Told != toldMark(o.Resume, s.may)
-	return conv, err
+	r.Log.Warn("the agent does not know the group's session any more and begins a new one", "group", s.grant.Group)
+	if err := r.startOver(ctx, s); err != nil {
+		return nil, err
+	}
+	o.Session, o.Resume = s.talk.Session, ""
+	return adapter.Open(ctx, box{s.box}, o)
+}
+
+// startOver gives a session another conversation of the agent's: the one it has
+// cannot go on.
+func (r *Runner) startOver(ctx context.Context, s *session) error {
+	s.talk.Session, s.resume, s.stale = agent.NewUUID(), false, false
+	run := s.caller().Run()
+	if run == "" {
+		return nil // it is prepared: the run that uses it writes the conversation down
+	}
+	return r.Store.Converse(ctx, run, s.talk)
+}
+
+// unasked writes down what an agent said in a turn that nobody asked for. It goes
+// no further: no run counts it, and a process inside could make up any of it.
+func (r *Runner) unasked(s *session, u agent.Unasked) {
+	err := r.Store.Record(context.Background(), audit.Entry{
+		At: time.Now(), Kind: audit.AgentUnasked, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id,
+		Data: audit.AgentUnaskedData{Origin: u.Origin, Text: u.Text, More: u.More},
+	})
+	if err != nil {
+		r.Log.Error("what an agent said without being asked could not be recorded", "session", s.id, "err", err)
+	}
 }
 
 // closeSession ends a session and writes it down.
@@ -262,7 +313,7 @@ func (r *Runner) closeSession(s *session) {
 	data := audit.SessionEndedData{Reason: s.why()}
 	if data.Reason == "" && s.box != nil && s.stands() && !s.alive() {
 		data.Reason = "the agent ended by itself"
-	} else if data.Reason != "" && s.used && s.grant.Agent != grant.Shell { // a shell reads no words of ours
+	} else if data.Reason != "" && s.used && s.grant.Agent != grant.Shell && !s.talk.Isolated { // a shell reads no words of ours
 		defer r.remember(s, data.Reason+s.advice())
 	}
 	s.close()

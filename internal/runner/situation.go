@@ -16,9 +16,6 @@ import (
 // conversation.
 func (r *Runner) choose(o *agent.Options, s *session) {
 	g := s.grant
-	if s.anew {
-		o.Resume = ""
-	}
 	o.Model, o.Fallback, o.Effort = g.Setting(grant.ModelSetting), g.Setting(grant.FallbackSetting), g.Setting(grant.EffortSetting)
 	o.MaxTurns, _ = strconv.Atoi(g.Setting(grant.TurnsSetting)) // "" is 0, no bound
 	o.Compacting = r.archiver(s)

@@ -115,8 +115,8 @@ func TestChoices(t *testing.T) {
 	if o.Model != "sonnet" || o.Fallback != "haiku" || o.Effort != "high" || o.MaxTurns != 40 || o.Resume != "x" || o.Compacting == nil {
 		t.Errorf("chose %+v", o)
 	}
-	New(Options{}).choose(&o, &session{grant: grant.Grant{}, anew: true})
-	if o.Model != "" || o.MaxTurns != 0 || o.Resume != "" {
-		t.Errorf("without choices, and anew: %+v", o)
+	New(Options{}).choose(&o, &session{grant: grant.Grant{}})
+	if o.Model != "" || o.MaxTurns != 0 || o.Resume != "x" {
+		t.Errorf("without choices: %+v", o)
 	}
 }

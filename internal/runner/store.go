@@ -6,6 +6,7 @@ import (
 
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/chat"
+	"nanoclaw/internal/queue"
 )
 
 // State is where a run is.
@@ -27,8 +28,8 @@ const (
 type Store interface {
 	// Record appends an audit entry by itself.
 	Record(ctx context.Context, e audit.Entry) error
-	// Start moves a run from queued to starting and records mode, agent, session
-	// and the audit entry, in one transaction, before anything is done.
+	// Start moves a run from queued to starting and records mode, agent, session,
+	// conversation and the audit entry, in one transaction, before anything is done.
 	Start(ctx context.Context, run chat.RunID, s Start, e audit.Entry) error
 	// Running moves a run from starting to running and records entries, in one
 	// transaction, before the agent is asked anything.
@@ -36,11 +37,19 @@ type Store interface {
 	// Finish ends a run: its state, its messages done, its replies in the outbox,
 	// the group's agent session, and the audit entry, in one transaction.
 	Finish(ctx context.Context, run chat.RunID, o Outcome, e audit.Entry) error
+	// Converse changes which conversation a run that goes on is part of.
+	Converse(ctx context.Context, run chat.RunID, c Conversation) error
+	// Next gives the messages that the next run of a group would take up.
+	Next(ctx context.Context, g chat.Group) ([]queue.Message, error)
+	// Join gives a run that goes on the messages that Next gave, counts them and
+	// records the entry, in one transaction. It is false, and nothing changed, if
+	// Next would give others now.
+	Join(ctx context.Context, run chat.RunID, next []queue.Message, e audit.Entry) (bool, error)
 	// Release puts the job of a run back: its messages wait again and no attempt
 	// is counted, since it was us who stopped.
 	Release(ctx context.Context, run chat.RunID) error
-	// HostRuns counts the host-mode runs of a group that began since then, and
-	// tells when the oldest of them was.
+	// HostRuns counts the host-mode runs of a group that began since then, with the
+	// messages that joined them, and tells when the oldest of them was.
 	HostRuns(ctx context.Context, g chat.Group, since time.Time) (n int, oldest time.Time, err error)
 	// GroupState is what is remembered of a group between runs.
 	GroupState(ctx context.Context, g chat.Group) (GroupState, error)
@@ -60,6 +69,19 @@ type Start struct {
 	Mode, Agent string
 	Session     chat.SessionID
 	At          time.Time
+	Conversation
+}
+
+// Conversation is which of the agent's own sessions a run is part of. It is
+// known before the agent is asked anything, so that a crash in the very first
+// turn can be taken up where it was.
+type Conversation struct {
+	// Session is Claude Code's session id, "" for an agent that has none.
+	Session string
+	// Isolated says that it is not the group's, which stays as it is.
+	Isolated bool
+	// Forget says that the group has no conversation any more.
+	Forget bool
 }
 
 // Outcome is how a run ended.
@@ -67,6 +89,8 @@ type Outcome struct {
 	State   State
 	At      time.Time
 	Replies []chat.Outbound
+	// Unread are the rows of messages that the agent never saw: they wait again.
+	Unread []int64
 	// AgentSession is the agent's own session to resume; "" keeps the old one.
 	AgentSession string
 	// ForgetSession drops the agent's session: it cannot be resumed.

@@ -80,6 +80,9 @@ func judgeOf(g, seen grant.Grant) (j *watch.Judge, taken []string, err error) {
 // What cannot be written down does not happen (I9).
 func (r *Runner) toolUsed(ctx context.Context, s *session, judge *watch.Judge, c agent.ToolCall) agent.ToolVerdict {
 	run := s.caller().Run()
+	if run == "" { // no run would count it
+		return agent.ToolVerdict{Deny: "no message is being worked on, so no tool may be used"}
+	}
 	v := judge.Judge(string(run), watch.Call{Tool: c.Name, Input: c.Input, Subagent: c.Subagent})
 	data := audit.ToolCalledData{
 		Tool: r.Mask.Text(clip(c.Name)), Input: r.Mask.Input(c.Input), Verdict: "allowed",

@@ -104,12 +104,12 @@ func pruneContext(ctx context.Context, t *tx, g chat.Group, keep int) error {
 }
 
 // messageColumns are what scanMessage reads.
-const messageColumns = `id, trigger, attempts, body`
+const messageColumns = `id, trigger, attempts, cut, again, body`
 
 func scanMessage(rows *sql.Rows) (queue.Message, error) {
 	var m queue.Message
 	var body string
-	if err := rows.Scan(&m.Row, &m.Trigger, &m.Attempts, &body); err != nil {
+	if err := rows.Scan(&m.Row, &m.Trigger, &m.Attempts, &m.Cut, &m.Again, &body); err != nil {
 		return m, err
 	}
 	if err := json.Unmarshal([]byte(body), &m.Inbound); err != nil {

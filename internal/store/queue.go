@@ -1,9 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"nanoclaw/internal/audit"
@@ -41,29 +44,19 @@ func (s *Store) Claim(ctx context.Context, g chat.Group, run chat.RunID, at time
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		job = nil
 		var n int
-		if err := t.row(ctx, []any{&n}, `SELECT EXISTS (SELECT 1 FROM inbox WHERE state = 'waiting' AND grp = ?)
-			AND NOT EXISTS (SELECT 1 FROM runs WHERE grp = ? AND `+liveStates+`)`, g, g); err != nil || n == 0 {
+		err := t.row(ctx, []any{&n}, `SELECT EXISTS (SELECT 1 FROM inbox WHERE state = 'waiting' AND grp = ?)
+			AND NOT EXISTS (SELECT 1 FROM runs WHERE grp = ? AND `+liveStates+`)`, g, g)
+		if err != nil || n == 0 {
 			return err
 		}
-		if _, err := t.exec(ctx, `INSERT INTO runs (id, grp, state, queued) VALUES (?, ?, 'queued', ?)`, run, g, at.UnixNano()); err != nil {
+		if _, err = t.exec(ctx, `INSERT INTO runs (id, grp, state, queued) VALUES (?, ?, 'queued', ?)`, run, g, at.UnixNano()); err != nil {
 			return err
-		}
-		// Two statements, since each can then use the index of open messages.
-		for _, q := range []string{
-			`UPDATE inbox SET state = 'claimed', run = ? WHERE state = 'waiting' AND grp = ?`,
-			`UPDATE inbox SET state = 'claimed', run = ? WHERE state = 'context' AND grp = ?`,
-		} {
-			if _, err := t.exec(ctx, q, run, g); err != nil {
-				return err
-			}
 		}
 		j := &queue.Job{Run: run, Group: g, Claimed: at}
-		err := each(ctx, t, func(rows *sql.Rows) error {
-			m, err := scanMessage(rows)
-			j.Messages = append(j.Messages, m)
+		if j.Messages, err = claimNext(ctx, t, g, run); err != nil {
 			return err
-		}, `SELECT `+messageColumns+` FROM inbox WHERE run = ? ORDER BY id`, run)
-		if err != nil {
+		}
+		if j.Resume, err = resumeOf(ctx, t, j.Messages); err != nil {
 			return err
 		}
 		job = j
@@ -73,6 +66,114 @@ func (s *Store) Claim(ctx context.Context, g chat.Group, run chat.RunID, at time
 		return nil, fmt.Errorf("claim the messages of %s: %w", g, err)
 	}
 	return job, nil
+}
+
+// open gives all messages of a group that wait and the context, oldest first.
+// These are two statements, since each can then use the index of open messages.
+func open(ctx context.Context, q querier, g chat.Group) ([]queue.Message, error) {
+	var out []queue.Message
+	for _, state := range []string{`'waiting'`, `'context'`} {
+		err := each(ctx, q, func(rows *sql.Rows) error {
+			m, err := scanMessage(rows)
+			out = append(out, m)
+			return err
+		}, `SELECT `+messageColumns+` FROM inbox WHERE state = `+state+` AND grp = ? ORDER BY id`, g)
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(out, func(a, b queue.Message) int { return cmp.Compare(a.Row, b.Row) })
+	return out, nil
+}
+
+// claimNext gives the next messages of a group to a run.
+func claimNext(ctx context.Context, t *tx, g chat.Group, run chat.RunID) ([]queue.Message, error) {
+	waiting, err := open(ctx, t, g)
+	if err != nil {
+		return nil, err
+	}
+	next := queue.Next(waiting)
+	if len(next) == 0 {
+		return nil, nil
+	}
+	last := next[len(next)-1].Row
+	for _, q := range []string{
+		`UPDATE inbox SET state = 'claimed', run = ? WHERE state = 'waiting' AND grp = ? AND id <= ?`,
+		`UPDATE inbox SET state = 'claimed', run = ? WHERE state = 'context' AND grp = ? AND id <= ?`,
+	} {
+		if _, err := t.exec(ctx, q, run, g, last); err != nil {
+			return nil, err
+		}
+	}
+	return next, nil
+}
+
+// resumeOf is the agent's session in which messages were worked on before.
+func resumeOf(ctx context.Context, t *tx, msgs []queue.Message) (session string, err error) {
+	for _, m := range msgs {
+		if m.Cut != "" {
+			err = t.row(ctx, []any{&session}, `SELECT agent_session FROM runs WHERE id = ?`, m.Cut)
+			break
+		}
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return session, err
+}
+
+// Next is runner.Store's.
+func (r *Reader) Next(ctx context.Context, g chat.Group) ([]queue.Message, error) {
+	waiting, err := open(ctx, r.db, g)
+	if err != nil {
+		return nil, fmt.Errorf("look at the messages of %s: %w", g, explain(r.path, err))
+	}
+	return queue.Next(waiting), nil
+}
+
+// Join is runner.Store's.
+func (s *Store) Join(ctx context.Context, run chat.RunID, next []queue.Message, e audit.Entry) (bool, error) {
+	joined := false
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		joined = false
+		r, err := runRow(ctx, t, run)
+		if err != nil {
+			return err
+		}
+		if r.State != runner.Running {
+			return &StateError{What: "run " + string(run), Is: string(r.State), Want: "joined"}
+		}
+		waiting, err := open(ctx, t, r.Group)
+		if err != nil || !sameRows(queue.Next(waiting), next) {
+			return err
+		}
+		if _, err := claimNext(ctx, t, r.Group, run); err != nil {
+			return err
+		}
+		if _, err := t.exec(ctx, `UPDATE runs SET follow_ups = follow_ups + ? WHERE id = ?`, triggers(next), run); err != nil {
+			return err
+		}
+		joined = true
+		return addEntry(ctx, t, e)
+	})
+	if err != nil {
+		return false, fmt.Errorf("let messages join run %s: %w", run, err)
+	}
+	return joined, nil
+}
+
+// sameRows says that nothing came between.
+func sameRows(a, b []queue.Message) bool {
+	return slices.EqualFunc(a, b, func(a, b queue.Message) bool { return a.Row == b.Row })
+}
+
+func triggers(msgs []queue.Message) (n int) {
+	for _, m := range msgs {
+		if m.Trigger {
+			n++
+		}
+	}
+	return n
 }
 
 // Release is queue.Store's and runner.Store's: we stop, and nobody is to blame.
@@ -95,7 +196,7 @@ func (s *Store) Release(ctx context.Context, run chat.RunID) error {
 		if err != nil {
 			return err
 		}
-		return putBack(ctx, t, run, 0)
+		return putBack(ctx, t, r, 0)
 	})
 	if err != nil {
 		return fmt.Errorf("release run %s: %w", run, err)
@@ -103,10 +204,15 @@ func (s *Store) Release(ctx context.Context, run chat.RunID) error {
 	return nil
 }
 
-// putBack makes the messages of a run wait again.
-func putBack(ctx context.Context, t *tx, run chat.RunID, attempts int) error {
+// putBack makes the messages of a run wait again. If the run had begun, the
+// agent may have seen them.
+func putBack(ctx context.Context, t *tx, r RunInfo, attempts int) error {
+	cut := r.ID
+	if r.State == runner.Queued {
+		cut = ""
+	}
 	_, err := t.exec(ctx, `UPDATE inbox SET state = CASE trigger WHEN 1 THEN 'waiting' ELSE 'context' END,
-		run = NULL, attempts = attempts + ? WHERE run = ? AND state = 'claimed'`, attempts, run)
+		run = NULL, cut = CASE ? WHEN '' THEN cut ELSE ? END, attempts = attempts + ? WHERE run = ? AND state = 'claimed'`, cut, cut, attempts, r.ID)
 	return err
 }
 
@@ -169,7 +275,7 @@ func interrupt(ctx context.Context, t *tx, r RunInfo, maxAttempts int, at time.T
 		WHERE run = ? AND state = 'claimed' AND attempts + 1 >= ?`, r.ID, maxAttempts); err != nil {
 		return nil, err
 	}
-	if err := putBack(ctx, t, r.ID, 1); err != nil {
+	if err := putBack(ctx, t, r, 1); err != nil {
 		return nil, err
 	}
 	return lost, endInterrupted(ctx, t, r, "nanoclaw ended during this run", at)

@@ -58,12 +58,36 @@ func (s *Store) Start(ctx context.Context, run chat.RunID, st runner.Start, e au
 			st.Mode, st.Agent, st.Session, st.At.UnixNano(), run); err != nil {
 			return err
 		}
+		if err := converse(ctx, t, run, st.Conversation); err != nil {
+			return err
+		}
 		return addEntry(ctx, t, e)
 	})
 	if err != nil {
 		return fmt.Errorf("start run %s: %w", run, err)
 	}
 	return nil
+}
+
+// Converse is runner.Store's.
+func (s *Store) Converse(ctx context.Context, run chat.RunID, c runner.Conversation) error {
+	err := s.write(ctx, func(ctx context.Context, t *tx) error { return converse(ctx, t, run, c) })
+	if err != nil {
+		return fmt.Errorf("remember the conversation of run %s: %w", run, err)
+	}
+	return nil
+}
+
+func converse(ctx context.Context, t *tx, run chat.RunID, c runner.Conversation) error {
+	if c.Session != "" {
+		if _, err := t.exec(ctx, `UPDATE runs SET agent_session = ? WHERE id = ?`, c.Session, run); err != nil {
+			return err
+		}
+	}
+	if c.Isolated || c.Session == "" && !c.Forget {
+		return nil
+	}
+	return rememberSession(ctx, t, run, c.Session)
 }
 
 // Running is runner.Store's. From here on a group whose agent is claude is
@@ -93,8 +117,9 @@ func (s *Store) Running(ctx context.Context, run chat.RunID, entries ...audit.En
 	return nil
 }
 
-// Finish is runner.Store's. The messages of a run that ends as interrupted (the
-// host is stopping) wait again, with one attempt more; all others are done.
+// Finish is runner.Store's. The messages of a run that ends as interrupted wait
+// again, with one attempt more, and so do those that the agent never saw; all
+// others are done.
 func (s *Store) Finish(ctx context.Context, run chat.RunID, o runner.Outcome, e audit.Entry) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		if err := moveRun(ctx, t, run, o.State); err != nil {
@@ -111,7 +136,13 @@ func (s *Store) Finish(ctx context.Context, run chat.RunID, o runner.Outcome, e 
 				return err
 			}
 		}
-		return rememberSession(ctx, t, run, o)
+		if o.AgentSession == "" && !o.ForgetSession {
+			return nil
+		}
+		if o.ForgetSession {
+			o.AgentSession = ""
+		}
+		return rememberSession(ctx, t, run, o.AgentSession)
 	})
 	if err != nil {
 		return fmt.Errorf("finish run %s: %w", run, err)
@@ -127,20 +158,19 @@ func finishRow(ctx context.Context, t *tx, run chat.RunID, o runner.Outcome) err
 		return err
 	}
 	if o.State == runner.Interrupted {
-		return putBack(ctx, t, run, 1)
+		return putBack(ctx, t, RunInfo{ID: run, State: runner.Running}, 1)
+	}
+	for _, row := range o.Unread {
+		if _, err := t.exec(ctx, `UPDATE inbox SET state = CASE trigger WHEN 1 THEN 'waiting' ELSE 'context' END,
+			run = NULL, again = again + 1 WHERE id = ? AND run = ? AND state = 'claimed'`, row, run); err != nil {
+			return err
+		}
 	}
 	_, err = t.exec(ctx, `UPDATE inbox SET state = 'done' WHERE run = ? AND state = 'claimed'`, run)
 	return err
 }
 
-func rememberSession(ctx context.Context, t *tx, run chat.RunID, o runner.Outcome) error {
-	if o.AgentSession == "" && !o.ForgetSession {
-		return nil
-	}
-	session := o.AgentSession
-	if o.ForgetSession {
-		session = ""
-	}
+func rememberSession(ctx context.Context, t *tx, run chat.RunID, session string) error {
 	_, err := t.exec(ctx, `INSERT INTO groups (grp, agent_session) SELECT grp, ? FROM runs WHERE id = ?
 		ON CONFLICT (grp) DO UPDATE SET agent_session = excluded.agent_session`, session, run)
 	return err
@@ -157,7 +187,7 @@ func (r *Reader) HostRuns(ctx context.Context, g chat.Group, since time.Time) (i
 	return n, fromNanos(oldest), nil
 }
 
-const hostRunsQuery = `SELECT count(*), min(started) FROM runs WHERE mode = 'host' AND grp = ? AND started >= ?`
+const hostRunsQuery = `SELECT count(*) + coalesce(sum(follow_ups), 0), min(started) FROM runs WHERE mode = 'host' AND grp = ? AND started >= ?`
 
 // GroupState is runner.Store's.
 func (r *Reader) GroupState(ctx context.Context, g chat.Group) (runner.GroupState, error) {

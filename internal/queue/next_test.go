@@ -1,0 +1,61 @@
+package queue
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"nanoclaw/internal/chat"
+)
+
+func said(row int64, from chat.ChannelID, owner bool, text string) Message {
+	return Message{Row: row, Trigger: true, Inbound: chat.Inbound{From: chat.Address{Channel: from, Chat: "1"}, Sender: chat.Sender{ID: "x", Owner: owner}, Text: text}}
+}
+
+func context1(row int64) Message {
+	m := said(row, "net", false, "by the way")
+	m.Trigger = false
+	return m
+}
+
+func asking(m Message, ask chat.Ask) Message { m.Ask = ask; return m }
+
+// Messages of unequal rights never share a run, and what was said before the
+// last of a run's messages comes with it.
+func TestNext(t *testing.T) {
+	isolated, mounts := chat.Ask{Conversation: chat.Isolated}, chat.Ask{Mounts: []string{"/srv"}}
+	tests := []struct {
+		name    string
+		waiting []Message
+		want    []int64
+	}{
+		{"nothing", nil, nil},
+		{"context alone", []Message{context1(1)}, nil},
+		{"two of equal rights, and what was said before", []Message{context1(1), said(2, "net", false, "a"), context1(3), said(4, "net", false, "b"), context1(5)}, []int64{1, 2, 3, 4}},
+		{"a stranger, then the owner", []Message{said(1, "net", false, "a"), said(2, "net", true, "b"), said(3, "net", false, "c")}, []int64{1}},
+		{"the owner, then a stranger", []Message{said(1, "net", true, "a"), said(2, "net", false, "b")}, []int64{1}},
+		{"the owner's chat, then their terminal", []Message{said(1, "net", true, "a"), said(2, chat.Console, true, "b")}, []int64{1}},
+		{"other folders", []Message{said(1, chat.Console, true, "a"), asking(said(2, chat.Console, true, "b"), mounts)}, []int64{1}},
+		{"the same folders", []Message{asking(said(1, chat.Console, true, "a"), mounts), asking(said(2, chat.Console, true, "b"), mounts)}, []int64{1, 2}},
+		{"what a chat asks for does not count", []Message{said(1, "net", true, "a"), asking(said(2, "net", true, "b"), mounts)}, []int64{1, 2}},
+		{"a command of the owner is alone", []Message{said(1, chat.Console, true, "/compact"), said(2, chat.Console, true, "a")}, []int64{1}},
+		{"and waits for what came before", []Message{said(1, chat.Console, true, "a"), said(2, chat.Console, true, "/compact")}, []int64{1}},
+		{"of others it is a text", []Message{said(1, "net", false, "/compact"), said(2, "net", false, "/etc is full")}, []int64{1, 2}},
+		{"an isolated one is alone", []Message{asking(said(1, chat.Console, true, "a"), isolated), said(2, chat.Console, true, "b")}, []int64{1}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []int64
+			for _, m := range Next(tt.waiting) {
+				got = append(got, m.Row)
+			}
+			if d := cmp.Diff(tt.want, got); d != "" {
+				t.Errorf("rows (-want +got):\n%s", d)
+			}
+		})
+	}
+	stranger := asking(said(1, chat.Console, false, "a"), isolated)
+	if c := (Job{Messages: []Message{stranger}}).Conversation(); c != chat.Ongoing {
+		t.Errorf("a stranger chose the conversation %q", c)
+	}
+}
