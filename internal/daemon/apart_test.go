@@ -201,7 +201,7 @@ func TestOwnersClaudeIsRefused(t *testing.T) {
 		name string
 		do   func(*testing.T, *install)
 	}{
-		{"the configuration", link(elsewhere, "agents/claude-config")},
+		{"the configuration", link(elsewhere, "groups/family/claude/config")},
 		{"what a group remembers", link(elsewhere, "groups/family/claude")},
 		{"a part of it", link(func(i *install) string { return elsewhere(i) + "/projects" }, "groups/family/claude/projects")},
 		{"a home that holds it", link(func(i *install) string { return i.home }, "groups/main/home")},
