@@ -2,15 +2,17 @@
 
 package main
 
+//lint:file-ignore U1000 most of this is for the linker and the assembler
+
 import "golang.org/x/sys/unix"
 
 // entry is where the program begins, by the linker's -E=main.entry: before the
 // Go runtime, with one thread and hardly a page of memory. It does what costs
 // least there.
 //
-//   - If argv[0] begins with launchMark, it reads what host.launch of package
-//     boundary writes, clones process 1 of the new namespaces, and ends. See
-//     "Cloned twice" in the package comment.
+//   - If argv[0] begins with launchMark, it clones process 1 of the namespaces that
+//     the host names on standard input, and ends. See "Cloned twice" in the package
+//     comment.
 //   - It empties the capability bounding set and sets no_new_privs. Both belong to
 //     threads, and all later threads inherit them from this one. Once the runtime
 //     has made more, each of the forty system calls has to be made by all of them
@@ -19,17 +21,10 @@ import "golang.org/x/sys/unix"
 //     they are touched. One system call for all (MADV_POPULATE_READ and _WRITE in
 //     madvise(2), Linux 5.14) costs a tenth of that or less, on virtual machines
 //     above all.
-//
-//lint:ignore U1000 only the linker refers to it
 func entry()
 
-// launchMark begins the argv[0] of a program that is to clone itself.
-const launchMark = '+'
-
-// What entry reads and writes. It has no stack, so that two processes can share
-// its memory.
-//
-//lint:ignore U1000 only the assembler refers to them
+// What entry reads and writes. It uses no stack, so that two processes can share
+// all memory.
 var (
 	// launchFlags are those of clone(2), as read from standard input.
 	launchFlags uint64
@@ -46,8 +41,6 @@ var (
 // root, to bring up "lo" and to bound inotify. It gives them up before anything
 // of the agent runs. Inheritable alone they give a program nothing; a test makes
 // them ambient, and sees that the probe notices.
-//
-//lint:ignore U1000 only the assembler refers to them
 var (
 	launchHeader = unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	launchCaps   = [2]unix.CapUserData{{Effective: buildCaps, Permitted: buildCaps, Inheritable: buildCaps}}

@@ -28,6 +28,9 @@ const (
 	enterArg  = "enter"  // on the way to a program of the agent; see enter_linux.go
 )
 
+// launchMark begins the argv[0] of a program that is to clone itself, see entry.
+const launchMark = '+'
+
 func main() {
 	runtime.LockOSThread() // for good: see "Threads" above
 	if path.Base(os.Args[0]) == confine.RelayName {
