@@ -56,7 +56,7 @@ var ladder = []rung{
 	{"attack/inside", "", "runs inside, as the attacker; what it shares with the host is its task"},
 	{"attack", "attack/inside beneath boundary delayed egress grant seatbelt wire", "attacks boundaries from without; they know nothing of it"},
 
-	{"agent", "chat grant wire", "drives a program in a box that somebody else made"},
+	{"agent", "chat grant watch wire", "drives a program in a box that somebody else made"},
 	{"runner", "agent approval audit boundary chat config egress grant hosttools queue transcript watch wire", "one run from job to finish; it reads like the design"},
 	{"store", "audit chat outbox queue router runner", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"nanoclaw/internal/watch"
 )
 
 // failed makes of a failed result what is told of it: its class, in words what
@@ -153,10 +155,7 @@ func rawLine(r resultLine) string {
 	return clip(Mask(string(b)), 2000)
 }
 
-// secretWord is what looks like a credential: the forms of the model's provider
-// and of the usual others, what follows "Bearer", and names that say so.
-var secretWord = regexp.MustCompile(`(?i)\b(sk-[a-z0-9_-]{8,}|gh[a-z]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}|xox[a-z]-[A-Za-z0-9-]{8,}|AKIA[A-Z0-9]{12,}|eyJ[A-Za-z0-9_-]{16,}(?:\.[A-Za-z0-9_-]+)*)|\b((?:bearer|basic)\s+|(?:api[_-]?key|token|secret|password|authorization)["']?\s*[:=]\s*["']?(?:(?:bearer|basic)\s+)?)[^\s"',;&]{6,}`)
-
-// Mask puts "[masked]" in place of what looks like a credential. It is for words
-// that are kept or shown beyond the boundary: it knows common forms and no more.
-func Mask(s string) string { return secretWord.ReplaceAllString(s, "${2}[masked]") }
+// Mask puts watch.Masked in place of what looks like a credential. It is for
+// words that are kept or shown beyond the boundary. The host's own secrets are
+// not among what an agent could say.
+func Mask(s string) string { return watch.NewMasker().Text(s) }

@@ -96,7 +96,7 @@ func TestResetIn(t *testing.T) {
 func TestMask(t *testing.T) {
 	for give, want := range map[string]string{
 		"key sk-ant-api03-abc_DEF-123456 refused":                "key [masked] refused",
-		"Authorization: Bearer abcdef.ghijkl":                    "Authorization: Bearer [masked]",
+		"Authorization: Bearer abcdef.ghijkl":                    "Authorization: [masked] [masked]",
 		`{"x-api-key":"0123456789abc","b":1}`:                    `{"x-api-key":"[masked]","b":1}`,
 		"ghp_0123456789abcdefghij and xoxb-123456789-abc":        "[masked] and [masked]",
 		"password=hunter22; next":                                "password=[masked]; next",

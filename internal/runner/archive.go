@@ -125,7 +125,7 @@ func (r *Runner) inside(ctx context.Context, b agent.Box, g grant.Grant, in []by
 	case waited != nil:
 		return waited
 	case x.Code != 0:
-		return fmt.Errorf("it ended with status %d: %s", x.Code, agent.Mask(<-cried))
+		return fmt.Errorf("it ended with status %d: %s", x.Code, r.Mask.Text(<-cried))
 	}
 	return nil
 }

@@ -86,6 +86,8 @@ var shapes = []shape{
 	{[]string{"eyj"}, regexp.MustCompile(`\beyJ[\w-]{8}[\w-]*\.eyJ[\w-]{8}[\w-]*(?:\.[\w-]*)?`), Masked},
 	{[]string{"bearer", "basic"}, regexp.MustCompile(`(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{8}[\w.~+/=-]*`), "${1}" + Masked},
 	{[]string{"://"}, regexp.MustCompile(`(://[^/\s:@"']*:)[^/\s@"']+@`), "${1}" + Masked + "@"},
+	// JSON stays JSON.
+	{sensitiveHints, regexp.MustCompile(`(?i)(` + sensitive + `"\s*:\s*)"[^"\n]+"`), `${1}"` + Masked + `"`},
 	{sensitiveHints, regexp.MustCompile(`(?i)(` + sensitive + `["']?\s*(?::=|=>|[=:])\s*)(?:` + value + `)`), "${1}" + Masked},
 	{sensitiveHints, regexp.MustCompile(`(?i)(-[a-z0-9-]*` + sensitive + `\s+)(?:"[^"\n]+"|'[^'\n]+'|[^\s"'&;,)}\]-][^\s"'&;,)}\]]{2}[^\s"'&;,)}\]]*)`), "${1}" + Masked},
 }
