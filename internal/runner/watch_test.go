@@ -140,7 +140,7 @@ func TestWatchOptions(t *testing.T) {
 	}
 }
 
-// Between runs there is nobody to ask, so what needs a yes is refused.
+// Between runs no tool is used at all, and there would be nobody to ask.
 func TestNobodyToAsk(t *testing.T) {
 	r := New(Options{Store: &records{}})
 	s := &session{id: "s1", grant: grant.Grant{Ask: true}}
@@ -149,8 +149,11 @@ func TestNobodyToAsk(t *testing.T) {
 	if err := r.watch(s, &a); err != nil {
 		t.Fatal(err)
 	}
-	if v := a.Tool(t.Context(), bash("ls")); !strings.Contains(v.Deny, "no message of theirs") {
+	if v := a.Tool(t.Context(), bash("ls")); !strings.Contains(v.Deny, "no message is being worked on") {
 		t.Errorf("got %+v", v)
+	}
+	if v := r.ask(t.Context(), s, "", bash("ls")); !strings.Contains(v.Deny, "no message of theirs") {
+		t.Errorf("asked, got %+v", v)
 	}
 }
 
