@@ -72,8 +72,8 @@ const sensitive = `(?:(?:api|access|secret|private|signing)[_-]?key(?:[_-]?id)?|
 // sensitiveHints are the hints for it.
 var sensitiveHints = []string{"key", "passw", "passphrase", "secret", "token", "credential", "authorization", "cookie"}
 
-// value is what stands behind such a name.
-const value = `"[^"\n]+"|'[^'\n]+'|[^\s"'&;,)}\]]{3}[^\s"'&;,)}\]]*`
+// value is what stands behind such a name, and is not masked already.
+const value = `"[^"\n[][^"\n]*"|'[^'\n]+'|[^\s"'&;,)}\]]{3}[^\s"'&;,)}\]]*`
 
 // shapes are tried in order. Compiled patterns, read-only.
 var shapes = []shape{
