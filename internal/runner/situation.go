@@ -48,7 +48,7 @@ type situation struct {
 // String is the text, in paragraphs that each stand for themselves.
 func (s situation) String() string {
 	var b strings.Builder
-	for _, part := range []func(*strings.Builder){s.chat, s.form, s.place, s.memory, s.way, s.tools, s.servers, s.owner} {
+	for _, part := range []func(*strings.Builder){s.chat, s.form, s.place, s.memory, s.way, s.tools, s.rules, s.servers, s.owner} {
 		part(&b)
 	}
 	return b.String()
@@ -156,6 +156,27 @@ func (s situation) tools(b *strings.Builder) {
 		search = ""
 	}
 	b.WriteString(": " + search + "no timers, no work that goes on after your answer, no dialogs. To ask something, ask it as your answer.\n")
+}
+
+// rules say what the owner lets it do with its tools, so that it does not plan
+// what cannot work, nor wonder why an answer takes so long.
+func (s situation) rules(b *strings.Builder) {
+	if s.grant.Ask {
+		b.WriteString("The owner is asked before each use of a tool that does more than look. That may take minutes, and silence is no: say why you do something, and do not repeat what was refused.\n")
+	}
+	for _, level := range []struct{ name, words string }{
+		{"deny", "You may not use"}, {"ask", "The owner is asked before"},
+	} {
+		var rules []string
+		for _, r := range s.grant.Rules {
+			if r.Level == level.name {
+				rules = append(rules, r.Rule)
+			}
+		}
+		if len(rules) > 0 {
+			fmt.Fprintf(b, "%s: %s.\n", level.words, strings.Join(rules, ", "))
+		}
+	}
 }
 
 // owner is what the owner wants it to know.

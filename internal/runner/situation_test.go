@@ -27,6 +27,7 @@ func family() grant.Grant {
 			{Target: grant.ClaudeConfig, Reason: "settings"},
 		},
 		Tools: []grant.Tool{{Name: "send_message"}},
+		Ask:   true, Rules: []grant.ToolRule{{Level: "deny", Rule: "WebFetch"}, {Level: "allow", Rule: "Edit"}, {Level: "ask", Rule: "Bash(git push*)"}},
 		Settings: []grant.Setting{
 			{Name: grant.ModelSetting, Value: "sonnet"}, {Name: grant.FallbackSetting, Value: "haiku"}, {Name: grant.EffortSetting, Value: "high"},
 			{Name: grant.TurnsSetting, Value: "40"}, {Name: grant.PromptSetting, Value: "Answer in Danish.\n"},
