@@ -78,8 +78,11 @@ func stage() error {
 }
 
 // complain tells the host of a step that failed, on the wire that the second
-// init would have.
+// init would have. What waits on it for that one comes first.
 func complain(failed *wire.Failed) error {
+	if _, err := wire.Begun(os.Stdin); err != nil {
+		return err
+	}
 	_, control, err := connect()
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,7 +50,13 @@ func (d *Daemon) recordsDir() string    { return filepath.Join(d.opt.Paths.DataD
 func (d *Daemon) quarantineDir() string { return filepath.Join(d.opt.Paths.DataDir, "quarantine") }
 
 // guard is runner's Options.Guard.
-func (d *Daemon) guard(_ context.Context, g grant.Grant) (grant.Grant, runner.Guard, error) {
+func (d *Daemon) guard(ctx context.Context, g grant.Grant) (grant.Grant, runner.Guard, error) {
+	// What the host puts into a new workspace is no doing of the agent's.
+	if _, err := os.Lstat(filepath.Join(d.machine.GroupDir(g.Group), "workspace")); errors.Is(err, fs.ErrNotExist) {
+		if err := d.prepare(ctx, g.Group); err != nil {
+			return g, nil, fmt.Errorf("making the folders of group %s: %w", g.Group, err)
+		}
+	}
 	gd := &guard{d: d, group: g.Group}
 	held, err := gd.look(g)
 	if err != nil {

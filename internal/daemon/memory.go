@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/config"
+	"nanoclaw/internal/touched"
 )
 
 // memoryName is the file in which an agent keeps what it shall know next time.
@@ -62,6 +64,7 @@ func ownNew(p string, uid int, file, text string, mode os.FileMode) error {
 	if err := os.Rename(tmp, p); err != nil && !errors.Is(err, fs.ErrExist) { // another session's start was first
 		return err
 	}
+	time.Sleep(touched.Lag) // once for a group: so that its first run did not make the file
 	return nil
 }
 

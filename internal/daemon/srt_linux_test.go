@@ -51,7 +51,7 @@ func TestSRTByName(t *testing.T) {
 	}()
 	go io.Copy(io.Discard, p.Stderr())
 	out, err := io.ReadAll(p.Stdout())
-	if string(out) != "from outside" || err != nil { // and no file of srt's in the workspace
+	if string(out) != "from outsideCLAUDE.md\n" || err != nil { // and no file of srt's in the workspace
 		t.Errorf("it says %q, %v", out, err)
 	}
 	if exit, err := p.Wait(t.Context()); err != nil || exit.Code != 42 {

@@ -93,7 +93,7 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 // never a condition: the run ends without it, too.
 func (r *Runner) changed(ctx context.Context, job queue.Job, s *session) {
 	ctx = context.WithoutCancel(ctx)
-	folders := r.Touched(ctx, s.grant, job.Claimed)
+	folders := r.Touched(ctx, s.grant, s.served)
 	if len(folders) == 0 {
 		return
 	}

@@ -276,6 +276,7 @@ func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.T
 	if err != nil {
 		return err
 	}
+	s.served = time.Now()
 	return r.Store.Running(ctx, job.Run, stands...)
 }
 

@@ -52,7 +52,8 @@ type session struct {
 	// archived says that the words of the conversation were written down within
 	// the turn that goes on.
 	archived atomic.Bool
-	replaced bool // its agent was begun anew within a run
+	replaced bool      // its agent was begun anew within a run
+	served   time.Time // since when it serves its run
 }
 
 // newSession looks at the folders of a grant, for a session with what is held in
@@ -341,10 +342,11 @@ func (r *Runner) keep(s *session) {
 // park puts a session into the pool and has its end noticed there.
 func (r *Runner) park(s *session, idle time.Duration) {
 	s.watched.Do(func() {
+		conv := s.conv // a session whose agent is replaced does not come here again
 		go func() {
 			select {
 			case <-s.box.Done():
-			case <-s.conv.Done():
+			case <-conv.Done():
 			}
 			r.pool.died(s)
 		}()

@@ -61,14 +61,15 @@ type Bounds struct {
 // Usual are the bounds of a search after a run.
 var Usual = Bounds{Names: 50_000, Files: 200, Bytes: 32 << 20}
 
-// lag is how far the times of a file system may be behind the clock: they are
-// taken at the last tick of the kernel, at worst 10 ms ago.
-const lag = 10 * time.Millisecond
+// Lag is how far the times of a file system may be behind the clock: they are
+// taken at the last tick of the kernel, at worst 10 ms ago. What changed within
+// it before the moment is told, too.
+const Lag = 10 * time.Millisecond
 
 // Since finds the files whose content, mode, owner or name changed since a
 // moment. Folders themselves are not told. It fails only if root cannot be read.
 func Since(ctx context.Context, root *os.File, since time.Time, b Bounds) (Found, error) {
-	s := &search{ctx: ctx, root: root, since: since.Add(-lag).UnixNano(), left: b}
+	s := &search{ctx: ctx, root: root, since: since.Add(-Lag).UnixNano(), left: b}
 	if err := s.folder("."); err != nil {
 		return Found{}, err
 	}
