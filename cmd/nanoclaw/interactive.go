@@ -151,7 +151,7 @@ func (t *talker) done(seq int, taken bool) {
 	t.next()
 }
 
-// next decides what the screen is for now: the prompt if nothing is open, or if
+// next decides what the screen is for: the prompt if nothing is open, or if
 // what is open waits for an answer of this person.
 func (t *talker) next() {
 	idle := len(t.open) == 0

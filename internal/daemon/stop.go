@@ -23,24 +23,28 @@ func (d *Daemon) Stop(ctx context.Context, r control.StopRequest) (control.Stopp
 	if r.All {
 		target = "all"
 	}
-	d.acted(ctx, "stop", target)
-	// Nothing begins between the look at what waits and the end of the last run.
-	stopping := []chat.Group{r.Group}
+	over := &control.Error{Code: control.CodeNotFound, Message: fmt.Sprintf("run %s does not go on", r.Run), Hint: "nanoclaw runs shows what did"}
+	group := r.Group
 	if r.Run != "" {
 		info, err := d.RunByID(ctx, r.Run)
 		if err != nil {
 			return control.Stopped{}, err
 		}
-		stopping[0] = info.Group
+		if !info.Ended.IsZero() {
+			return control.Stopped{}, over // and nothing is paused for it
+		}
+		group = info.Group
 	}
-	d.queue.Pause(stopping[0], "runs are being stopped")
+	d.acted(ctx, "stop", target)
+	// Nothing begins between the end of the last run and the look at what waits.
+	d.queue.Pause(group, "runs are being stopped")
 	ids, err := d.runner.Stop(ctx, r.Run, r.Group)
-	paused, pauseErr := d.pauseWaiting(ctx, stopping[0])
+	paused, pauseErr := d.pauseWaiting(ctx, group)
 	if err == nil {
 		err = pauseErr
 	}
 	if err == nil && r.Run != "" && len(ids) == 0 {
-		err = &control.Error{Code: control.CodeNotFound, Message: fmt.Sprintf("run %s does not go on", r.Run), Hint: "nanoclaw runs shows what did"}
+		err = over
 	}
 	slices.Sort(ids)
 	return control.Stopped{Runs: ids, Paused: paused}, err

@@ -118,3 +118,20 @@ func TestPauseAll(t *testing.T) {
 		t.Errorf("an unknown group: %v", err)
 	}
 }
+
+// TestStopOfWhatIsOver pauses nothing: nothing was stopped.
+func TestStopOfWhatIsOver(t *testing.T) {
+	d, _ := newInstall(t, hostConfig).run()
+	ctx := t.Context()
+	over := ask(t, d, chat.Main, "echo done")
+	must(t, d.Pause(ctx, control.PauseRequest{All: true}))
+	say(t, d, chat.Main, "echo waits")
+	if stopped, err := d.Stop(ctx, control.StopRequest{Run: over.Run}); code(err) != control.CodeNotFound || len(stopped.Paused) > 0 {
+		t.Errorf("%+v, %v", stopped, err)
+	}
+	s, err := d.Status(ctx)
+	must(t, err)
+	if len(s.Paused) != 1 || s.Paused[0].Group != "" {
+		t.Errorf("paused are %+v", s.Paused)
+	}
+}
