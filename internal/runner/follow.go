@@ -74,8 +74,8 @@ func (f *followed) notSeen() []int64 {
 }
 
 // fits says that a message may be worked on in a run: it comes with the same
-// rights, and alone it would be granted exactly the same, mode included. So
-// nothing that one sender asks for is done with what another was granted, and
+// rights, and alone it would be granted the same, mode included, but for MCP servers
+// that failed since (grant.Grant.Serves). So nothing that one sender asks for is done with what another was granted, and
 // a task never enters a session that its mode does not allow.
 func fits(run, message grant.Trigger, granted, wanted grant.Grant) bool {
 	return reflect.DeepEqual(run, message) && granted.Serves(wanted)
