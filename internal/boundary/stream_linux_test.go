@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -105,17 +106,14 @@ func TestStalledConnectionsHoldUpNothing(t *testing.T) {
 }
 
 // tree and wire of a session whose init lies.
-type fakeTree struct{ done chan struct{} }
+type fakeTree struct {
+	done chan struct{}
+	once sync.Once // the session's watch and its owner may both kill it
+}
 
 func (f *fakeTree) PID() int              { return 0 }
 func (f *fakeTree) Done() <-chan struct{} { return f.done }
-func (f *fakeTree) Kill() {
-	select {
-	case <-f.done:
-	default:
-		close(f.done)
-	}
-}
+func (f *fakeTree) Kill()                 { f.once.Do(func() { close(f.done) }) }
 
 // unbounded bounds nothing.
 type unbounded struct{}
