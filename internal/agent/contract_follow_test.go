@@ -142,7 +142,7 @@ func TestContractCrash(t *testing.T) {
 	o := agenttest.ClaudeOptions(t, m)
 	o.Session = "12121212-3434-4565-8787-909090909090"
 	c := openClaude(t, o)
-	p := prompt(t, "bash: echo x >> made; kill -9 $PPID")
+	p := prompt(t, "bash: echo x >> made; "+agenttest.Written("made")+"; kill -9 $PPID")
 	p.Before = []agent.Prompt{prompt(t, "before that"), prompt(t, "and that")}
 	if r, err := c.Turn(t.Context(), p, nil); err == nil || r.SessionID != o.Session {
 		t.Fatalf("the turn of a killed process = %+v, %v", r, err)

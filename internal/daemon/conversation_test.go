@@ -40,7 +40,7 @@ func TestClaudeSurvivesKills(t *testing.T) {
 	}{
 		{name: "before it is sent", say: "bash: echo x >> made", stuck: "running", want: "The tools said", made: "x\n"},
 		{name: "after it was sent", say: "bash: echo x >> made", silent: true, want: "The tools said", made: "x\n"},
-		{name: "during a tool", say: "bash: echo x >> made; sleep 300", want: "recovered", made: "x\n"},
+		{name: "during a tool", say: "bash: " + agenttest.Written("made") + "; echo x >> made; sleep 300", want: "recovered", made: "x\n"},
 		{name: "after the answer", say: "bash: echo x >> made", stuck: "finish", want: "recovered", made: "x\n"},
 	}
 	for _, tt := range tests {
@@ -99,10 +99,10 @@ func TestClaudeDiesInTheMiddle(t *testing.T) {
 	m.Use(recovering)
 	d, _ := i.run()
 	workspace := d.machine.GroupDir(chat.Main) + "/workspace/"
-	if a := ask(t, d, chat.Main, "bash: echo x >> agent; kill -9 $PPID"); a.State != control.Succeeded || a.text() != "recovered" {
+	if a := ask(t, d, chat.Main, "bash: echo x >> agent; "+agenttest.Written("agent")+"; kill -9 $PPID"); a.State != control.Succeeded || a.text() != "recovered" {
 		t.Errorf("the agent died: %+v\n%s", a.Answer, a.text())
 	}
-	id, err := d.Say(t.Context(), control.SayRequest{Group: chat.Main, Text: "bash: echo x >> boundary; sleep 300"})
+	id, err := d.Say(t.Context(), control.SayRequest{Group: chat.Main, Text: "bash: " + agenttest.Written("boundary") + "; echo x >> boundary; sleep 300"})
 	must(t, err)
 	appears(t, workspace+"boundary")
 	follows, err := d.Say(t.Context(), control.SayRequest{Group: chat.Main, Text: "and bring a banana"})

@@ -103,6 +103,16 @@ func Puppet(r Request) Step {
 	return step
 }
 
+// Written is a command that waits until Claude Code has written to disk that it was
+// asked to run it. It writes what happened about a tenth of a second later, and an
+// agent that was killed sooner knows nothing of it. word is part of the command,
+// and of none before.
+func Written(word string) string {
+	// In the person's message the quotes stand behind backslashes, so that the
+	// pattern does not find itself.
+	return `until grep -qs '"command":".*` + word + `' $CLAUDE_CONFIG_DIR/projects/*/*.jsonl; do sleep 0.02; done`
+}
+
 // unescape undoes what the prompt's format does to a person's text.
 var unescape = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", `"`, "&amp;", "&")
 
