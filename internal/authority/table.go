@@ -140,7 +140,7 @@ var table = []row{
 	{Questions, "see the open questions of the host", yes, yes, yes, mine, mine, agent, agent},
 
 	{Speak, "speak to the agent", yes, yes, yes, yes, yes, agent, agent},
-	{NewConversation, "begin a new conversation", yes, yes, yes, yes, over, agent, agent},
+	{NewConversation, "begin a new conversation", yes, yes, yes, mine, mine, agent, agent},
 	{Interrupt, "interrupt the agent", yes, yes, yes, yes, over, agent, agent},
 	{InterruptOther, "interrupt the agent of another group", yes, yes, yes, mine, mine, agent, agent},
 	{Stop, "stop runs of this group", yes, yes, yes, yes, over, agent, agent},
