@@ -21,6 +21,7 @@ type rung struct {
 var ladder = []rung{
 	{"chat", "", "words of the domain; everybody speaks them, so they know nobody"},
 	{"wire", "", "all that the two sides of the boundary share; the untrusted side links it"},
+	{"authority", "chat", "one table: who may do what, wherever they ask; it reads and does nothing"},
 	{"config", "chat", "the owner's file and nothing of what is made of it"},
 	{"watch", "", "judges a tool call; who makes it and who is asked is for others"},
 
@@ -35,7 +36,7 @@ var ladder = []rung{
 	{"audit", "chat", "must be able to record anything, so it depends on no stage"},
 
 	{"why", "audit chat grant", "tells what was recorded; it reads no store, so that a receipt tells the same"},
-	{"approval", "audit chat", "asks the owner about any effect, whoever wants it and wherever it is shown"},
+	{"approval", "audit authority chat", "asks the owner about any effect, whoever wants it and wherever it is shown"},
 	{"attest", "grant wire", "a finding and what it depends on, whoever tried and wherever it is kept"},
 	{"seatbelt", "grant sbpl wire", "a grant in the words of macOS; it starts nothing"},
 	{"hostproc", "", "the fixed host programs; agent data must not even be expressible here"},
@@ -44,30 +45,30 @@ var ladder = []rung{
 	{"queue", "chat", "what runs next, not how"},
 	{"channel", "chat", "a seam to networks; what becomes of a message is not its matter"},
 	{"channel/console", "channel chat", "an adapter; it knows its own network alone"},
-	{"router", "approval audit chat config", "a verdict on one message; it starts nothing"},
+	{"router", "approval audit authority chat config", "a verdict on one message; it starts nothing"},
 	{"outbox", "audit channel chat", "delivery, whatever the text came from"},
-	{"hosttools", "audit chat grant", "authority over what an agent asks for, whichever agent"},
+	{"hosttools", "audit authority chat grant", "authority over what an agent asks for, whichever agent"},
 	{"pressure", "", "what the kernel says of the memory; what is ended for it is decided elsewhere"},
 	{"transcript", "", "a page made of lines; who reads and keeps them is not its matter"},
 	{"mcpserver", "", "speaks with servers over pipes that others made; where they run is decided elsewhere"},
 	{"install", "", "fetches one program and finds it; what may run it, and where, is decided elsewhere"},
-	{"control", "chat", "who is on the socket, and what they asked"},
+	{"control", "authority chat", "who is on the socket, and what they asked"},
 
 	{"attack/inside", "", "runs inside, as the attacker; what it shares with the host is its task"},
 	{"attack", "attack/inside beneath boundary delayed egress grant seatbelt wire", "attacks boundaries from without; they know nothing of it"},
 
 	{"agent", "chat grant watch wire", "drives a program in a box that somebody else made"},
 	{"runner", "agent approval audit boundary chat config egress grant hosttools queue transcript watch wire", "one run from job to finish; it reads like the design"},
-	{"store", "audit chat outbox queue router runner", "implements the interfaces that its users declare"},
+	{"store", "approval audit chat outbox queue router runner", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent approval attack attest audit beneath boundary channel channel/console chat config control credential delayed doctor egress grant hostproc hosttools install mcpserver outbox pressure queue router runner store touched watch why wire", "the one place that wires everything"},
+	{"daemon", "agent approval attack attest audit authority beneath boundary channel channel/console chat config control credential delayed doctor egress grant hostproc hosttools install mcpserver outbox pressure queue router runner store touched watch why wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.
 var programs = []rung{
 	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
-	{"cmd/nanoclaw", "agent approval attack/inside attest audit boundary channel channel/console chat config control credential daemon doctor egress grant hostproc hosttools install outbox queue router runner store watch why wire", "flags and wiring"},
+	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority boundary channel channel/console chat config control credential daemon doctor egress grant hostproc hosttools install outbox queue router runner store watch why wire", "flags and wiring"},
 }
 
 // kit says that a folder holds doubles and conformance suites, such as

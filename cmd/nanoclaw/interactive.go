@@ -111,7 +111,7 @@ func (t *talker) turn(x turn) (done bool, err error) {
 		t.next()
 		return false, nil
 	}
-	_, _, answer := approval.ParseAnswer(x.text)
+	_, answer := approval.ParseReply(x.text)
 	if answer {
 		t.asked--
 	}

@@ -53,7 +53,7 @@ func TestContractHostTool(t *testing.T) {
 	c := openClaude(t, o)
 	tests := []struct{ name, ask, want string }{
 		{"own group", `tool: mcp__nanoclaw__send_message {"text":"half done"}`, "Sent to family."},
-		{"another group", `tool: mcp__nanoclaw__send_message {"text":"psst","group":"main"}`, "refused: this group may send only to its own chat"},
+		{"another group", `tool: mcp__nanoclaw__send_message {"text":"psst","group":"main"}`, "refused: only the agent of main may send to another group"},
 		{"a tool of main", "tool: mcp__nanoclaw__list_groups {}", "No such tool available"},
 	}
 	for _, tt := range tests {

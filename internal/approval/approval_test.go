@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,16 +19,18 @@ import (
 	"nanoclaw/internal/chat"
 )
 
-// log keeps what is recorded.
+// log keeps what is recorded, and questions as the store does.
 type log struct {
 	mu      sync.Mutex
 	entries []audit.Entry
+	kept    map[int64]Kept
+	last    int64
+	lock    Lock
 	fail    func(audit.Kind) error
 }
 
-func (l *log) record(_ context.Context, e audit.Entry) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// record is called with mu held.
+func (l *log) record(e audit.Entry) error {
 	if l.fail != nil {
 		if err := l.fail(e.Kind); err != nil {
 			return err
@@ -36,6 +39,78 @@ func (l *log) record(_ context.Context, e audit.Entry) error {
 	l.entries = append(l.entries, e)
 	return nil
 }
+
+func (l *log) Record(_ context.Context, e audit.Entry) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.record(e)
+}
+
+func (l *log) AskQuestion(_ context.Context, k Kept, e audit.Entry) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.record(e); err != nil {
+		return 0, err
+	}
+	if l.kept == nil {
+		l.kept = map[int64]Kept{}
+	}
+	l.last++
+	k.ID = l.last
+	l.kept[k.ID] = k
+	return k.ID, nil
+}
+
+func (l *log) QuestionTold(_ context.Context, id int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.kept[id]
+	k.Told = true
+	l.kept[id] = k
+	return nil
+}
+
+func (l *log) EndQuestions(_ context.Context, ends []Ended, lock *Lock) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range ends {
+		k, there := l.kept[e.ID]
+		if !there || k.State != "" {
+			return fmt.Errorf("question %d is over", e.ID)
+		}
+		if err := l.record(e.Entry); err != nil {
+			return err
+		}
+		k.State, k.By = e.State, e.By
+		if l.kept[e.ID] = k; !e.Follow {
+			delete(l.kept, e.ID)
+		}
+	}
+	if lock != nil {
+		l.lock = *lock
+	}
+	return nil
+}
+
+func (l *log) DropQuestion(_ context.Context, id int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.kept, id)
+	return nil
+}
+
+func (l *log) Questions(context.Context) (out []Kept, lock Lock, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(l.kept)) {
+		out = append(out, l.kept[id])
+	}
+	return out, l.lock, nil
+}
+
+// yes and no are answers under a code.
+func yes(code string) Reply { return Reply{Code: code, Yes: true} }
+func no(code string) Reply  { return Reply{Code: code} }
 
 // story is the kinds and states of what was recorded.
 func (l *log) story() []string {
@@ -79,28 +154,28 @@ func TestEndings(t *testing.T) {
 		last string
 	}{
 		{"yes", func(t *testing.T, d *Desk, a Asked, _ func()) {
-			if got, err := d.Answer(t.Context(), strings.ToUpper(a.Code), true, owner); err != nil || got != "approved: "+a.Title {
+			if got, err := d.Answer(t.Context(), yes(strings.ToUpper(a.Code)), owner); err != nil || got != "approved: "+a.Title {
 				t.Errorf("%q, %v", got, err)
 			}
 		}, Approved, "approval.ended approved owner"},
-		{"no", func(t *testing.T, d *Desk, a Asked, _ func()) { d.Answer(t.Context(), a.Code, false, owner) }, Denied, "approval.ended denied owner"},
+		{"no", func(t *testing.T, d *Desk, a Asked, _ func()) { d.Answer(t.Context(), no(a.Code), owner) }, Denied, "approval.ended denied owner"},
 		{"silence", func(*testing.T, *Desk, Asked, func()) {}, Expired, "approval.ended expired"},
 		{"nobody waits", func(_ *testing.T, _ *Desk, _ Asked, withdraw func()) { withdraw() }, Withdrawn, "approval.ended withdrawn"},
 		{"somebody else", func(t *testing.T, d *Desk, a Asked, _ func()) {
 			who := owner
 			who.Sender.Owner = false
-			if _, err := d.Answer(t.Context(), a.Code, true, who); !errors.Is(err, ErrNotOwner) {
+			if _, err := d.Answer(t.Context(), yes(a.Code), who); !errors.Is(err, ErrNotOwner) {
 				t.Errorf("a stranger's answer: %v", err)
 			}
 		}, Expired, "approval.ended expired"},
 		{"another code", func(t *testing.T, d *Desk, a Asked, _ func()) {
-			if _, err := d.Answer(t.Context(), "aaaa-0000", true, owner); !errors.Is(err, ErrNoCode) {
+			if _, err := d.Answer(t.Context(), yes("aaaa-0000"), owner); !errors.Is(err, ErrNoCode) {
 				t.Errorf("a wrong code: %v", err)
 			}
 		}, Expired, "approval.ended expired"},
 		{"too late", func(t *testing.T, d *Desk, a Asked, _ func()) {
 			d.opt.Now = func() time.Time { return a.Until }
-			if _, err := d.Answer(t.Context(), a.Code, true, owner); err == nil {
+			if _, err := d.Answer(t.Context(), yes(a.Code), owner); err == nil {
 				t.Error("an answer after the end was taken")
 			}
 		}, Expired, "approval.ended expired owner"},
@@ -109,7 +184,7 @@ func TestEndings(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := &log{}
-				d := New(Options{Record: l.record})
+				d := New(Options{Store: l})
 				ctx, withdraw := context.WithCancel(t.Context())
 				defer withdraw()
 				a, out := asking(d, ctx, effect("ls"))
@@ -121,7 +196,7 @@ func TestEndings(t *testing.T) {
 				if d := cmp.Diff([]string{"approval.asked", tt.last}, l.story()); d != "" {
 					t.Error(d)
 				}
-				if _, err := d.Answer(t.Context(), a.Code, true, owner); !errors.Is(err, ErrNoCode) || len(d.Open()) != 0 {
+				if _, err := d.Answer(t.Context(), yes(a.Code), owner); !errors.Is(err, ErrNoCode) || len(d.Open()) != 0 {
 					t.Errorf("the code lives on: %v", err)
 				}
 			})
@@ -140,12 +215,12 @@ func TestFailsClosed(t *testing.T) {
 				}
 				return nil
 			}}
-			d := New(Options{Record: l.record})
+			d := New(Options{Store: l})
 			s, why := d.Ask(t.Context(), effect("ls"), time.Minute, func(a Asked) error {
 				if kind == "tell" {
 					return broken
 				}
-				go d.Answer(context.Background(), a.Code, true, owner)
+				go d.Answer(context.Background(), yes(a.Code), owner)
 				return nil
 			})
 			if s != Refused || why == "" || len(d.Open()) != 0 {
@@ -159,16 +234,16 @@ func TestFailsClosed(t *testing.T) {
 func TestLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &log{}
-		d := New(Options{Record: l.record})
+		d := New(Options{Store: l})
 		wrong := func(n int) (err error) {
 			for i := range n {
-				_, err = d.Answer(t.Context(), fmt.Sprintf("aaaa-000%d", i), true, owner)
+				_, err = d.Answer(t.Context(), yes(fmt.Sprintf("aaaa-000%d", i)), owner)
 			}
 			return err
 		}
 		a, out := asking(d, t.Context(), effect("a"))
 		wrong(4)
-		d.Answer(t.Context(), a.Code, true, owner)
+		d.Answer(t.Context(), yes(a.Code), owner)
 		if got := <-out; got.state != Approved {
 			t.Errorf("after four wrong codes: %+v", got)
 		}
@@ -183,7 +258,7 @@ func TestLock(t *testing.T) {
 		if got := <-out; got.state != Denied {
 			t.Errorf("after five wrong codes: %+v", got)
 		}
-		if _, err := d.Answer(t.Context(), a.Code, true, owner); err == nil {
+		if _, err := d.Answer(t.Context(), yes(a.Code), owner); err == nil {
 			t.Error("the code lives on")
 		}
 		if s, why := d.Ask(t.Context(), effect("c"), time.Minute, nil); s != Refused || !strings.Contains(why, "nothing is asked until") {
@@ -191,7 +266,7 @@ func TestLock(t *testing.T) {
 		}
 		time.Sleep(lockTime)
 		a, out = asking(d, t.Context(), effect("d"))
-		d.Answer(t.Context(), a.Code, true, owner)
+		d.Answer(t.Context(), yes(a.Code), owner)
 		if got := <-out; got.state != Approved {
 			t.Errorf("after the lock: %+v", got)
 		}
@@ -202,7 +277,7 @@ func TestLock(t *testing.T) {
 // counts.
 func TestBoundsAndRaces(t *testing.T) {
 	l := &log{}
-	d := New(Options{Record: l.record})
+	d := New(Options{Store: l})
 	var asked []Asked
 	var outs []<-chan answered
 	for i := range maxOfGroup {
@@ -220,9 +295,9 @@ func TestBoundsAndRaces(t *testing.T) {
 		var both sync.WaitGroup
 		var mu sync.Mutex
 		taken := 0
-		for _, yes := range []bool{true, false} {
+		for _, word := range []bool{true, false} {
 			both.Go(func() {
-				if _, err := d.Answer(context.Background(), a.Code, yes, owner); err == nil {
+				if _, err := d.Answer(context.Background(), Reply{Code: a.Code, Yes: word}, owner); err == nil {
 					mu.Lock()
 					taken++
 					mu.Unlock()
@@ -266,7 +341,7 @@ func TestShow(t *testing.T) {
 		if _, err := long.Show(); !errors.Is(err, ErrTooLong) {
 			t.Errorf("too long: %v", err)
 		}
-		d := New(Options{Record: (&log{}).record})
+		d := New(Options{Store: &log{}})
 		if s, why := d.Ask(t.Context(), long, time.Minute, nil); s != Refused || !strings.Contains(why, "smaller steps") {
 			t.Errorf("asked: %s, %s", s, why)
 		}
@@ -309,15 +384,15 @@ func TestFields(t *testing.T) {
 	}
 }
 
-func TestParseAnswer(t *testing.T) {
+func TestParseReply(t *testing.T) {
 	for text, want := range map[string]string{
 		"approve k4m2-9x7a": "k4m29x7a true", "Deny K4M29X7A.": "k4m29x7a false", "/approve k4m2-9x7a\n": "k4m29x7a true",
 		"nanoclaw deny k4m2-9x7a": "k4m29x7a false", "@Andy approve k4m2-9x7a": "k4m29x7a true", "approve k4mo-9xla": "k4m09x1a true",
 		"approve sentence": "", "approve the plan": "", "approve": "", "deny it": "", "I approve k4m2-9x7a": "", "approve k4m2-9x7": "",
-		"approve k4m2-9x7a now": "", "approved k4m2-9x7a": "",
+		"approve k4m2-9x7a Session": "k4m29x7a true session", "approve k4m2-9x7a for now": "", "nanoclaw approve k4m2-9x7a group": "k4m29x7a true group", "approved k4m2-9x7a": "",
 	} {
-		code, yes, ok := ParseAnswer(text)
-		if got := fmt.Sprint(code, " ", yes); ok != (want != "") || ok && got != want {
+		r, ok := ParseReply(text)
+		if got := strings.TrimSpace(fmt.Sprint(r.Code, " ", r.Yes, " ", r.Choice)); ok != (want != "") || ok && got != want {
 			t.Errorf("%q is %s, %v; want %q", text, got, ok, want)
 		}
 	}

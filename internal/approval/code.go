@@ -3,6 +3,7 @@ package approval
 import (
 	"crypto/rand"
 	"encoding/base32"
+	"fmt"
 	"strings"
 )
 
@@ -36,24 +37,77 @@ func parseCode(s string) (string, bool) {
 	return s, true
 }
 
-// ParseAnswer says whether a chat message is an answer to a question of the host:
+// Reply is an answer as somebody wrote it.
+type Reply struct {
+	Code string
+	Yes  bool
+	// Choice is the word after the code, "" for none.
+	Choice string
+}
+
+// ParseReply says whether a chat message is an answer to a question of the host:
 // "approve CODE" or "deny CODE", in any case, with a slash, the program's name or a
-// mention before it if one likes. Anything else is a message to the agent.
-func ParseAnswer(text string) (code string, yes, ok bool) {
+// mention before it if one likes, and a word of choice after it. Anything else is
+// a message to the agent.
+func ParseReply(text string) (r Reply, ok bool) {
 	words := strings.Fields(strings.TrimRight(text, " \t\r\n.!"))
-	if len(words) == 3 && (strings.HasPrefix(words[0], "@") || strings.EqualFold(strings.TrimPrefix(words[0], "/"), "nanoclaw")) {
+	if len(words) >= 3 && (strings.HasPrefix(words[0], "@") || strings.EqualFold(strings.TrimPrefix(words[0], "/"), "nanoclaw")) {
 		words = words[1:]
 	}
-	if len(words) != 2 {
-		return "", false, false
+	if len(words) != 2 && len(words) != 3 {
+		return Reply{}, false
 	}
 	switch strings.TrimPrefix(strings.ToLower(words[0]), "/") {
 	case "approve":
-		yes = true
+		r.Yes = true
 	case "deny":
 	default:
-		return "", false, false
+		return Reply{}, false
 	}
-	code, ok = parseCode(words[1])
-	return code, yes, ok
+	if r.Code, ok = parseCode(words[1]); !ok {
+		return Reply{}, false
+	}
+	if len(words) == 3 {
+		r.Choice = strings.ToLower(words[2])
+	}
+	return r, true
+}
+
+// howTo says how a question is answered, and where if that matters.
+func howTo(a Asked) string {
+	var b strings.Builder
+	if len(a.Choices) == 0 {
+		fmt.Fprintf(&b, "To allow this%s, answer: approve %s\n", once(a.Grows), a.Code)
+	}
+	for i, c := range a.Choices {
+		fmt.Fprintf(&b, "To allow it %s, answer: approve %s %s", c.Says, a.Code, c.Word)
+		if i == 0 {
+			b.WriteString(", or without the last word")
+		}
+		if c.Grows && !a.Grows {
+			b.WriteString(" (" + growsIn + ")")
+		}
+		b.WriteString("\n")
+	}
+	fmt.Fprintf(&b, "To refuse it: deny %s\n", a.Code)
+	switch {
+	case a.Grows:
+		b.WriteString("It lasts, so a yes counts only " + growsIn + ".\n")
+	case a.OtherChat:
+		b.WriteString("A yes counts only in another chat than the one in which it was asked for, or in the terminal.\n")
+	}
+	if a.FourEyes {
+		b.WriteString("Whoever asked for it cannot say yes.\n")
+	}
+	fmt.Fprintf(&b, "No answer until %s is a no. (%s)", a.Until.Local().Format("2006-01-02 15:04:05"), a.Hash[:12])
+	return b.String()
+}
+
+const growsIn = "in the terminal or in another chat of the owner"
+
+func once(grows bool) string {
+	if grows {
+		return ""
+	}
+	return " once"
 }

@@ -24,14 +24,66 @@ type Effect struct {
 	Group   chat.Group     `json:"group"`
 	Run     chat.RunID     `json:"run"`
 	Session chat.SessionID `json:"session"`
+	// Key tells effects apart that are equal otherwise, such as the same message sent
+	// twice. It is not shown.
+	Key string `json:"key,omitempty"`
+	// By are those on whose behalf it is, as Identity names them, and OwnerSelf for
+	// the owner; none for the host itself. From is the chat in which they asked.
+	By   []string     `json:"by,omitempty"`
+	From chat.Address `json:"from,omitzero"`
+	// Grows says that a yes makes rights grow that last. It is taken only from the
+	// owner, and only in a terminal of theirs or in another chat than From.
+	Grows bool `json:"grows,omitempty"`
+	// FourEyes says that none of By may say yes. OtherChat says that a yes counts in
+	// no case in the chat From.
+	FourEyes  bool `json:"fourEyes,omitempty"`
+	OtherChat bool `json:"otherChat,omitempty"`
+	// Choices are the words of which one may follow the code of a yes. Without one it
+	// is the first. None: there is nothing to choose.
+	Choices []Choice `json:"choices,omitempty"`
 	// Parts are everything else that matters, in the order in which it is shown.
 	Parts []Part `json:"parts"`
 }
 
+// Choice is one way to say yes.
+type Choice struct {
+	Word string `json:"word"`
+	// Says is what it allows, in a few words of the host.
+	Says string `json:"says"`
+	// Grows is as in Effect, for this choice alone.
+	Grows bool `json:"grows,omitempty"`
+}
+
 // Part is one part of an effect. Its value may come from inside.
 type Part struct {
+	Name  string
+	Value string
+}
+
+// partForm is a part as it is kept and hashed. JSON holds only text, and replaces
+// what is none: then the bytes are there instead, so that no two parts look alike.
+type partForm struct {
 	Name  string `json:"name"`
-	Value string `json:"value"`
+	Value string `json:"value,omitempty"`
+	Bytes []byte `json:"bytes,omitempty"`
+}
+
+// MarshalJSON writes a part without losing a byte of its value.
+func (p Part) MarshalJSON() ([]byte, error) {
+	if utf8.ValidString(p.Value) {
+		return json.Marshal(partForm{Name: p.Name, Value: p.Value})
+	}
+	return json.Marshal(partForm{Name: p.Name, Bytes: []byte(p.Value)})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (p *Part) UnmarshalJSON(b []byte) error {
+	var f partForm
+	if err := json.Unmarshal(b, &f); err != nil {
+		return err
+	}
+	*p = Part{f.Name, f.Value + string(f.Bytes)}
+	return nil
 }
 
 // Bounds of a question that a person can be asked to read.

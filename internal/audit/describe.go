@@ -76,7 +76,13 @@ var tellers = map[Kind]teller{
 	}),
 	ApprovalAsked: as(func(d ApprovalData) string { return "the owner was asked: " + d.Title }),
 	ApprovalEnded: as(func(d ApprovalData) string {
-		return d.State + ": " + d.Title + why(d.Reason) + pre(", by ", string(d.By)) + pre(" in ", d.From)
+		return d.State + pre(" ", d.Choice) + ": " + d.Title + why(d.Reason) + pre(", by ", string(d.By)) + pre(" in ", d.From)
+	}),
+	RightAllowed: as(func(d RightData) string {
+		return "from now on allowed: " + d.Right + " " + d.Subject + why(d.Reason) + pre(", by ", d.By) + pre(" in ", d.From)
+	}),
+	RightEnded: as(func(d RightData) string {
+		return "no longer allowed: " + d.Right + " " + d.Subject + why(d.Reason) + pre(", by ", d.By) + pre(" in ", d.From)
 	}),
 	HostToolCalled: as(func(d HostToolCalledData) string {
 		return "agent asked the host for " + d.Tool + ": " + d.Verdict + why(d.Reason)

@@ -44,6 +44,8 @@ const (
 	Part            Kind = "part"             // a part of what the next entry of another kind holds in brief
 	ApprovalAsked   Kind = "approval.asked"   // the owner was asked about an effect, before it
 	ApprovalEnded   Kind = "approval.ended"   // answered by whom, expired, withdrawn, or never asked
+	RightAllowed    Kind = "right.allowed"    // a lasting answer of the owner is kept
+	RightEnded      Kind = "right.ended"      // it was taken back
 	OwnerActed      Kind = "owner.acted"      // a privileged act by the owner: stop, group set
 )
 

@@ -106,6 +106,19 @@ type (
 		Reason string        `json:"reason,omitempty"`
 		By     chat.SenderID `json:"by,omitempty"`
 		From   string        `json:"from,omitempty"`
+		Role   string        `json:"role,omitempty"`   // as which By answered
+		Choice string        `json:"choice,omitempty"` // what a yes chose
+	}
+	// RightData belongs to RightAllowed and RightEnded: a lasting answer of the owner.
+	// By and From are who allowed it where, or who took it back.
+	RightData struct {
+		Right   string    `json:"right"` // its kind
+		Subject string    `json:"subject"`
+		Hash    string    `json:"hash,omitempty"`
+		Until   time.Time `json:"until,omitzero"`
+		By      string    `json:"by"`
+		From    string    `json:"from"`
+		Reason  string    `json:"reason,omitempty"`
 	}
 	// HostToolCalledData belongs to HostToolCalled.
 	HostToolCalledData struct {

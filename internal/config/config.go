@@ -63,6 +63,10 @@ type Config struct {
 	// MCPServers are servers of the Model Context Protocol, by name, in the form of
 	// .mcp.json with what it lacks. What a workspace brings along is never used.
 	MCPServers map[string]MCPServer `json:"mcpServers"`
+	// People are who has a role, by their identity as CHANNEL:SENDER. A role belongs
+	// to a sender and never to a chat. Whoever only speaks need not be here: see
+	// senders of a group.
+	People map[string]Person `json:"people"`
 	// Groups are the chats that have an agent, by name. "main" is the owner's own.
 	Groups map[string]Group `json:"groups"`
 }
@@ -337,6 +341,18 @@ type MCPServer struct {
 	// AlwaysLoad shows the tools to the model from the beginning, and not when it
 	// looks for them.
 	AlwaysLoad bool `json:"alwaysLoad,omitempty"`
+}
+
+// Person is somebody on a chat network.
+type Person struct {
+	// Name is for you to read, and proves nothing.
+	Name string `json:"name,omitempty"`
+	// Role is "owner" (you, on that network), "admin" (may also stop, pause and
+	// resume the named groups, see their status, and answer questions that are open
+	// to admins) or "member" (may speak in the named groups). Empty: "member".
+	Role string `json:"role,omitempty"`
+	// Groups are those that the role is about. An owner has all, and names none.
+	Groups []string `json:"groups,omitempty"`
 }
 
 // Group is one chat, or several, with one agent and one set of rights.

@@ -32,6 +32,7 @@ func Default() Config {
 		Assistant:     Assistant{Name: "Andy"},
 		Agent:         Agent{Kind: "auto"},
 		Providers:     map[string]Model{},
+		People:        map[string]Person{},
 		ExecutionMode: modeContainer,
 		HostMode:      HostMode{RunsPerHour: 10},
 		Boundary:      Boundary{Engine: "auto", Spares: 2},
@@ -129,6 +130,9 @@ func Encode(c Config) ([]byte, error) {
 	}
 	if c.Providers == nil {
 		c.Providers = map[string]Model{}
+	}
+	if c.People == nil {
+		c.People = map[string]Person{}
 	}
 	if c.MCPServers == nil {
 		c.MCPServers = map[string]MCPServer{}

@@ -53,6 +53,7 @@ func (c *Config) Validate(o Options) Problems {
 		v.group(name, c.Groups[name], chats, o)
 		v.provider(at("groups", name, "provider"), c.Groups[name].Provider, c.Providers)
 	}
+	v.people(c)
 	return v.problems
 }
 
@@ -270,11 +271,17 @@ func consoleOf(group string) string {
 
 // address checks the form that chats and senders share.
 func (v *validator) address(field Path, s, form string) bool {
-	if _, err := chat.ParseAddress(s); err != nil || hasControl(s) || len(s) > 512 || s != strings.TrimSpace(s) {
+	if !identity(s) {
 		v.add(field, form, quote(s), "")
 		return false
 	}
 	return true
+}
+
+// identity says whether s has the form of an address or of a sender.
+func identity(s string) bool {
+	_, err := chat.ParseAddress(s)
+	return err == nil && !hasControl(s) && len(s) <= 512 && s == strings.TrimSpace(s)
 }
 
 func (v *validator) mounts(field Path, mounts []Mount) {

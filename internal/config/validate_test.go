@@ -79,6 +79,34 @@ func TestValidate(t *testing.T) {
 		{"nobody's terminal", group("a", Group{Chats: []string{"console:b"}}), `groups.a.chats[0]: expected the terminal of this group, "console:a"`},
 		{"sender", group("a", Group{Senders: []string{"slack"}}), "groups.a.senders[0]: expected CHANNEL:SENDER"},
 		{"sender with a line", group("a", Group{Senders: []string{"slack:U1\nslack:U2"}}), "groups.a.senders[0]: expected CHANNEL:SENDER"},
+		{"an admin", func(c *Config) {
+			c.Groups["a"] = Group{}
+			c.People["slack:U1"] = Person{Name: "Bob", Role: "admin", Groups: []string{"a"}}
+		}, ""},
+		{"an owner", func(c *Config) { c.People["slack:U1"] = Person{Role: "owner"} }, ""},
+		{"an owner of some groups", func(c *Config) {
+			c.Groups["a"] = Group{}
+			c.People["slack:U1"] = Person{Role: "owner", Groups: []string{"a"}}
+		}, `people["slack:U1"].groups: expected no groups, found some (an owner has all)`},
+		{"an admin of nothing", func(c *Config) { c.People["slack:U1"] = Person{Role: "admin"} }, `people["slack:U1"].groups: expected the groups that the role is about, found none`},
+		{"a member of nothing", func(c *Config) { c.People["slack:U1"] = Person{Name: "Bob"} }, `people["slack:U1"].groups: expected the groups`},
+		{"an admin of main", func(c *Config) { c.People["slack:U1"] = Person{Role: "admin", Groups: []string{"main"}} }, `people["slack:U1"].groups[0]: expected a group other than main`},
+		{"an admin of no group that there is", func(c *Config) {
+			c.People["slack:U1"] = Person{Role: "admin", Groups: []string{"famly"}}
+			c.Groups["family"] = Group{}
+		}, `people["slack:U1"].groups[0]: expected one of groups, found "famly" (did you mean "family"?)`},
+		{"an admin of a group twice", func(c *Config) {
+			c.Groups["a"] = Group{}
+			c.People["slack:U1"] = Person{Role: "admin", Groups: []string{"a", "a"}}
+		}, `people["slack:U1"].groups[1]: expected each group once`},
+		{"a role that is none", func(c *Config) {
+			c.Groups["a"] = Group{}
+			c.People["slack:U1"] = Person{Role: "root", Groups: []string{"a"}}
+		}, `people["slack:U1"].role: expected "owner", "admin" or "member", found "root"`},
+		{"a person without a channel", func(c *Config) { c.People["U1"] = Person{Role: "owner"} }, "people.U1: expected an identity, as CHANNEL:SENDER"},
+		{"a person of two lines", func(c *Config) { c.People["slack:U1\nx"] = Person{Role: "owner"} }, `people["slack:U1\nx"]: expected an identity, as CHANNEL:SENDER`},
+		{"a person at the terminal", func(c *Config) { c.People["console:owner"] = Person{Role: "owner"} }, `people["console:owner"]: expected somebody on a chat network`},
+		{"a name of two lines", func(c *Config) { c.People["slack:U1"] = Person{Name: "a\nb", Role: "owner"} }, `people["slack:U1"].name: expected a name`},
 		{"chat of two groups", func(c *Config) {
 			c.Groups["a"] = Group{Chats: []string{"slack:C1"}}
 			c.Groups["b"] = Group{Chats: []string{"slack:C1"}}

@@ -23,6 +23,8 @@ type Approval struct {
 type ApproveRequest struct {
 	Code string `json:"code"`
 	Yes  bool   `json:"yes"`
+	// Choice is one of the words that the question offers, "" for the first.
+	Choice string `json:"choice,omitempty"`
 }
 
 // Approved says in one line what was answered.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 
+	"nanoclaw/internal/authority"
 	"nanoclaw/internal/chat"
 )
 
@@ -26,45 +27,60 @@ type (
 	nothing struct{}
 )
 
-// routes is the list of acts. All are POST, since none is for a browser to
-// remember.
-func (s *Server) routes() http.Handler {
+// route is one act of the socket: what it is in the table of who may do what,
+// and what does it.
+type route struct {
+	path    string
+	act     authority.Act
+	handler http.Handler
+}
+
+// acts lists what can be asked for. Nothing else is served, and nothing of it
+// before package authority allowed it to whoever is on the socket.
+func (s *Server) acts() []route {
 	h := s.host
+	return []route{
+		{"chat", authority.Speak, s.stream(chatProtocol, s.chat)},
+		{"exec", authority.Exec, s.stream(execProtocol, s.exec)},
+		{"send", authority.Speak, act(func(ctx context.Context, r SayRequest) (said, error) {
+			id, err := h.Say(ctx, r)
+			return said{id}, err
+		})},
+		{"wait", authority.Speak, act(func(ctx context.Context, r waitRequest) (Answer, error) {
+			return h.Wait(ctx, r.Group, r.Message)
+		})},
+		{"interrupt", authority.InterruptOther, act(func(ctx context.Context, r groupRequest) (nothing, error) {
+			return nothing{}, h.Interrupt(ctx, r.Group)
+		})},
+		{"stop", authority.StopAll, act(s.stop)},
+		{"pause", authority.PauseAll, act(func(ctx context.Context, r PauseRequest) (nothing, error) { return nothing{}, h.Pause(ctx, r) })},
+		{"resume", authority.ResumeAll, act(func(ctx context.Context, r PauseRequest) (nothing, error) { return nothing{}, h.Resume(ctx, r) })},
+		{"credentials", authority.Credentials, act(func(ctx context.Context, _ nothing) (map[string]string, error) { return h.Credentials(ctx) })},
+		{"shutdown", authority.Shutdown, act(func(ctx context.Context, _ nothing) (nothing, error) { return nothing{}, h.Shutdown(ctx) })},
+		{"approvals", authority.Questions, act(func(ctx context.Context, _ nothing) ([]Approval, error) { return h.Approvals(ctx) })},
+		{"approve", authority.ApproveGrowing, act(h.Approve)},
+		{"status", authority.StatusAll, act(func(ctx context.Context, _ nothing) (Status, error) { return h.Status(ctx) })},
+		{"groups", authority.GroupList, act(func(ctx context.Context, _ nothing) ([]GroupInfo, error) { return h.Groups(ctx) })},
+		{"runs", authority.Inspect, act(h.Runs)},
+		{"run", authority.Inspect, act(func(ctx context.Context, r runRequest) (RunInfo, error) { return h.RunByID(ctx, r.Run) })},
+		{"policy", authority.Inspect, act(h.Policy)},
+		{"mcp", authority.Examine, act(h.Servers)},
+		{"doctor", authority.Examine, act(h.Doctor)},
+		{"quarantine", authority.Inspect, act(h.Quarantine)},
+		{"quarantine/act", authority.Quarantine, act(h.QuarantineAct)},
+		{"audit/list", authority.Inspect, act(h.AuditList)},
+		{"audit/verify", authority.Inspect, act(h.AuditVerify)},
+		{"audit/export", authority.Export, http.HandlerFunc(s.export)},
+		{"why", authority.Inspect, act(h.Why)},
+	}
+}
+
+// routes serves the acts. All are POST, since none is for a browser to remember.
+func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("POST /v1/chat", s.stream(chatProtocol, s.chat))
-	mux.Handle("POST /v1/exec", s.stream(execProtocol, s.exec))
-	mux.Handle("POST /v1/send", act(func(ctx context.Context, r SayRequest) (said, error) {
-		id, err := h.Say(ctx, r)
-		return said{id}, err
-	}))
-	mux.Handle("POST /v1/wait", act(func(ctx context.Context, r waitRequest) (Answer, error) {
-		return h.Wait(ctx, r.Group, r.Message)
-	}))
-	mux.Handle("POST /v1/interrupt", act(func(ctx context.Context, r groupRequest) (nothing, error) {
-		return nothing{}, h.Interrupt(ctx, r.Group)
-	}))
-	mux.Handle("POST /v1/stop", act(s.stop))
-	mux.Handle("POST /v1/pause", act(func(ctx context.Context, r PauseRequest) (nothing, error) { return nothing{}, h.Pause(ctx, r) }))
-	mux.Handle("POST /v1/resume", act(func(ctx context.Context, r PauseRequest) (nothing, error) { return nothing{}, h.Resume(ctx, r) }))
-	mux.Handle("POST /v1/credentials", act(func(ctx context.Context, _ nothing) (map[string]string, error) { return h.Credentials(ctx) }))
-	mux.Handle("POST /v1/shutdown", act(func(ctx context.Context, _ nothing) (nothing, error) {
-		return nothing{}, h.Shutdown(ctx)
-	}))
-	mux.Handle("POST /v1/approvals", act(func(ctx context.Context, _ nothing) ([]Approval, error) { return h.Approvals(ctx) }))
-	mux.Handle("POST /v1/approve", act(h.Approve))
-	mux.Handle("POST /v1/status", act(func(ctx context.Context, _ nothing) (Status, error) { return h.Status(ctx) }))
-	mux.Handle("POST /v1/groups", act(func(ctx context.Context, _ nothing) ([]GroupInfo, error) { return h.Groups(ctx) }))
-	mux.Handle("POST /v1/runs", act(h.Runs))
-	mux.Handle("POST /v1/run", act(func(ctx context.Context, r runRequest) (RunInfo, error) { return h.RunByID(ctx, r.Run) }))
-	mux.Handle("POST /v1/policy", act(h.Policy))
-	mux.Handle("POST /v1/mcp", act(h.Servers))
-	mux.Handle("POST /v1/doctor", act(h.Doctor))
-	mux.Handle("POST /v1/quarantine", act(h.Quarantine))
-	mux.Handle("POST /v1/quarantine/act", act(h.QuarantineAct))
-	mux.Handle("POST /v1/audit/list", act(h.AuditList))
-	mux.Handle("POST /v1/audit/verify", act(h.AuditVerify))
-	mux.HandleFunc("POST /v1/audit/export", s.export)
-	mux.Handle("POST /v1/why", act(h.Why))
+	for _, r := range s.acts() {
+		mux.Handle("POST /v1/"+r.path, s.guard(r.act, r.handler))
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, &Error{
 			Code:    CodeNotFound,
@@ -73,6 +89,18 @@ func (s *Server) routes() http.Handler {
 		})
 	})
 	return mux
+}
+
+// guard asks whether whoever is on the socket may do an act. Nothing of the
+// request is read before.
+func (s *Server) guard(a authority.Act, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if v := authority.Decide(a, s.who); !v.Allowed() {
+			writeError(w, &Error{Code: CodeRefused, Message: v.Reason})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (s *Server) stop(ctx context.Context, r StopRequest) (Stopped, error) {

@@ -11,11 +11,15 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"nanoclaw/internal/authority"
 )
 
 // Server answers the owner's commands. It may serve several listeners.
 type Server struct {
 	host Host
+	// who is on the socket: its listener has proven the peer's uid.
+	who  authority.Actor
 	log  *slog.Logger
 	http *http.Server
 
@@ -32,7 +36,7 @@ type Server struct {
 // (Listen does) or be Memory.
 func NewServer(host Host, log *slog.Logger) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Server{host: host, log: log, ctx: ctx, cancel: cancel, streams: make(map[net.Conn]struct{})}
+	s := &Server{host: host, who: authority.Terminal(), log: log, ctx: ctx, cancel: cancel, streams: make(map[net.Conn]struct{})}
 	s.http = &http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: 5 * time.Second,

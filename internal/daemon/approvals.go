@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"nanoclaw/internal/approval"
-	"nanoclaw/internal/audit"
 	"nanoclaw/internal/channel/console"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
@@ -22,8 +21,15 @@ func (d *Daemon) newDesk() {
 		d.mask.Learn(d.opt.Getenv(name))
 	}
 	d.desk = approval.New(approval.Options{
-		Record: func(ctx context.Context, e audit.Entry) error { return d.store.Record(ctx, e) },
-		Mask:   d.mask.Text,
+		Store: d.store,
+		Mask:  d.mask.Text,
+		Tell:  d.tellQuestion,
+		Ended: d.tellEnd,
+		Failed: func(e approval.Effect, s approval.State, err error) {
+			d.log.Error("what follows from an answer of the owner failed", "question", e.Title, "state", s, "err", err)
+			d.tellOwner(context.Background(), fmt.Sprintf("follow:%s:%d", e.Hash(), time.Now().UnixNano()), fmt.Sprintf("%s: %s But it could not be done: %v", s, e.Title, err))
+			d.outbox.Wake()
+		},
 	})
 }
 
@@ -84,12 +90,49 @@ func (d *Daemon) consent(ctx context.Context, e approval.Effect, wait time.Durat
 	return state, why
 }
 
+// tellQuestion puts a question that nobody waits for into the owner's own chat,
+// once however often it is called.
+func (d *Daemon) tellQuestion(ctx context.Context, a approval.Asked) error {
+	to, err := d.chatOf(chat.Main)
+	if err != nil {
+		return err
+	}
+	_, err = d.outbox.Put(ctx, chat.Outbound{To: to, Kind: chat.Question, Text: a.Text, Run: a.Run, Group: a.Group, Key: fmt.Sprintf("question:%d", a.ID)})
+	d.outbox.Wake()
+	return err
+}
+
+// tellEnd says how such a question ended, where it was asked.
+func (d *Daemon) tellEnd(ctx context.Context, a approval.Asked, s approval.State, by approval.Who) {
+	to, err := d.chatOf(chat.Main)
+	if err == nil {
+		_, err = d.outbox.Put(ctx, chat.Outbound{
+			To: to, Kind: chat.Notice, Text: ended(s, by, a.Title), Run: a.Run, Group: a.Group, Key: fmt.Sprintf("question:%d:end", a.ID),
+		})
+	}
+	if err != nil {
+		d.log.Error("how a question to the owner ended could not be told", "err", err)
+	}
+	d.outbox.Wake()
+}
+
+// ended says in one line how a question ended.
+func ended(s approval.State, by approval.Who, title string) string {
+	switch {
+	case by.Choice != "":
+		return fmt.Sprintf("%s (%s): %s", s, by.Choice, title)
+	case s == approval.Expired:
+		return fmt.Sprintf("%s: %s Nobody answered, so it is a no.", s, title)
+	}
+	return fmt.Sprintf("%s: %s", s, title)
+}
+
 // answered takes the owner's answer that came as a chat message. What came of a
 // good one is said where the question was asked. A terminal waits for its message
 // and is told by that; in another chat a notice says what was wrong.
 func (d *Daemon) answered(ctx context.Context, in chat.Inbound) {
-	code, yes, _ := approval.ParseAnswer(in.Text)
-	_, err := d.desk.Answer(ctx, code, yes, approval.Who{From: in.From, Sender: in.Sender})
+	reply, _ := approval.ParseReply(in.Text)
+	_, err := d.desk.Answer(ctx, reply, approval.Who{From: in.From, Sender: in.Sender})
 	if err == nil {
 		return
 	}
@@ -146,7 +189,7 @@ func (d *Daemon) Approvals(context.Context) ([]control.Approval, error) {
 
 // Approve answers one of them. Whoever is on the socket is the owner.
 func (d *Daemon) Approve(ctx context.Context, r control.ApproveRequest) (control.Approved, error) {
-	text, err := d.desk.Answer(ctx, r.Code, r.Yes, approval.Who{
+	text, err := d.desk.Answer(ctx, approval.Reply{Code: r.Code, Yes: r.Yes, Choice: r.Choice}, approval.Who{
 		From: chat.Address{Channel: console.ID, Chat: "command"}, Sender: chat.Sender{ID: console.Owner, Owner: true},
 	})
 	switch {

@@ -101,6 +101,7 @@ type Daemon struct {
 	mask    *watch.Masker
 
 	mistakes mistakes
+	rights   rights
 
 	// changed fires when a run ended, a message went out, or runs are held.
 	changed signal
@@ -162,6 +163,9 @@ func (d *Daemon) build(ctx context.Context) error {
 	d.outbox = outbox.New(d.store, map[chat.ChannelID]outbox.Channel{console.ID: d.console}, d.log)
 	d.outbox.OnChange(d.changed.fire)
 	d.runner = runner.New(d.runnerOptions())
+	if err := d.loadRights(ctx); err != nil {
+		return err
+	}
 	return d.openServers()
 }
 
@@ -275,6 +279,9 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	if err := d.loadPaused(ctx); err != nil {
 		return err
 	}
+	if err := d.desk.Start(ctx); err != nil {
+		return err
+	}
 	d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.HostStarted, Data: audit.HostStartedData{
 		Version: d.opt.Version, UID: os.Getuid(), PID: os.Getpid(),
 	}})
@@ -282,6 +289,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	parts.Go(func() { d.sequencer.Run(ctx) })
 	parts.Go(func() { d.anchor(ctx) })
 	parts.Go(func() { d.outbox.Run(ctx) })
+	parts.Go(func() { d.desk.Run(ctx) })
 	parts.Go(func() { d.runChannel(ctx, d.console) })
 	parts.Go(func() { d.queue.Run(ctx) })
 	parts.Go(func() { d.mcp.watch.Run(ctx) })

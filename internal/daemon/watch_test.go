@@ -171,7 +171,7 @@ func (l *listener) code(q chat.Outbound) string {
 	l.t.Helper()
 	_, rest, _ := strings.Cut(q.Text, "answer: approve ")
 	code, _, _ := strings.Cut(rest, "\n")
-	if _, _, ok := approval.ParseAnswer("approve " + code); !ok {
+	if _, ok := approval.ParseReply("approve " + code); !ok {
 		l.t.Fatalf("no code in %q", q.Text)
 	}
 	return code

@@ -12,6 +12,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"nanoclaw/internal/audit"
+	"nanoclaw/internal/authority"
 )
 
 // tool is one thing that an agent may ask for.
@@ -19,8 +20,10 @@ type tool struct {
 	name        string
 	description string // for the model
 	schema      json.RawMessage
-	// mainOnly tools exist for main alone.
-	mainOnly bool
+	// act is what a call does, in the table of who may do what: to the caller's own
+	// group, if it can be done to others too. A group is offered the tools whose
+	// act is not denied to it.
+	act authority.Act
 	// judge reads the arguments and decides, without any effect.
 	judge func(ctx context.Context, s *Server, args json.RawMessage) (act, error)
 }
@@ -100,6 +103,9 @@ func (s *Server) call(ctx context.Context, name string, args json.RawMessage) (s
 	if !ok {
 		return "", s.refused(ctx, c, refuse("there is no tool %q here%s", clip(name, 100), s.choices()))
 	}
+	if err := s.may(t.act); err != nil {
+		return "", s.refused(ctx, c, err)
+	}
 	a, err := t.judge(ctx, s, args)
 	c.Args = a.note
 	if err != nil {
@@ -117,6 +123,18 @@ func (s *Server) call(ctx context.Context, name string, args json.RawMessage) (s
 	}
 	return text, nil
 }
+
+// may asks whether the agent on this wire may do an act now. What would be held
+// for the owner is refused: a tool that can ask does so in its judgement.
+func (s *Server) may(a authority.Act) error {
+	if v := authority.Decide(a, s.who()); !v.Allowed() {
+		return refuse("%s", v.Reason)
+	}
+	return nil
+}
+
+// who is asking, as the wire proves.
+func (s *Server) who() authority.Actor { return authority.Agent(s.id.Group) }
 
 // refused records a refusal and gives the words for the agent.
 func (s *Server) refused(ctx context.Context, c audit.HostToolCalledData, why error) error {

@@ -6,9 +6,9 @@
 // The caller is a program inside a boundary, and whoever can write into its
 // chat may have talked it into anything. So nothing in a message says who is
 // asking. The Identity is given once, by the host, when it makes the session's
-// wire; whatever arrives over that wire is that session's (I5). Authority is
-// decided here at each call, by that identity alone: only main may reach other
-// groups. Hooks and tool lists of the agent play no part in it.
+// wire; whatever arrives over that wire is that session's (I5). Package authority
+// is asked at each call what that identity may do, and is told nothing else.
+// Hooks and tool lists of the agent play no part in it.
 //
 // A call is parsed strictly, judged without effect, recorded with its verdict,
 // and only then done: a call that cannot be recorded is refused. Sizes, calls

@@ -5,7 +5,7 @@ import (
 	_ "embed"
 	"encoding/json"
 
-	"nanoclaw/internal/chat"
+	"nanoclaw/internal/authority"
 )
 
 //go:embed list_groups.md
@@ -13,7 +13,7 @@ var listGroupsText string
 
 func listGroups() tool {
 	return tool{
-		name: "list_groups", description: listGroupsText, mainOnly: true,
+		name: "list_groups", description: listGroupsText, act: authority.GroupList,
 		schema: object(nil), judge: judgeList,
 	}
 }
@@ -21,9 +21,6 @@ func listGroups() tool {
 func judgeList(_ context.Context, s *Server, raw json.RawMessage) (act, error) {
 	if err := parse(raw, &struct{}{}); err != nil {
 		return act{}, err
-	}
-	if s.id.Group != chat.Main { // New does not offer it to others; this is the check that counts
-		return act{}, refuse("only main may list the groups")
 	}
 	return act{do: func(ctx context.Context) (string, error) {
 		groups, err := s.host.Groups(ctx)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"strings"
 
+	"nanoclaw/internal/authority"
 	"nanoclaw/internal/chat"
 )
 
@@ -17,7 +18,7 @@ const maxText = 64 << 10
 
 func sendMessage() tool {
 	return tool{
-		name: "send_message", description: sendMessageText,
+		name: "send_message", description: sendMessageText, act: authority.Send,
 		schema: object(map[string]string{
 			"text":  "The message, as the people in the chat will read it.",
 			"group": "The group to send to. Left out: the group you are in. Only main may name another.",
@@ -72,16 +73,15 @@ func fitText(text string) error {
 	return nil
 }
 
-// target decides where a message may go. Every group may write into its own
-// chat, main into any. A group that names another learns nothing of whether
+// target decides where a message may go. A group that names another learns nothing of whether
 // that one exists.
 func target(ctx context.Context, s *Server, name string) (chat.Group, error) {
 	own := s.id.Group
 	if name == "" || name == string(own) {
 		return own, nil
 	}
-	if own != chat.Main {
-		return "", refuse("this group may send only to its own chat: leave out group, or ask the owner")
+	if err := s.may(authority.Send.Toward(s.who(), chat.Group(name))); err != nil {
+		return "", refuse("%v: leave out group to send to your own chat, or ask the owner", err)
 	}
 	groups, err := s.host.Groups(ctx)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"nanoclaw/internal/audit"
+	"nanoclaw/internal/authority"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
 )
@@ -73,7 +74,7 @@ func New(id Identity, granted []grant.Tool, host Host) *Server {
 		Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
 	})
 	for _, t := range all() {
-		if named(granted, t.name) && (!t.mainOnly || id.Group == chat.Main) {
+		if named(granted, t.name) && authority.Decide(t.act, s.who()).Outcome != authority.Deny {
 			s.tools[t.name] = t
 			s.mcp.AddTool(&mcp.Tool{Name: t.name, Description: t.description, InputSchema: t.schema}, nothing)
 		}

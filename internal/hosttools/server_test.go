@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"nanoclaw/internal/audit"
+	"nanoclaw/internal/authority"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
 )
@@ -114,7 +115,7 @@ func readAnswer(t *testing.T, raw json.RawMessage) (text string, isError bool) {
 
 // TestAuthority is the table of who may do what, by the identity of the wire.
 func TestAuthority(t *testing.T) {
-	const leave = "this group may send only to its own chat"
+	const leave = "only the agent of main may send to another group: leave out group to send to your own chat"
 	tests := []struct {
 		name  string
 		group chat.Group
@@ -180,12 +181,27 @@ func TestAuthority(t *testing.T) {
 	}
 }
 
-// TestJudgeHoldsByItself calls the check of list_groups as if New had offered
-// the tool to the wrong group.
-func TestJudgeHoldsByItself(t *testing.T) {
-	s := newServer(t, "family", everyTool, &fakeHost{})
-	if _, err := judgeList(t.Context(), s, nil); err == nil {
-		t.Error("a group that is not main may list the groups")
+// TestTheCheckHoldsByItself calls list_groups as if New had offered the tool to
+// the wrong group.
+func TestTheCheckHoldsByItself(t *testing.T) {
+	h := &fakeHost{}
+	s := newServer(t, "family", everyTool, h)
+	s.tools["list_groups"] = listGroups()
+	if text, err := s.call(t.Context(), "list_groups", nil); err == nil || !strings.Contains(err.Error(), "only the agent of main may list the groups") {
+		t.Errorf("a group that is not main may list the groups: %q, %v", text, err)
+	}
+	if d := cmp.Diff([]string{"record family list_groups refused"}, h.all()); d != "" {
+		t.Errorf("what the host did (-want +got):\n%s", d)
+	}
+}
+
+// TestEveryToolHasARule: a tool that does nothing the table knows is denied to
+// everybody, and so would not be offered.
+func TestEveryToolHasARule(t *testing.T) {
+	for _, tool := range all() {
+		if v := authority.Decide(tool.act, authority.Agent(chat.Main)); v.Outcome == authority.Deny {
+			t.Errorf("%s: %s", tool.name, v.Reason)
+		}
 	}
 }
 

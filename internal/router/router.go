@@ -165,7 +165,7 @@ func (r Rules) Decide(in chat.Inbound) Verdict {
 	if !r.maySpeak(group, in) {
 		return Verdict{group, Refuse, fmt.Sprintf("sender %s:%s is not in groups.%s.senders", in.From.Channel, in.Sender.ID, group)}
 	}
-	if _, _, is := approval.ParseAnswer(in.Text); is {
+	if _, is := approval.ParseReply(in.Text); is {
 		if in.Sender.Owner {
 			return Verdict{group, Answer, Answered}
 		}

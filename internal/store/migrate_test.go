@@ -64,6 +64,14 @@ func TestEverySchemaComesUpToDate(t *testing.T) {
 			if v, err := s.Meta(ctx, "uid.range"); v != "7000+10" || err != nil {
 				t.Errorf("meta %q, %v", v, err)
 			}
+			if v >= 3 {
+				kept, _, err := s.Questions(ctx)
+				check(t, err)
+				rights, err := s.Rights(ctx)
+				if err != nil || len(kept) != 1 || kept[0].Title != "words" || len(rights) != 1 || rights[0].Subject != "example.com:443" {
+					t.Errorf("questions %+v, rights %+v, %v", kept, rights, err)
+				}
+			}
 			verifier, err := audit.ReadPublic(filepath.Join("testdata", fmt.Sprintf("schema-%d.pub", v)))
 			check(t, err)
 			rep, err := audit.Verify(ctx, s, verifier)
@@ -84,6 +92,14 @@ func writeFixture(t *testing.T, path string) {
 	_, err := s.UID(ctx, "main", 7000, 10)
 	check(t, err)
 	check(t, s.SetMeta(ctx, "uid.range", "7000+10"))
+	// Without their audit entries, so that all fixtures have the same ones.
+	check(t, s.write(ctx, func(ctx context.Context, t *tx) error {
+		_, err := t.exec(ctx, `INSERT INTO questions (code, hash, live, told, state, effect, since, until) VALUES ('k4m2-9x7a', 'h', 0, 1, 'open', '{"act":"chat","title":"words"}', 1, 2)`)
+		if err == nil {
+			_, err = t.exec(ctx, `INSERT INTO rights (kind, grp, subject, hash, until, by, origin, at) VALUES ('egress', 'main', 'example.com:443', '', 0, 'owner', 'console:main', 1)`)
+		}
+		return err
+	}))
 	key, err := audit.OpenKey(t.TempDir())
 	check(t, err)
 	_, err = audit.NewSequencer(s, key, nil).Sequence(ctx)

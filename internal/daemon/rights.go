@@ -1,0 +1,89 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"nanoclaw/internal/approval"
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/store"
+)
+
+// rights are the owner's lasting answers, in memory, so that no decision reads
+// the store.
+type rights struct {
+	change sync.Mutex // held while they are changed and read anew
+	all    atomic.Pointer[[]store.Right]
+}
+
+// loadRights reads them from the store.
+func (d *Daemon) loadRights(ctx context.Context) error {
+	all, err := d.store.Rights(ctx)
+	if err == nil {
+		d.rights.all.Store(&all)
+	}
+	return err
+}
+
+// rightsNow lists those whose time is not over.
+func (d *Daemon) rightsNow() []store.Right {
+	var out []store.Right
+	all, now := d.rights.all.Load(), time.Now()
+	if all == nil {
+		return nil
+	}
+	for _, r := range *all {
+		if !r.Over(now) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// right finds the right of a kind, a group and a subject.
+func (d *Daemon) right(kind string, g chat.Group, subject string) (store.Right, bool) {
+	for _, r := range d.rightsNow() {
+		if r.Kind == kind && r.Group == g && r.Subject == subject {
+			return r, true
+		}
+	}
+	return store.Right{}, false
+}
+
+// allow keeps a right that somebody gave, and has it in memory when it returns.
+// why is for the audit, in words.
+func (d *Daemon) allow(ctx context.Context, r store.Right, who approval.Who, why string) error {
+	d.rights.change.Lock()
+	defer d.rights.change.Unlock()
+	r.By, r.From = string(who.Sender.ID), who.From.String()
+	_, err := d.store.Allow(ctx, r, audit.Entry{At: time.Now(), Kind: audit.RightAllowed, Group: r.Group, Data: audit.RightData{
+		Right: r.Kind, Subject: r.Subject, Hash: r.Hash, Until: r.Until, By: r.By, From: r.From, Reason: why,
+	}})
+	if err != nil {
+		return err
+	}
+	return d.loadRights(ctx)
+}
+
+// disallow takes a right back, and has it out of memory when it returns.
+func (d *Daemon) disallow(ctx context.Context, id int64, who approval.Who, why string) (store.Right, error) {
+	d.rights.change.Lock()
+	defer d.rights.change.Unlock()
+	for _, r := range *d.rights.all.Load() {
+		if r.ID != id {
+			continue
+		}
+		err := d.store.Disallow(ctx, id, audit.Entry{At: time.Now(), Kind: audit.RightEnded, Group: r.Group, Data: audit.RightData{
+			Right: r.Kind, Subject: r.Subject, Hash: r.Hash, Until: r.Until, By: string(who.Sender.ID), From: who.From.String(), Reason: why,
+		}})
+		if err != nil {
+			return r, err
+		}
+		return r, d.loadRights(ctx)
+	}
+	return store.Right{}, fmt.Errorf("right %d: %w", id, store.ErrNotFound)
+}
