@@ -49,6 +49,7 @@ var ladder = []rung{
 	{"outbox", "audit channel chat", "delivery, whatever the text came from"},
 	{"hosttools", "audit authority chat grant", "authority over what an agent asks for, whichever agent"},
 	{"pressure", "", "what the kernel says of the memory; what is ended for it is decided elsewhere"},
+	{"backup", "beneath config", "files into one file and back; what holds of the store in it is for others"},
 	{"transcript", "", "a page made of lines; who reads and keeps them is not its matter"},
 	{"mcpserver", "", "speaks with servers over pipes that others made; where they run is decided elsewhere"},
 	{"install", "", "fetches one program and finds it; what may run it, and where, is decided elsewhere"},
@@ -62,13 +63,13 @@ var ladder = []rung{
 	{"store", "approval audit chat outbox queue router runner", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent approval attack attest audit authority beneath boundary channel channel/console chat config control credential delayed doctor egress grant hostproc hosttools install mcpserver outbox pressure queue router runner store touched watch why wire", "the one place that wires everything"},
+	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/console chat config control credential delayed doctor egress grant hostproc hosttools install mcpserver outbox pressure queue router runner store touched watch why wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.
 var programs = []rung{
 	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
-	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority boundary channel channel/console chat config control credential daemon doctor egress grant hostproc hosttools install outbox queue router runner store watch why wire", "flags and wiring"},
+	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console chat config control credential daemon doctor egress grant hostproc hosttools install outbox queue router runner store watch why wire", "flags and wiring"},
 }
 
 // kit says that a folder holds doubles and conformance suites, such as

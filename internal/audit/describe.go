@@ -47,6 +47,9 @@ var tellers = map[Kind]teller{
 	HostStarted: as(func(d HostStartedData) string {
 		return "nanoclaw" + pre(" ", d.Version) + fmt.Sprintf(" started as uid %d", d.UID) + list(", missing here: ", d.Missing)
 	}),
+	StoreRestored: as(func(d StoreRestoredData) string {
+		return "everything was restored from the backup of " + d.Made.Format(time.RFC3339) + "; what happened after it is not in this log"
+	}),
 	HostStopped:   as(func(d HostStoppedData) string { return "nanoclaw stopped" + pre(": ", d.Reason) }),
 	ConfigChanged: as(func(d ConfigChangedData) string { return "the config changed while running; new runs are held" }),
 	ProbeRan: as(func(d ProbeData) string {

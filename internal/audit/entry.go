@@ -14,6 +14,7 @@ type Kind string
 const (
 	HostStarted     Kind = "host.started"     // the daemon began; version, uid, layers of this machine
 	HostStopped     Kind = "host.stopped"     //
+	StoreRestored   Kind = "store.restored"   // the folders come from a backup; what happened after it is not here
 	ConfigChanged   Kind = "config.changed"   // the fingerprint differs; new runs are held
 	ProbeRan        Kind = "probe.ran"        // what was tried and whether it held
 	Inbound         Kind = "inbound"          // a message was stored, with the verdict and its reason

@@ -346,7 +346,7 @@ func TestDescribe(t *testing.T) {
 		t.Error(got)
 	}
 	// Every kind has words of its own.
-	for _, k := range []Kind{HostStarted, HostStopped, ConfigChanged, ProbeRan, Inbound, RunStarted, SessionStarted, SessionEnded, ToolCalled, HostToolCalled,
+	for _, k := range []Kind{HostStarted, HostStopped, StoreRestored, ConfigChanged, ProbeRan, Inbound, RunStarted, SessionStarted, SessionEnded, ToolCalled, HostToolCalled,
 		RunJoined, AgentUnasked, EgressTried, RunEnded, RunRefused, Outbox, Delivered, GivenUp, ExecStarted, ExecEnded, DelayedOdd, DelayedFound, DelayedMoved, WireFailed, OwnerActed} {
 		if got := Describe(k, []byte("{}")); got == "" || got == fmt.Sprintf("%s {}", k) {
 			t.Errorf("%s has no words: %q", k, got)

@@ -22,6 +22,12 @@ type (
 	HostStoppedData struct {
 		Reason string `json:"reason"`
 	}
+	// StoreRestoredData belongs to StoreRestored.
+	StoreRestoredData struct {
+		Made     time.Time `json:"made"` // when the backup was
+		Version  string    `json:"version"`
+		Restored time.Time `json:"restored"`
+	}
 	// ConfigChangedData belongs to ConfigChanged.
 	ConfigChangedData struct {
 		Path string `json:"path,omitempty"`

@@ -285,6 +285,9 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.HostStarted, Data: audit.HostStartedData{
 		Version: d.opt.Version, UID: os.Getuid(), PID: os.Getpid(),
 	}})
+	if err := d.noteRestored(ctx); err != nil {
+		return err
+	}
 	var parts sync.WaitGroup
 	parts.Go(func() { d.sequencer.Run(ctx) })
 	parts.Go(func() { d.anchor(ctx) })

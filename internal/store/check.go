@@ -24,6 +24,10 @@ const (
 // has made.
 var ErrNewer = errors.New("the store was made by a newer nanoclaw")
 
+// ErrOlder is in the chain of the error about a store that must be brought up to
+// date before it can be read.
+var ErrOlder = errors.New("the store was made by an older nanoclaw")
+
 // ensureFile makes an empty file with the right permissions, or checks those of
 // the one that is there. SQLite gives its side files the same ones.
 func ensureFile(path string) error {

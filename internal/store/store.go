@@ -139,7 +139,7 @@ func OpenReader(ctx context.Context, dir string) (*Reader, error) {
 		return nil, err
 	}
 	if version != newest {
-		return nil, fmt.Errorf("%s has schema %d, this program reads %d: start nanoclaw run once to bring it up to date", r.path, version, newest)
+		return nil, fmt.Errorf("%w: %s has schema %d, this program reads %d: start nanoclaw run once to bring it up to date", ErrOlder, r.path, version, newest)
 	}
 	r.db, err = openReaders(r.path)
 	return r, err
