@@ -180,6 +180,8 @@ type ToolCall struct {
 	Input json.RawMessage
 	// Subagent is set if a subagent asks.
 	Subagent string
+	// Dir is the folder in which the agent says that it works. It comes from inside.
+	Dir string
 }
 
 // ToolVerdict is the host's answer to a ToolCall.

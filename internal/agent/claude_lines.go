@@ -149,6 +149,7 @@ type hookInput struct {
 	Event     string          `json:"hook_event_name"`
 	ToolName  string          `json:"tool_name"`
 	ToolInput json.RawMessage `json:"tool_input"`
+	Cwd       string          `json:"cwd"`
 	ToolUseID string          `json:"tool_use_id"`
 	AgentID   string          `json:"agent_id"`
 	// Transcript is the file of the conversation, inside.

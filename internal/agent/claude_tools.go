@@ -20,7 +20,7 @@ func (c *claude) hook(ctx context.Context, req controlRequest) any {
 	if json.Unmarshal(req.Input, &in) != nil || req.CallbackID != hookID || in.Event != "PreToolUse" {
 		return deny("this host did not ask to hear of this")
 	}
-	call := ToolCall{ID: in.ToolUseID, Name: in.ToolName, Input: in.ToolInput, Subagent: in.AgentID}
+	call := ToolCall{ID: in.ToolUseID, Name: in.ToolName, Input: in.ToolInput, Subagent: in.AgentID, Dir: in.Cwd}
 	c.mu.Lock()
 	if c.turn == nil {
 		c.mu.Unlock()

@@ -37,6 +37,12 @@ func (h *hostOf) Send(_ context.Context, from hosttools.Identity, to chat.Group,
 	return nil
 }
 
+func (h *hostOf) GroupOf(chat.Address) (chat.Group, error) { return "", nil }
+
+func (h *hostOf) AskToSend(context.Context, hosttools.Identity, chat.Address, string) (string, error) {
+	return "The owner is asked.", nil
+}
+
 func (h *hostOf) Record(context.Context, audit.Entry) error { return nil }
 
 // TestContractHostTool lets Claude Code use the host's own tools, as a group

@@ -45,6 +45,16 @@ type Effect struct {
 	Parts []Part `json:"parts"`
 }
 
+// Part gives the value of the first part of a name, "" for none.
+func (e Effect) Part(name string) string {
+	for _, p := range e.Parts {
+		if p.Name == name {
+			return p.Value
+		}
+	}
+	return ""
+}
+
 // Choice is one way to say yes.
 type Choice struct {
 	Word string `json:"word"`

@@ -49,6 +49,8 @@ type Config struct {
 	// Permissions are rules about what agents do with their own tools, for every
 	// group. They guide an agent and are no boundary.
 	Permissions Permissions `json:"permissions"`
+	// Approvals say what a yes of yours needs, for every group.
+	Approvals Approvals `json:"approvals"`
 	// Limits bound every run.
 	Limits Limits `json:"limits"`
 	// Quarantine bounds what is kept of files that agents left in your folders and
@@ -182,6 +184,19 @@ type Permissions struct {
 	Allow []string `json:"allow,omitempty"`
 }
 
+// Approvals say what a yes to a question of the host needs.
+type Approvals struct {
+	// FourEyes says that whoever asked for something cannot approve it. What the
+	// owner asked for then takes an admin of the group: without one it is a no.
+	FourEyes bool `json:"fourEyes,omitempty"`
+	// OtherChat says that a yes counts only in another chat than the one in which
+	// it was asked for, or in the terminal (nanoclaw approve).
+	OtherChat bool `json:"otherChat,omitempty"`
+	// Wait is how long a question is open that no run waits for, such as that about
+	// an unknown sender. Silence is no. In a group it says nothing.
+	Wait Duration `json:"wait,omitempty"`
+}
+
 // Limits bound every run.
 type Limits struct {
 	// RunTime ends a run that takes longer.
@@ -253,6 +268,10 @@ type Egress struct {
 	Download Size `json:"download"`
 	// Connections is how many connections a session may make in all.
 	Connections int `json:"connections"`
+	// Ask has the owner asked about a host that a group may not reach, when its
+	// agent tries to: once, for the session, or for the group. What Deny names is
+	// never asked about. Off: it is refused in words.
+	Ask bool `json:"ask,omitempty"`
 }
 
 // EgressHost says how a host is treated.
@@ -384,6 +403,10 @@ type Group struct {
 	EgressDeny []string `json:"egressDeny,omitempty"`
 	// EgressHosts go before those of egress.hosts above, for this group.
 	EgressHosts map[string]EgressHost `json:"egressHosts,omitempty"`
+	// EgressAsk has the owner asked as egress.ask above does, for this group.
+	EgressAsk bool `json:"egressAsk,omitempty"`
+	// Approvals add to approvals above, for this group.
+	Approvals Approvals `json:"approvals,omitzero"`
 	// PermissionMode is "bypass" or "ask". Empty: permissionMode above.
 	PermissionMode string `json:"permissionMode,omitempty"`
 	// Permissions are rules about tools, beside permissions above.

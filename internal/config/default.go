@@ -40,6 +40,7 @@ func Default() Config {
 
 		PermissionMode: permissionBypass,
 		Permissions:    Permissions{Deny: []string{}, Ask: []string{}, Allow: []string{}},
+		Approvals:      Approvals{Wait: Duration(24 * time.Hour)},
 		Limits: Limits{
 			RunTime:         Duration(30 * time.Minute),
 			IdleTime:        Duration(10 * time.Minute),

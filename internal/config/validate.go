@@ -39,6 +39,7 @@ func (c *Config) Validate(o Options) Problems {
 	v.servers(c, o)
 	v.oneOf(at("permissionMode"), c.PermissionMode, permissionBypass, permissionAsk)
 	v.permissions(at("permissions"), c.Permissions, o)
+	v.approvals(c)
 
 	chats := make(map[string]string) // address to the group that has it
 	names := slices.Sorted(maps.Keys(c.Groups))

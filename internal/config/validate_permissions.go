@@ -24,6 +24,11 @@ func (v *validator) permissions(field Path, p Permissions, o Options) {
 	}
 }
 
+// approvals checks what a yes needs. The time is said once, for all groups.
+func (v *validator) approvals(c *Config) {
+	between(v, at("approvals", "wait"), c.Approvals.Wait, Duration(time.Minute), Duration(30*24*time.Hour))
+}
+
 func (v *validator) toolLimits(l Limits) {
 	v.between(at("limits", "toolCalls"), l.ToolCalls, 0, 1_000_000)
 	v.between(at("limits", "sameCalls"), l.SameCalls, 0, 1_000_000)

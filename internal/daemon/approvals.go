@@ -62,6 +62,7 @@ func (d *Daemon) consent(ctx context.Context, e approval.Effect, wait time.Durat
 	if err != nil {
 		return approval.Refused, "there is no chat to ask in"
 	}
+	d.demand(&e)
 	var key string
 	state, why := d.desk.Ask(ctx, e, wait, func(a approval.Asked) error {
 		key = "approval:" + string(a.Session) + ":" + a.Code
@@ -88,6 +89,19 @@ func (d *Daemon) consent(ctx context.Context, e approval.Effect, wait time.Durat
 		}
 	}
 	return state, why
+}
+
+// demand sets what the configuration wants of a yes to an effect.
+func (d *Daemon) demand(e *approval.Effect) {
+	all, own := d.config.Approvals, d.config.Groups[string(e.Group)].Approvals
+	e.FourEyes, e.OtherChat = all.FourEyes || own.FourEyes, all.OtherChat || own.OtherChat
+}
+
+// put asks a question that nobody waits for, with what the configuration wants of
+// a yes to it.
+func (d *Daemon) put(ctx context.Context, e approval.Effect) (approval.Asked, error) {
+	d.demand(&e)
+	return d.desk.Put(ctx, e, time.Duration(d.config.Approvals.Wait), nil)
 }
 
 // tellQuestion puts a question that nobody waits for into the owner's own chat,

@@ -97,8 +97,11 @@ type Daemon struct {
 	runner  *runner.Runner
 	outbox  *outbox.Outbox
 	console *console.Hub
-	desk    *approval.Desk
-	mask    *watch.Masker
+	// channels are the connections to chat networks, the terminals' among them. It is
+	// fixed before Run.
+	channels map[chat.ChannelID]channel.Channel
+	desk     *approval.Desk
+	mask     *watch.Masker
 
 	mistakes mistakes
 	rights   rights
@@ -160,9 +163,11 @@ func (d *Daemon) build(ctx context.Context) error {
 	})
 	d.router.OnAnswer(d.answered)
 	d.console = console.New(console.Options{OnAttach: d.attached})
-	d.outbox = outbox.New(d.store, map[chat.ChannelID]outbox.Channel{console.ID: d.console}, d.log)
+	d.channels = map[chat.ChannelID]channel.Channel{console.ID: d.console}
+	d.outbox = outbox.New(d.store, d.channelOf, d.log)
 	d.outbox.OnChange(d.changed.fire)
 	d.runner = runner.New(d.runnerOptions())
+	d.handleAnswers()
 	if err := d.loadRights(ctx); err != nil {
 		return err
 	}
@@ -259,7 +264,7 @@ func (d *Daemon) runnerOptions() runner.Options {
 		Gateway: d.gateway, Tools: d.hostTools, Guard: d.guard, Touched: d.touched, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
 		WarmSessions: d.config.Limits.WarmSessions, Prepare: d.preparedGroups(), Unready: d.unready, Short: func() string { return d.short() }, Held: d.queue.Held, Rests: d.queue.Rests,
 		Servers: d.sessionServers,
-		Consent: d.consent, Mask: d.mask,
+		Consent: d.consent, Named: named, Mask: d.mask,
 		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Install: d.install, MaxAttempts: maxAttempts, Zone: zone(d.machine.TimeZone), Log: d.log,
 		Troubled: d.troubled, Markup: d.markupOf, Assistant: d.config.Assistant.Name,
 	}
@@ -293,7 +298,9 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	parts.Go(func() { d.anchor(ctx) })
 	parts.Go(func() { d.outbox.Run(ctx) })
 	parts.Go(func() { d.desk.Run(ctx) })
-	parts.Go(func() { d.runChannel(ctx, d.console) })
+	for _, c := range d.channels {
+		parts.Go(func() { d.runChannel(ctx, c) })
+	}
 	parts.Go(func() { d.queue.Run(ctx) })
 	parts.Go(func() { d.mcp.watch.Run(ctx) })
 	if ready != nil {
@@ -353,6 +360,14 @@ func (d *Daemon) recover(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// channelOf gives a channel to the outbox, nil if there is none of that name.
+func (d *Daemon) channelOf(id chat.ChannelID) outbox.Channel {
+	if c, ok := d.channels[id]; ok {
+		return c
 	}
 	return nil
 }

@@ -102,6 +102,19 @@ func (h *toolHost) Send(ctx context.Context, from hosttools.Identity, to chat.Gr
 	return err
 }
 
+// GroupOf gives the group that has a chat.
+func (h *toolHost) GroupOf(to chat.Address) (chat.Group, error) {
+	for _, g := range h.d.groupNames() {
+		if slices.Contains(h.d.addressesOf(g), to) {
+			return g, nil
+		}
+	}
+	if to.Channel == console.ID || h.d.channels[to.Channel] == nil {
+		return "", fmt.Errorf("there is no chat %q here: its channel is not connected", to)
+	}
+	return "", nil
+}
+
 // Record writes an audit entry.
 func (h *toolHost) Record(ctx context.Context, e audit.Entry) error { return h.d.store.Record(ctx, e) }
 
@@ -121,21 +134,27 @@ func (d *Daemon) agentReason(g chat.Group, agent string) string {
 	return grant.AgentReason(grant.Request{Config: d.config, Group: g, Machine: d.machineNow()}, agent)
 }
 
-// markupOf is what the channels of a group's chats make of marks in a text.
-func (d *Daemon) markupOf(g chat.Group) []chat.Markup {
-	addresses := []chat.Address{console.Address(g)}
-	if chats := d.config.Groups[string(g)].Chats; len(chats) > 0 {
-		addresses = nil // the terminal shows what it can of what is written for them
-		for _, s := range chats {
-			if a, err := chat.ParseAddress(s); err == nil {
-				addresses = append(addresses, a)
-			}
+// addressesOf are the chats of a group: its terminal, then those of the
+// configuration.
+func (d *Daemon) addressesOf(g chat.Group) []chat.Address {
+	out := []chat.Address{console.Address(g)}
+	for _, s := range d.config.Groups[string(g)].Chats {
+		if a, err := chat.ParseAddress(s); err == nil && a != out[0] {
+			out = append(out, a)
 		}
 	}
-	channels := map[chat.ChannelID]channel.Channel{console.ID: d.console}
+	return out
+}
+
+// markupOf is what the channels of a group's chats make of marks in a text.
+func (d *Daemon) markupOf(g chat.Group) []chat.Markup {
+	addresses := d.addressesOf(g)
+	if len(addresses) > 1 {
+		addresses = addresses[1:] // the terminal shows what it can of what is written for them
+	}
 	var out []chat.Markup
 	for _, a := range addresses {
-		if f, ok := channels[a.Channel].(channel.Formatter); ok && !slices.Contains(out, f.Markup()) {
+		if f, ok := d.channels[a.Channel].(channel.Formatter); ok && !slices.Contains(out, f.Markup()) {
 			out = append(out, f.Markup())
 		}
 	}

@@ -22,6 +22,7 @@ func sendMessage() tool {
 		schema: object(map[string]string{
 			"text":  "The message, as the people in the chat will read it.",
 			"group": "The group to send to. Left out: the group you are in. Only main may name another.",
+			"chat":  "In place of group, a chat as CHANNEL:CHAT. Only main may name one. If it belongs to no group, the owner is asked first.",
 		}, "text"),
 		judge: judgeSend,
 	}
@@ -29,7 +30,8 @@ func sendMessage() tool {
 
 // sent is what the audit keeps of a message: its whole text is in the outbox.
 type sent struct {
-	Group chat.Group `json:"group"`
+	Group chat.Group `json:"group,omitempty"`
+	Chat  string     `json:"chat,omitempty"`
 	Bytes int        `json:"bytes"`
 	Text  string     `json:"text,omitempty"`
 }
@@ -38,6 +40,7 @@ func judgeSend(ctx context.Context, s *Server, raw json.RawMessage) (act, error)
 	var args struct {
 		Text  string `json:"text"`
 		Group string `json:"group"`
+		Chat  string `json:"chat"`
 	}
 	if err := parse(raw, &args); err != nil {
 		return act{}, err
@@ -46,9 +49,18 @@ func judgeSend(ctx context.Context, s *Server, raw json.RawMessage) (act, error)
 	if args.Group != "" {
 		note.Group = chat.Group(clip(args.Group, 100))
 	}
+	if args.Chat != "" {
+		note.Group, note.Chat = "", clip(args.Chat, 200)
+	}
 	a := act{note: note}
 	if err := fitText(args.Text); err != nil {
 		return a, err
+	}
+	if args.Chat != "" {
+		if args.Group != "" {
+			return a, refuse("group and chat are both given: name one of them")
+		}
+		return judgeChat(ctx, s, a, args.Chat, args.Text)
 	}
 	to, err := target(ctx, s, args.Group)
 	if err != nil {

@@ -38,6 +38,13 @@ type Host interface {
 	// Send stores a message to the chat of a group. When it returns, the message
 	// will be delivered or given up loudly.
 	Send(ctx context.Context, from Identity, to chat.Group, text string) error
+	// GroupOf gives the group that has a chat, "" for none. It fails, in words for
+	// the agent, if nothing can be delivered there.
+	GroupOf(to chat.Address) (chat.Group, error)
+	// AskToSend asks the owner whether a message may go to a chat that belongs to no
+	// group, and has it sent if they say yes, whenever that is. It gives the words
+	// for the agent.
+	AskToSend(ctx context.Context, from Identity, to chat.Address, text string) (string, error)
 	// Record writes an audit entry. When it returns, the entry is durable.
 	Record(ctx context.Context, e audit.Entry) error
 }

@@ -43,6 +43,21 @@ func (h *fakeHost) Send(_ context.Context, from Identity, to chat.Group, text st
 	return h.sendErr
 }
 
+func (h *fakeHost) GroupOf(to chat.Address) (chat.Group, error) {
+	switch {
+	case to.Channel != "chat":
+		return "", errors.New("there is no channel here of that name")
+	case to.Chat == "work":
+		return "work", nil
+	}
+	return "", nil
+}
+
+func (h *fakeHost) AskToSend(_ context.Context, from Identity, to chat.Address, text string) (string, error) {
+	h.add(fmt.Sprintf("ask %s->%s %s", from.Group, to, clip(text, 20)))
+	return "the owner is asked", nil
+}
+
 func (h *fakeHost) Record(_ context.Context, e audit.Entry) error {
 	d := e.Data.(audit.HostToolCalledData)
 	h.add(fmt.Sprintf("record %s %s %s", e.Group, d.Tool, d.Verdict))
@@ -164,6 +179,19 @@ func TestAuthority(t *testing.T) {
 			[]string{"record main send_message allowed", "send main->main xxxxxxxxxxxxxxxxxxxx…"}},
 		{"too long a text", "main", "send_message", `{"text":"` + strings.Repeat("x", maxText+1) + `"}`, "refused: the text is 65537 bytes",
 			[]string{"record main send_message refused"}},
+		{"main to a chat of a group", "main", "send_message", `{"text":"hi","chat":"chat:work"}`, "Sent to work.",
+			[]string{"record main send_message allowed", "send main->work hi"}},
+		{"main to a chat of nobody's", "main", "send_message", `{"text":"hi","chat":"chat:else:where"}`, "the owner is asked",
+			[]string{"record main send_message allowed", "ask main->chat:else:where hi"}},
+		{"main to no channel", "main", "send_message", `{"text":"hi","chat":"post:x"}`, "refused: there is no channel", []string{"record main send_message refused"}},
+		{"main to no address", "main", "send_message", `{"text":"hi","chat":"work"}`, `refused: "work" is not an address`, []string{"record main send_message refused"}},
+		{"main to a chat and a group", "main", "send_message", `{"text":"hi","chat":"chat:work","group":"work"}`, "refused: group and chat are both given", []string{"record main send_message refused"}},
+		{"a group to a chat of nobody's", "family", "send_message", `{"text":"hi","chat":"chat:else"}`, "refused: only the agent of main may send to a chat that belongs to no group",
+			[]string{"record family send_message refused"}},
+		{"a group to a chat of another's learns nothing", "family", "send_message", `{"text":"hi","chat":"chat:work"}`, "refused: only the agent of main may send to a chat that belongs to no group",
+			[]string{"record family send_message refused"}},
+		{"a group to no channel learns nothing", "family", "send_message", `{"text":"hi","chat":"post:x"}`, "refused: only the agent of main may send to a chat that belongs to no group",
+			[]string{"record family send_message refused"}},
 		{"an unknown tool", "main", "run_on_host", `{}`, `refused: there is no tool "run_on_host" here: there are send_message, list_groups`,
 			[]string{"record main run_on_host refused"}},
 	}

@@ -20,7 +20,7 @@ type Channel interface {
 // Outbox is the loop that delivers.
 type Outbox struct {
 	store    Store
-	channels map[chat.ChannelID]Channel
+	channels func(chat.ChannelID) Channel
 	log      *slog.Logger
 	kick     chan struct{}
 	// attempts is how often a message is tried before it is given up.
@@ -35,8 +35,8 @@ type Outbox struct {
 	work sync.WaitGroup
 }
 
-// New makes an outbox for these channels.
-func New(store Store, channels map[chat.ChannelID]Channel, log *slog.Logger) *Outbox {
+// New makes an outbox. channels gives the channel of a name, nil for none.
+func New(store Store, channels func(chat.ChannelID) Channel, log *slog.Logger) *Outbox {
 	return &Outbox{store: store, channels: channels, log: log, kick: make(chan struct{}, 1),
 		attempts: 6, pause: 2 * time.Second, busy: map[chat.Address]bool{}, change: func() {}}
 }
@@ -179,8 +179,8 @@ func (o *Outbox) leave(to chat.Address) {
 // up. Its error is the store's; the channel's own decides what becomes of the
 // message.
 func (o *Outbox) deliver(ctx context.Context, p Pending) (over bool, err error) {
-	ch, ok := o.channels[p.To.Channel]
-	if !ok {
+	ch := o.channels(p.To.Channel)
+	if ch == nil {
 		return true, o.store.GiveUp(ctx, p.ID, "there is no channel "+string(p.To.Channel), time.Now())
 	}
 	if err := o.store.Sending(ctx, p.ID, time.Now()); err != nil {

@@ -146,11 +146,21 @@ func (n *network) Deliver(_ context.Context, m chat.Outbound) (chat.MessageID, e
 	return "x", nil
 }
 
+// only gives the outbox one channel, or none.
+func only(n Channel) func(chat.ChannelID) Channel {
+	return func(id chat.ChannelID) Channel {
+		if id == "net" {
+			return n
+		}
+		return nil
+	}
+}
+
 // serve runs an outbox over store and network for a while of virtual time.
 func serve(t *testing.T, s *rows, n *network, put []string, while time.Duration, then func(*Outbox)) {
 	t.Helper()
 	n.began = time.Now()
-	o := New(s, map[chat.ChannelID]Channel{"net": n}, slog.New(slog.DiscardHandler))
+	o := New(s, only(n), slog.New(slog.DiscardHandler))
 	for _, text := range put {
 		to := chat.Address{Channel: "net", Chat: chat.ChatID(text[:1])}
 		if _, err := o.Put(t.Context(), chat.Outbound{To: to, Text: text, Key: text}); err != nil {
@@ -254,7 +264,7 @@ func TestNobodyCostsNoAttempt(t *testing.T) {
 
 func TestUnknownChannel(t *testing.T) {
 	s := &rows{}
-	o := New(s, nil, slog.New(slog.DiscardHandler))
+	o := New(s, only(nil), slog.New(slog.DiscardHandler))
 	if _, err := o.Put(t.Context(), chat.Outbound{To: chat.Address{Channel: "none", Chat: "1"}, Key: "k"}); err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +282,7 @@ func TestStalledChatHoldsUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, stalled := &rows{}, make(chan struct{})
 		n := stallingNetwork{stalled, &network{err: func(string) error { return nil }}}
-		o := New(s, map[chat.ChannelID]Channel{"net": n}, slog.New(slog.DiscardHandler))
+		o := New(s, only(n), slog.New(slog.DiscardHandler))
 		for _, text := range []string{"a1", "b1"} {
 			if _, err := o.Put(t.Context(), chat.Outbound{To: chat.Address{Channel: "net", Chat: chat.ChatID(text[:1])}, Text: text, Key: text}); err != nil {
 				t.Fatal(err)

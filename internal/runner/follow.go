@@ -169,3 +169,10 @@ func rowsOf(msgs []queue.Message) []int64 {
 	}
 	return rows
 }
+
+// all are the messages that the run was given so far.
+func (f *followed) all() []queue.Message {
+	f.more.Lock()
+	defer f.more.Unlock()
+	return slices.Concat(f.job.Messages, f.taken)
+}

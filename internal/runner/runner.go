@@ -113,6 +113,9 @@ type Options struct {
 	// answer, no longer than it is told. to is the chat that the run answers to. If
 	// ctx ends, the question is withdrawn.
 	Consent func(ctx context.Context, e approval.Effect, wait time.Duration, to chat.Address) (state approval.State, why string)
+	// Named tells what a call of a tool names of files, as they are now, and of
+	// hosts. seen is the grant with the paths that the agent has. Nil: nothing.
+	Named func(g, seen grant.Grant, c agent.ToolCall) []approval.Part
 	// Mask takes credentials out of what is written down of tools.
 	Mask *watch.Masker
 	// Install names this installation in the names of messages, and MaxAttempts is

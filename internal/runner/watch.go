@@ -121,6 +121,7 @@ func (r *Runner) ask(ctx context.Context, s *session, run chat.RunID, c agent.To
 		return agent.ToolVerdict{Deny: "This needs the owner's consent, and no message of theirs is being answered. Wait for one."}
 	}
 	e, input := effectOf(s.grant.Group, s.id, run, c)
+	r.bind(s, run, c, &e)
 	state, why := r.Consent(ctx, e, s.grant.Limits.AskTime, to)
 	if state != approval.Approved {
 		return agent.ToolVerdict{Deny: fmt.Sprintf("This needs the owner's consent, and there is none: %s. Do not try again in the same way: go on without it, or say in your answer what you would need and why.", why)}
@@ -148,7 +149,7 @@ func effectOf(g chat.Group, s chat.SessionID, run chat.RunID, c agent.ToolCall) 
 	parts = append(parts, approval.Fields(c.Input)...)
 	return approval.Effect{
 		Act: "tool", Title: fmt.Sprintf("%s of group %s asks to use the tool %s.", who, g, clip(c.Name)),
-		Group: g, Run: run, Session: s, Parts: append(parts, approval.Part{Name: "in the folder", Value: grant.Workspace}),
+		Group: g, Run: run, Session: s, Parts: append(parts, approval.Part{Name: "in the folder", Value: cmp.Or(c.Dir, grant.Workspace)}),
 	}, input
 }
 

@@ -20,7 +20,10 @@ import (
 const childDir = "NANOCLAW_STORE_TEST_DIR"
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(childDir); dir != "" {
+	if dir, where := os.Getenv(childDir), os.Getenv(childDesk); where != "" {
+		fmt.Println("failed:", deskChild(dir, where))
+		os.Exit(1)
+	} else if dir != "" {
 		fmt.Fprintln(os.Stderr, child(dir))
 		os.Exit(1)
 	}
