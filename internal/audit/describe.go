@@ -47,8 +47,10 @@ var tellers = map[Kind]teller{
 	HostStarted: as(func(d HostStartedData) string {
 		return "nanoclaw" + pre(" ", d.Version) + fmt.Sprintf(" started as uid %d", d.UID) + list(", missing here: ", d.Missing)
 	}),
-	HostStopped:   as(func(d HostStoppedData) string { return "nanoclaw stopped" + pre(": ", d.Reason) }),
-	ConfigChanged: as(func(d ConfigChangedData) string { return "the config changed while running; new runs are held" }),
+	HostStopped:    as(func(d HostStoppedData) string { return "nanoclaw stopped" + pre(": ", d.Reason) }),
+	ConfigChanged:  as(func(d ConfigChangedData) string { return "the config changed while running; new runs are held" }),
+	ConfigRestored: as(func(d ConfigChangedData) string { return "the config is in order again; runs go on" }),
+	ConfigAccepted: as(func(d ConfigAcceptedData) string { return "the owner accepted a changed config" + pre(" by ", d.By) }),
 	ProbeRan: as(func(d ProbeData) string {
 		switch {
 		case d.Held && d.Cached:

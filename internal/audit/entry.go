@@ -15,6 +15,8 @@ const (
 	HostStarted     Kind = "host.started"     // the daemon began; version, uid, layers of this machine
 	HostStopped     Kind = "host.stopped"     //
 	ConfigChanged   Kind = "config.changed"   // the fingerprint differs; new runs are held
+	ConfigRestored  Kind = "config.restored"  // it is as it was, or was reloaded; runs go on
+	ConfigAccepted  Kind = "config.accepted"  // the owner took a changed config: by which act, and what it means
 	ProbeRan        Kind = "probe.ran"        // what was tried and whether it held
 	Inbound         Kind = "inbound"          // a message was stored, with the verdict and its reason
 	RunStarted      Kind = "run.started"      // trigger and whole grant, before the act

@@ -57,6 +57,8 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /v1/runs", act(h.Runs))
 	mux.Handle("POST /v1/run", act(func(ctx context.Context, r runRequest) (RunInfo, error) { return h.RunByID(ctx, r.Run) }))
 	mux.Handle("POST /v1/policy", act(h.Policy))
+	mux.Handle("POST /v1/config/plan", act(func(ctx context.Context, _ nothing) (ConfigPlan, error) { return h.ConfigPlan(ctx) }))
+	mux.Handle("POST /v1/config/reload", act(func(ctx context.Context, _ nothing) (ConfigPlan, error) { return h.ConfigReload(ctx) }))
 	mux.Handle("POST /v1/mcp", act(h.Servers))
 	mux.Handle("POST /v1/doctor", act(h.Doctor))
 	mux.Handle("POST /v1/quarantine", act(h.Quarantine))
