@@ -182,6 +182,9 @@ const maxShown = 400
 
 // show writes a value as JSON without its secrets.
 func show(v reflect.Value, secret bool) string {
+	if v.Kind() == reflect.Slice && v.Len() == 0 {
+		return "[]"
+	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

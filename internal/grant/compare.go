@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"nanoclaw/internal/chat"
+	"nanoclaw/internal/config"
 )
 
 // Rights tell two grants apart: what the second one gives beside the first, what
@@ -243,7 +244,7 @@ func (d *Rights) limits(a, b Limits) {
 			continue
 		}
 		x, y := va.Field(i).Int(), vb.Field(i).Int()
-		text := fmt.Sprintf("limit %s: %s → %s", f.Name, amount(f.Type, x, unbounded[f.Name]), amount(f.Type, y, unbounded[f.Name]))
+		text := fmt.Sprintf("limit of %s: %s → %s", strings.ReplaceAll(f.Tag.Get("json"), "_", " "), amount(f.Type, x, unbounded[f.Name]), amount(f.Type, y, unbounded[f.Name]))
 		switch {
 		case x == y:
 		case f.Name == "IdleTime":
@@ -262,6 +263,8 @@ func amount(t reflect.Type, n int64, unbounded bool) string {
 		return "none"
 	case t == reflect.TypeFor[time.Duration]():
 		return time.Duration(n).String()
+	case t.Kind() == reflect.Int64: // sizes; numbers of things are int
+		return config.Size(n).String()
 	}
 	return fmt.Sprint(n)
 }

@@ -11,6 +11,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -82,15 +83,17 @@ func rights(was, is grant.Request) grant.Rights {
 	a, stoppedA, errA := grant.Potential(was)
 	b, stoppedB, errB := grant.Potential(is)
 	var d grant.Rights
-	if errA == nil && errB == nil && (stoppedA == nil || stoppedA.Rule != unknown) && (stoppedB == nil || stoppedB.Rule != unknown) {
+	if errA == nil && errB == nil && !isUnknown(stoppedA) && !isUnknown(stoppedB) {
 		d = grant.Compare(a, b)
 	}
 	before, after := stands(stoppedA, errA), stands(stoppedB, errB)
 	switch {
 	case before == after:
+	case after == "" && isUnknown(stoppedA):
+		d.Grows = append([]string{"it is new, and runs"}, granted(b)...)
 	case after == "":
 		d.Grows = append([]string{"it runs, which it did not: " + before}, d.Grows...)
-		if stoppedA != nil && stoppedA.Rule == unknown || errA != nil {
+		if errA != nil {
 			d.Grows = append(d.Grows, granted(b)...)
 		}
 	case before == "":
@@ -101,7 +104,7 @@ func rights(was, is grant.Request) grant.Rights {
 	return d
 }
 
-const unknown = "group.unknown"
+func isUnknown(no *grant.Refusal) bool { return no != nil && no.Rule == "group.unknown" }
 
 // granted are the lines of a grant that is new as a whole, without what every
 // session has.
@@ -149,7 +152,7 @@ func (g *Group) people(was, is config.Group) {
 	if was.Trigger == is.Trigger {
 		return
 	}
-	text := fmt.Sprintf("called by %q, and before by %q", is.Trigger, was.Trigger)
+	text := fmt.Sprintf("what calls it: %s → %s", cmp.Or(was.Trigger, "the default"), cmp.Or(is.Trigger, "the default"))
 	if was.Trigger == always {
 		g.Shrinks = append(g.Shrinks, text)
 	} else {
@@ -211,7 +214,7 @@ func about(c config.Change) string {
 		}
 	}
 	if c.Sense != config.Turns {
-		words = append(words, "it "+string(c.Sense))
+		words = append(words, "rights "+map[config.Sense]string{config.Grows: "grow", config.Shrinks: "shrink"}[c.Sense])
 	}
 	if words == nil {
 		return ""
