@@ -170,7 +170,9 @@ func TestEveryFieldIsTold(t *testing.T) {
 		}
 	}
 	for name := range rules() {
-		within := func(s string) bool { return s == name || strings.HasPrefix(s, name+".") || strings.TrimSuffix(name, ".*") == s }
+		within := func(s string) bool {
+			return s == name || strings.HasPrefix(s, name+".") || strings.TrimSuffix(name, ".*") == s
+		}
 		found := false
 		for s := range seen {
 			found = found || within(s)

@@ -50,7 +50,10 @@ func TestCompare(t *testing.T) {
 		{"more memory", nil, func(r *Request) { r.Config.Limits.Memory = 1 << 30 }, []string{"limit of memory: 0B → 1GB"}, nil},
 		{"tool calls without a limit", func(r *Request) { r.Config.Limits.ToolCalls = 5 }, nil, []string{"limit of tool calls: 5 → none"}, nil},
 		{"less time", func(r *Request) { r.Config.Limits.RunTime = config.Duration(time.Hour) }, nil, nil, []string{"limit of run time: 1h0m0s → 0s"}},
-		{"another provider", nil, func(r *Request) { edit(r, "main", func(g *config.Group) { g.Provider = "work" }); r.Machine.Providers = []string{"work"} },
+		{"another provider", nil, func(r *Request) {
+			edit(r, "main", func(g *config.Group) { g.Provider = "work" })
+			r.Machine.Providers = []string{"work"}
+		},
 			[]string{"model: that of the configuration → of provider work"}, nil},
 		{"a tool of the provider", nil, func(r *Request) { edit(r, "main", func(g *config.Group) { g.ServerTools = []string{"web_search"} }) }, []string{"server tool web_search"}, nil},
 		{"another agent", nil, func(r *Request) { r.Config.Agent.Kind = Shell }, []string{"agent claude → shell"}, []string{"model: that", "endpoint 127.0.0.1:8480"}},
@@ -146,7 +149,10 @@ func clone(g Grant) Grant {
 
 // What a group could have is told though it cannot run now.
 func TestPotential(t *testing.T) {
-	r := request(func(r *Request) { r.Group = "work"; edit(r, "work", func(g *config.Group) { g.Egress = []string{"a.example"} }) })
+	r := request(func(r *Request) {
+		r.Group = "work"
+		edit(r, "work", func(g *config.Group) { g.Egress = []string{"a.example"} })
+	})
 	g, no, err := Potential(r)
 	if err != nil || no == nil || no.Rule != "mode.container" || len(g.Egress) != 1 {
 		t.Errorf("%+v, %v, %v", g.Egress, no, err)
