@@ -29,12 +29,14 @@ var ladder = []rung{
 	{"sbpl", "", "the language of Seatbelt, whoever writes in it"},
 	{"beneath", "", "opens what lies in an agent's folder; it asks nobody what that means"},
 	{"delayed", "beneath", "finds files that run code later, in any folder and whatever grants it"},
+	{"filewatch", "", "says that something happened to a file; what it means is for whoever looks"},
 	{"touched", "beneath", "finds what changed in a folder, whoever changed it and whoever asks"},
 
 	{"confine", "wire", "runs inside the boundary; whatever it linked would be inside too"},
 	{"grant", "chat config watch", "pure: a decision made of values"},
 	{"audit", "chat", "must be able to record anything, so it depends on no stage"},
 
+	{"plan", "chat config grant", "pure: what two configurations grant, compared, in words"},
 	{"why", "audit chat grant", "tells what was recorded; it reads no store, so that a receipt tells the same"},
 	{"approval", "audit authority chat", "asks the owner about any effect, whoever wants it and wherever it is shown"},
 	{"attest", "grant wire", "a finding and what it depends on, whoever tried and wherever it is kept"},
@@ -63,7 +65,7 @@ var ladder = []rung{
 	{"store", "approval audit chat outbox queue router runner", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/console chat config control credential delayed doctor egress grant hostproc hosttools install mcpserver outbox pressure queue router runner store touched watch why wire", "the one place that wires everything"},
+{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/console chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runner store touched watch why wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.

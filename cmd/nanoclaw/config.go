@@ -28,7 +28,7 @@ func (a *app) configCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "config",
 		Short:   "Look at the configuration file",
-		Example: "  nanoclaw config check\n  $EDITOR \"$(nanoclaw config path)\"",
+		Example: "  nanoclaw config check\n  nanoclaw config plan\n  $EDITOR \"$(nanoclaw config path)\"",
 		Args:    cobra.NoArgs,
 		RunE:    needVerb,
 	}
@@ -63,6 +63,8 @@ was expected and what was found. The exit code is 1 if there is one.`,
 				return err
 			},
 		},
+		a.configPlanCmd(),
+		a.configReloadCmd(),
 	)
 	return cmd
 }

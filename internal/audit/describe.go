@@ -50,8 +50,10 @@ var tellers = map[Kind]teller{
 	StoreRestored: as(func(d StoreRestoredData) string {
 		return "everything was restored from the backup of " + d.Made.Format(time.RFC3339) + "; what happened after it is not in this log"
 	}),
-	HostStopped:   as(func(d HostStoppedData) string { return "nanoclaw stopped" + pre(": ", d.Reason) }),
-	ConfigChanged: as(func(d ConfigChangedData) string { return "the config changed while running; new runs are held" }),
+	HostStopped:    as(func(d HostStoppedData) string { return "nanoclaw stopped" + pre(": ", d.Reason) }),
+	ConfigChanged:  as(func(d ConfigChangedData) string { return "the config changed while running; new runs are held" }),
+	ConfigRestored: as(func(d ConfigChangedData) string { return "the config is in order again; runs go on" }),
+	ConfigAccepted: as(func(d ConfigAcceptedData) string { return "the owner accepted a changed config" + pre(" by ", d.By) }),
 	ProbeRan: as(func(d ProbeData) string {
 		switch {
 		case d.Held && d.Cached:

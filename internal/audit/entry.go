@@ -16,6 +16,8 @@ const (
 	HostStopped     Kind = "host.stopped"     //
 	StoreRestored   Kind = "store.restored"   // the folders come from a backup; what happened after it is not here
 	ConfigChanged   Kind = "config.changed"   // the fingerprint differs; new runs are held
+	ConfigRestored  Kind = "config.restored"  // it is as it was, or was reloaded; runs go on
+	ConfigAccepted  Kind = "config.accepted"  // the owner took a changed config: by which act, and what it means
 	ProbeRan        Kind = "probe.ran"        // what was tried and whether it held
 	Inbound         Kind = "inbound"          // a message was stored, with the verdict and its reason
 	RunStarted      Kind = "run.started"      // trigger and whole grant, before the act

@@ -28,11 +28,20 @@ type (
 		Version  string    `json:"version"`
 		Restored time.Time `json:"restored"`
 	}
-	// ConfigChangedData belongs to ConfigChanged.
+	// ConfigChangedData belongs to ConfigChanged and ConfigRestored. Is says in words
+	// what is not as it was.
 	ConfigChangedData struct {
 		Path string `json:"path,omitempty"`
 		Was  string `json:"was"`
 		Is   string `json:"is"`
+		Plan any    `json:"plan,omitempty"` // what the change would mean
+	}
+	// ConfigAcceptedData belongs to ConfigAccepted. Was and Is are fingerprints.
+	ConfigAcceptedData struct {
+		By   string `json:"by"` // "restart" or "reload"
+		Was  string `json:"was,omitempty"`
+		Is   string `json:"is"`
+		Plan any    `json:"plan"`
 	}
 	// ProbeData belongs to ProbeRan.
 	ProbeData struct {

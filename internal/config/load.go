@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/google/renameio/v2"
 )
@@ -78,24 +79,83 @@ func (f Fingerprint) String() string {
 // that Load looks at, so that a link, a pipe or a folder opened to others is
 // noticed too. The error wraps ErrChanged and says what changed and what to do.
 func (f Fingerprint) Check(file string) error {
-	changed := func(format string, args ...any) error {
-		return fmt.Errorf("%w: %s\nno new run starts until you restart nanoclaw, or put it back",
-			ErrChanged, fmt.Sprintf(format, args...))
-	}
 	_, now, err := read(file, os.Geteuid())
+	if errors.Is(err, ErrNoConfig) {
+		err = fmt.Errorf("%s is gone", file)
+	}
+	if err == nil {
+		err = f.Differs(file, now)
+	}
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %v\nno new run starts until you restart nanoclaw, or put it back", ErrChanged, err)
+}
+
+// Differs says in words how a file that is now as given is another than it was.
+func (f Fingerprint) Differs(file string, now Fingerprint) error {
 	switch {
-	case errors.Is(err, ErrNoConfig):
-		return changed("%s is gone", file)
-	case err != nil:
-		return changed("%v", err)
 	case now.content != f.content:
-		return changed("%s has another content", file)
+		return fmt.Errorf("%s has another content", file)
 	case now.owner != f.owner:
-		return changed("%s belongs to uid %d, not %d", file, now.owner, f.owner)
+		return fmt.Errorf("%s belongs to uid %d, not %d", file, now.owner, f.owner)
 	case now.mode != f.mode:
-		return changed("%s has mode %v, not %v", file, now.mode, f.mode)
+		return fmt.Errorf("%s has mode %v, not %v", file, now.mode, f.mode)
 	}
 	return nil
+}
+
+// Look takes the fingerprint of a file that only its owner may read, such as a
+// key, under the conditions of Load. fs.ErrNotExist says that there is none.
+func Look(file string) (Fingerprint, error) {
+	f, info, err := openTrusted(file, os.Geteuid())
+	if err != nil {
+		return Fingerprint{}, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	return fingerprint(data, info), err
+}
+
+// ReadBeside reads a file of the owner's within dir, such as a prompt, up to limit
+// bytes. Nobody but the owner may change dir. Links that lead out of it are refused,
+// and so is a file that is one: what lies elsewhere may be shown to an agent.
+func ReadBeside(dir, name string, limit int64) ([]byte, Fingerprint, error) {
+	fail := func(err error) ([]byte, Fingerprint, error) { return nil, Fingerprint{}, err }
+	uid := os.Geteuid()
+	top, err := walk(dir, uid, nil)
+	if err != nil {
+		return fail(err)
+	}
+	root, err := os.OpenRoot(top)
+	if err != nil {
+		return fail(err)
+	}
+	defer root.Close()
+	seen, err := root.Lstat(name)
+	if err != nil {
+		return fail(err)
+	}
+	if seen.Mode()&fs.ModeSymlink != 0 {
+		return fail(fmt.Errorf("%s is a symbolic link\nfix: put the file itself in its place", filepath.Join(dir, name)))
+	}
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe cannot hold us up
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && !os.SameFile(info, seen) {
+		err = fmt.Errorf("%s is being replaced", filepath.Join(dir, name))
+	}
+	if err == nil {
+		err = checkFile(filepath.Join(dir, name), info, uid, public)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit))
+	return data, fingerprint(data, info), err
 }
 
 // WriteDefault writes the first configuration, such as Template gives, in one

@@ -30,6 +30,13 @@ func (e *insecureError) Error() string {
 	return fmt.Sprintf("%s %s, so what stands there cannot be trusted\nfix: %s", e.path, e.why, e.fix)
 }
 
+// What the mode of a file must not have: anything for others, or, in a folder that
+// others cannot enter, writing by everybody.
+const (
+	private fs.FileMode = 0o077
+	public  fs.FileMode = 0o002
+)
+
 // openTrusted opens the file if only root and uid can have written it, and
 // only they can read it. The descriptor is the file that was checked.
 func openTrusted(file string, uid int) (*os.File, fs.FileInfo, error) {
@@ -54,7 +61,7 @@ func openTrusted(file string, uid int) (*os.File, fs.FileInfo, error) {
 	}
 	info, err := f.Stat()
 	if err == nil {
-		err = checkFile(file, info, uid)
+		err = checkFile(file, info, uid, private)
 	}
 	if err != nil {
 		f.Close()
@@ -63,18 +70,27 @@ func openTrusted(file string, uid int) (*os.File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
-// checkFile looks at the file itself, by its descriptor.
-func checkFile(file string, info fs.FileInfo, uid int) error {
+// checkFile looks at the file itself, by its descriptor. A second name of it may
+// lie in a folder that an agent can write to, so there must be none.
+func checkFile(file string, info fs.FileInfo, uid int, deny fs.FileMode) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file\nfix: move it away; nanoclaw then writes a new one", file)
 	}
 	if owner := ownerOf(info); owner != 0 && owner != uid {
 		return &insecureError{file, fmt.Sprintf("belongs to uid %d", owner), fmt.Sprintf("sudo chown %d %s", uid, shellQuote(file))}
 	}
-	if perm := info.Mode().Perm(); perm&0o077 != 0 {
-		return &insecureError{file, fmt.Sprintf("can be read or changed by others (mode %04o)", perm), "chmod 600 " + shellQuote(file)}
+	if n := linksOf(info); n > 1 {
+		return &insecureError{file, fmt.Sprintf("has %d names (hard links), and who can write to another one changes this one too", n),
+			fmt.Sprintf("cp -p %s %[1]s.own && mv %[1]s.own %[1]s", shellQuote(file))}
 	}
-	return nil
+	switch perm := info.Mode().Perm(); {
+	case perm&deny == 0:
+		return nil
+	case deny == private:
+		return &insecureError{file, fmt.Sprintf("can be read or changed by others (mode %04o)", perm), "chmod 600 " + shellQuote(file)}
+	default:
+		return &insecureError{file, fmt.Sprintf("can be changed by everybody (mode %04o)", perm), "chmod o-w " + shellQuote(file)}
+	}
 }
 
 // checkDir looks at one folder on the way.
@@ -152,6 +168,9 @@ func elements(p string) []string {
 
 func ownerOf(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
 func groupOf(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Gid) }
+
+// linksOf is how many names the file has. The type differs between systems.
+func linksOf(info fs.FileInfo) uint64 { return uint64(info.Sys().(*syscall.Stat_t).Nlink) }
 
 // shellQuote writes a path so that the fix can be pasted into a shell.
 func shellQuote(p string) string {

@@ -120,6 +120,12 @@ func TestActs(t *testing.T) {
 		OnStop: func(_ context.Context, r control.StopRequest) (control.Stopped, error) {
 			return control.Stopped{Runs: []chat.RunID{r.Run}}, nil
 		},
+		OnConfigPlan: func(context.Context) (control.ConfigPlan, error) {
+			return control.ConfigPlan{None: true, Text: "nothing", Plan: []byte(`{}`)}, nil
+		},
+		OnConfigReload: func(context.Context) (control.ConfigPlan, error) {
+			return control.ConfigPlan{Security: true, Plan: []byte(`{}`)}, nil
+		},
 		OnLogin: func(context.Context) (map[string]string, error) { return map[string]string{"work": "there"}, nil },
 		OnSay: func(_ context.Context, r control.SayRequest) (chat.MessageID, error) {
 			return chat.MessageID("id of " + r.Text), nil
@@ -154,6 +160,8 @@ func TestActs(t *testing.T) {
 		{"wait", func() (any, error) { return c.Wait(ctx, "g", "m") }, control.Answer{Message: "m", State: "succeeded"}},
 		{"interrupt", func() (any, error) { return nil, c.Interrupt(ctx, "g") }, nil},
 		{"credentials", func() (any, error) { return c.Credentials(ctx) }, map[string]string{"work": "there"}},
+		{"config plan", func() (any, error) { return c.ConfigPlan(ctx) }, control.ConfigPlan{None: true, Text: "nothing", Plan: []byte(`{}`)}},
+		{"config reload", func() (any, error) { return c.ConfigReload(ctx) }, control.ConfigPlan{Security: true, Plan: []byte(`{}`)}},
 		{"shutdown", func() (any, error) { return nil, c.Shutdown(ctx) }, nil},
 		{"audit list", func() (any, error) { return c.AuditList(ctx, control.AuditQuery{Kind: "k"}) }, []control.AuditEntry{{ID: 1, Kind: "k", At: at}}},
 		{"audit verify", func() (any, error) { return c.AuditVerify(ctx, control.VerifyQuery{}) }, control.AuditReport{Bad: "entry 3"}},

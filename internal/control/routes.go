@@ -64,6 +64,8 @@ func (s *Server) acts() []route {
 		{"runs", authority.Inspect, act(h.Runs)},
 		{"run", authority.Inspect, act(func(ctx context.Context, r runRequest) (RunInfo, error) { return h.RunByID(ctx, r.Run) })},
 		{"policy", authority.Inspect, act(h.Policy)},
+		{"config/plan", authority.Inspect, act(func(ctx context.Context, _ nothing) (ConfigPlan, error) { return h.ConfigPlan(ctx) })},
+		{"config/reload", authority.ConfigReload, act(func(ctx context.Context, _ nothing) (ConfigPlan, error) { return h.ConfigReload(ctx) })},
 		{"mcp", authority.Examine, act(h.Servers)},
 		{"doctor", authority.Examine, act(h.Doctor)},
 		{"quarantine", authority.Inspect, act(h.Quarantine)},

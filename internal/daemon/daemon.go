@@ -64,14 +64,14 @@ func (o Options) EnvNames() []string {
 
 // Daemon is everything, wired.
 type Daemon struct {
-	opt         Options
-	log         *slog.Logger
-	config      *config.Config
-	fingerprint config.Fingerprint
-	machine     grant.Machine
-	models      models
-	started     time.Time
-	install     string // names this installation in what it gives to agents
+	opt     Options
+	log     *slog.Logger
+	config  *config.Config
+	policy  integrity
+	machine grant.Machine
+	models  models
+	started time.Time
+	install string // names this installation in what it gives to agents
 
 	store     *store.Store
 	key       *audit.Key
@@ -200,7 +200,7 @@ func (d *Daemon) checkMount(m grant.Mount, path string) error {
 
 // loadConfig reads the configuration, writing it first if there is none.
 func (d *Daemon) loadConfig(ctx context.Context) error {
-	o := config.Options{Getenv: d.opt.Getenv, CheckHost: checkHost, CheckDeny: grant.CheckDeny, CheckTerms: grant.CheckTerms, CheckRule: watch.CheckRule}
+	o := d.configOptions()
 	c, print, err := config.Load(d.opt.Paths.Config, o)
 	if errors.Is(err, config.ErrNoConfig) {
 		if err := d.firstStart(ctx); err != nil {
@@ -211,22 +211,32 @@ func (d *Daemon) loadConfig(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.config, d.fingerprint = c, print
-	return d.resolve()
+	d.config = c
+	read, err := d.resolve()
+	if err != nil {
+		return err
+	}
+	d.fingerprint(print, read)
+	return d.openPolicy(ctx)
+}
+
+func (d *Daemon) configOptions() config.Options {
+	return config.Options{Getenv: d.opt.Getenv, CheckHost: checkHost, CheckDeny: grant.CheckDeny, CheckTerms: grant.CheckTerms, CheckRule: watch.CheckRule}
 }
 
 // resolve finds what the configuration refers to on this machine.
-func (d *Daemon) resolve() error {
+func (d *Daemon) resolve() (promptsRead, error) {
 	if err := d.loadModels(); err != nil {
-		return err
+		return promptsRead{}, err
 	}
 	d.machine = machine(d.opt, d.config)
 	d.newDesk()
-	var err error
-	if d.machine.Prompts, err = prompts(d.opt.Paths, d.config); err != nil {
-		return err
+	read, err := prompts(d.opt.Paths, d.config)
+	if err != nil {
+		return read, err
 	}
-	return d.apart(d.groupNames()...)
+	d.machine.Prompts = read.texts
+	return read, d.apart(d.groupNames()...)
 }
 
 func checkHost(entry string) error {
@@ -240,7 +250,7 @@ func checkHost(entry string) error {
 func (d *Daemon) firstStart(ctx context.Context) error {
 	c := config.Default()
 	d.config = &c
-	if err := d.resolve(); err != nil {
+	if _, err := d.resolve(); err != nil {
 		return err
 	}
 	h := d.proven(ctx, "")
@@ -266,7 +276,7 @@ func (d *Daemon) runnerOptions() runner.Options {
 		Servers: d.sessionServers,
 		Consent: d.consent, Named: named, Mask: d.mask,
 		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Install: d.install, MaxAttempts: maxAttempts, Zone: zone(d.machine.TimeZone), Log: d.log,
-		Troubled: d.troubled, Markup: d.markupOf, Assistant: d.config.Assistant.Name,
+		Troubled: d.troubled, Markup: d.markupOf, Assistant: d.assistant,
 	}
 }
 
@@ -285,6 +295,9 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	if err := d.desk.Start(ctx); err != nil {
+		return err
+	}
+	if err := d.acceptStart(ctx); err != nil {
 		return err
 	}
 	d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.HostStarted, Data: audit.HostStartedData{
@@ -306,6 +319,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	if ready != nil {
 		ready()
 	}
+	parts.Go(func() { d.watchPolicy(ctx) })
 	parts.Go(func() { d.keepQuarantine(ctx) })
 	parts.Go(func() {
 		d.keepSpares(ctx)
@@ -320,6 +334,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	d.record(context.WithoutCancel(ctx), audit.Entry{At: time.Now(), Kind: audit.HostStopped, Data: audit.HostStoppedData{Reason: reason(ctx)}})
 	_, err := d.sequencer.Sequence(context.WithoutCancel(ctx))
 	d.makeAnchors(context.WithoutCancel(ctx))
+	d.ended(context.WithoutCancel(ctx))
 	return err
 }
 

@@ -9,12 +9,10 @@ import (
 	"syscall"
 	"time"
 
-	"nanoclaw/internal/audit"
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/grant"
-	"nanoclaw/internal/runner"
 )
 
 // configGroup is a group of the configuration.
@@ -53,33 +51,12 @@ func (d *Daemon) request(ctx context.Context, g chat.Group, t grant.Trigger) (gr
 	if err != nil {
 		return grant.Request{}, err
 	}
+	live, _ := d.live()
 	return grant.Request{
-		Config: d.config, Group: g, Trigger: t, Machine: d.machineNow(),
+		Config: live, Group: g, Trigger: t, Machine: d.machineNow(),
 		HostRuns: runs, Reopens: oldest.Add(time.Hour).Sub(now),
 		HostModeOff: d.proven(ctx, "").Off, RanClaude: state.RanClaude,
 	}, nil
-}
-
-// checkConfig compares the configuration with what was read at start. A change
-// stops new runs until the owner restarts (I6).
-func (d *Daemon) checkConfig(ctx context.Context) error {
-	err := d.fingerprint.Check(d.opt.Paths.Config)
-	if err == nil {
-		return nil
-	}
-	text := "The configuration changed while nanoclaw runs, so new runs wait: " + err.Error() +
-		"\nIf it was you, restart nanoclaw to accept it. If it was not, look at " + d.opt.Paths.Config + "."
-	if d.queue.Hold(text) {
-		d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.ConfigChanged, Data: audit.ConfigChangedData{
-			Path: d.opt.Paths.Config, Was: d.fingerprint.String(), Is: err.Error(),
-		}})
-		d.log.Error("new runs are held", "why", err)
-		d.endSpares()
-		d.runner.Nudge()
-		d.changed.fire()
-		d.tellOwner(ctx, "config:"+d.fingerprint.String(), text)
-	}
-	return fmt.Errorf("%w: %s", runner.ErrHeld, text)
 }
 
 // uid is the kernel uid of a group: its own from the recorded range if we are

@@ -39,9 +39,7 @@ func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.Doc
 	for _, name := range slices.Sorted(maps.Keys(d.config.Providers)) {
 		in.Providers = append(in.Providers, doctor.Provider{Name: name, Model: inWords(d.models.of(name))})
 	}
-	if err := d.fingerprint.Check(d.opt.Paths.Config); err != nil {
-		in.ConfigError = err
-	}
+	in.ConfigError = d.policyError()
 	h := d.proven(ctx, "")
 	g, err := d.probeGrant()
 	if err != nil && !isRefusal(err) {

@@ -61,6 +61,7 @@ func (d *Daemon) machineNow() grant.Machine {
 	m := d.machine
 	m.Claude = findClaude(d.opt, d.config)
 	m.HasModel, m.Providers = d.models.has()
+	_, m.Prompts = d.live()
 	return m
 }
 

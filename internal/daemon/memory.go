@@ -3,7 +3,6 @@ package daemon
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -77,43 +76,39 @@ func uidGroup(uid int) int {
 	return uid
 }
 
-// prompts reads the prompts of groups that are files beside the configuration.
-func prompts(paths config.Paths, c *config.Config) (map[chat.Group]string, error) {
-	var out map[chat.Group]string
+// maxPrompt bounds what is read of a prompt. One that is taken is shorter.
+const maxPrompt = 1 << 20
+
+// promptsRead are the prompts of groups that are files beside the configuration.
+type promptsRead struct {
+	texts  map[chat.Group]string
+	prints map[string]config.Fingerprint // by file
+}
+
+// prompts reads them. Groups of one file get one reading of it.
+func prompts(paths config.Paths, c *config.Config) (promptsRead, error) {
+	var out promptsRead
+	texts := map[string]string{}
 	for name, g := range c.Groups {
 		if g.PromptFile == "" {
 			continue
 		}
-		text, err := readPrompt(filepath.Dir(paths.Config), g.PromptFile)
-		if err != nil {
-			return nil, fmt.Errorf("groups.%s.promptFile: %w", name, err)
+		text, ok := texts[g.PromptFile]
+		if !ok {
+			data, print, err := config.ReadBeside(paths.ConfigDir, g.PromptFile, maxPrompt)
+			if why := config.CheckPrompt(string(data)); err == nil && why != "" {
+				err = fmt.Errorf("%s: a text of at most 64 KB is expected, and this is %s", g.PromptFile, why)
+			}
+			if err != nil {
+				return out, fmt.Errorf("groups.%s.promptFile: %w", name, err)
+			}
+			if out.texts == nil {
+				out.texts, out.prints = map[chat.Group]string{}, map[string]config.Fingerprint{}
+			}
+			text, out.prints[g.PromptFile] = string(data), print
+			texts[g.PromptFile] = text
 		}
-		if out == nil {
-			out = map[chat.Group]string{}
-		}
-		out[chat.Group(name)] = text
+		out.texts[chat.Group(name)] = text
 	}
 	return out, nil
-}
-
-// readPrompt reads a file of the owner's, within the folder.
-func readPrompt(dir, name string) (string, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return "", err
-	}
-	defer root.Close()
-	f, err := root.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, 1<<20))
-	if err != nil {
-		return "", err
-	}
-	if why := config.CheckPrompt(string(text)); why != "" {
-		return "", fmt.Errorf("%s: a text of at most 64 KB is expected, and this is %s", name, why)
-	}
-	return string(text), nil
 }

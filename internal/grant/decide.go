@@ -41,6 +41,11 @@ func Decide(r Request) (Grant, error) {
 	if err := r.checkMode(mode, group); err != nil {
 		return Grant{}, err
 	}
+	return r.give(group, mode, reason)
+}
+
+// give makes the grant of a group that may run in a mode.
+func (r Request) give(group config.Group, mode Mode, reason string) (Grant, error) {
 	agent, err := r.chooseAgent(group)
 	if err != nil {
 		return Grant{}, err

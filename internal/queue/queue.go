@@ -157,6 +157,14 @@ func (q *Queue) Hold(reason string) bool {
 	return first
 }
 
+// Release undoes Hold.
+func (q *Queue) Release() {
+	q.mu.Lock()
+	q.held = ""
+	q.mu.Unlock()
+	q.Wake()
+}
+
 // Held is why no runs are started, "" if they are.
 func (q *Queue) Held() string {
 	q.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"nanoclaw/internal/approval"
@@ -58,12 +59,27 @@ type Router struct {
 	wake func(chat.Group)
 	// answer gets the owner's answers to questions of the host.
 	answer func(ctx context.Context, in chat.Inbound)
+	// renamed is the assistant's name since it was changed; nil if it was not.
+	renamed atomic.Pointer[string]
 }
 
 // New makes a router. wake is called after a message that starts a run is
 // durable; it must not block.
 func New(rules Rules, store Store, wake func(chat.Group)) *Router {
-	return &Router{rules, store, wake, func(context.Context, chat.Inbound) {}}
+	return &Router{rules: rules, store: store, wake: wake, answer: func(context.Context, chat.Inbound) {}}
+}
+
+// Rename gives the assistant another name for the messages that come from now on.
+// It is the only rule that may change while the daemon runs.
+func (r *Router) Rename(name string) { r.renamed.Store(&name) }
+
+// now are the rules by which a message is decided on.
+func (r *Router) now() Rules {
+	rules := r.rules
+	if name := r.renamed.Load(); name != nil {
+		rules.Name = *name
+	}
+	return rules
 }
 
 // OnAnswer has f called with each answer of the owner to a question of the host,
@@ -74,7 +90,7 @@ func (r *Router) OnAnswer(f func(ctx context.Context, in chat.Inbound)) { r.answ
 // error the message is durable and the channel may acknowledge it.
 func (r *Router) Deliver(ctx context.Context, in chat.Inbound) (Verdict, error) {
 	in.Text, in.Truncated = cut(in.Text, r.rules.MessageSize)
-	v := r.rules.Decide(in)
+	v := r.now().Decide(in)
 	got, err := r.store.Accept(ctx, in, v, r.rules.Keep, r.rules.Queued)
 	if err != nil {
 		return Verdict{}, fmt.Errorf("storing a message from %s: %w", in.From, err)

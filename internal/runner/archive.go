@@ -72,10 +72,10 @@ func (r *Runner) archive(ctx context.Context, b agent.Box, g grant.Grant, path s
 }
 
 func (r *Runner) assistant() string {
-	if r.Assistant == "" {
+	if r.Assistant == nil {
 		return "Assistant"
 	}
-	return r.Assistant
+	return r.Assistant()
 }
 
 // The commands, with what is theirs as arguments. A file that is there already

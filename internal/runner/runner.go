@@ -127,8 +127,8 @@ type Options struct {
 	Zone    *time.Location
 	// Markup is what the chats of a group make of marks in a text. Nil: unknown.
 	Markup func(chat.Group) []chat.Markup
-	// Assistant is how the assistant is called.
-	Assistant string
+	// Assistant is how the assistant is called now.
+	Assistant func() string
 	Log       *slog.Logger
 }
 

@@ -15,31 +15,33 @@ import (
 
 // Host is a control.Host. A function that is nil gives the zero answer.
 type Host struct {
-	OnAttach    func(context.Context, chat.Group) (control.Terminal, error)
-	OnSay       func(context.Context, control.SayRequest) (chat.MessageID, error)
-	OnWait      func(context.Context, chat.Group, chat.MessageID) (control.Answer, error)
-	OnExec      func(context.Context, control.ExecRequest) (control.Process, error)
-	OnInterrupt func(context.Context, chat.Group) error
-	OnStop      func(context.Context, control.StopRequest) (control.Stopped, error)
-	OnShutdown  func(context.Context) error
-	OnLogin     func(context.Context) (map[string]string, error)
-	OnApprovals func(context.Context) ([]control.Approval, error)
-	OnApprove   func(context.Context, control.ApproveRequest) (control.Approved, error)
-	OnStatus    func(context.Context) (control.Status, error)
-	OnGroups    func(context.Context) ([]control.GroupInfo, error)
-	OnRuns      func(context.Context, control.RunsQuery) ([]control.RunInfo, error)
-	OnRun       func(context.Context, chat.RunID) (control.RunInfo, error)
-	OnPolicy    func(context.Context, control.PolicyQuery) (control.Policy, error)
-	OnServers   func(context.Context, control.ServersQuery) ([]control.ServerInfo, error)
-	OnDoctor    func(context.Context, control.DoctorQuery) (control.DoctorReport, error)
-	OnList      func(context.Context, control.AuditQuery) ([]control.AuditEntry, error)
-	OnExport    func(context.Context, control.ExportQuery, io.Writer) error
-	OnPause     func(context.Context, control.PauseRequest) (struct{}, error)
-	OnResume    func(context.Context, control.PauseRequest) (struct{}, error)
-	OnWhy       func(context.Context, control.WhyQuery) (control.Why, error)
-	OnVerify    func(context.Context, control.VerifyQuery) (control.AuditReport, error)
-	OnKept      func(context.Context, control.QuarantineQuery) ([]control.Quarantined, error)
-	OnKeptAct   func(context.Context, control.QuarantineAct) ([]control.Quarantined, error)
+	OnAttach       func(context.Context, chat.Group) (control.Terminal, error)
+	OnSay          func(context.Context, control.SayRequest) (chat.MessageID, error)
+	OnWait         func(context.Context, chat.Group, chat.MessageID) (control.Answer, error)
+	OnExec         func(context.Context, control.ExecRequest) (control.Process, error)
+	OnInterrupt    func(context.Context, chat.Group) error
+	OnStop         func(context.Context, control.StopRequest) (control.Stopped, error)
+	OnShutdown     func(context.Context) error
+	OnLogin        func(context.Context) (map[string]string, error)
+	OnConfigPlan   func(context.Context) (control.ConfigPlan, error)
+	OnConfigReload func(context.Context) (control.ConfigPlan, error)
+	OnApprovals    func(context.Context) ([]control.Approval, error)
+	OnApprove      func(context.Context, control.ApproveRequest) (control.Approved, error)
+	OnStatus       func(context.Context) (control.Status, error)
+	OnGroups       func(context.Context) ([]control.GroupInfo, error)
+	OnRuns         func(context.Context, control.RunsQuery) ([]control.RunInfo, error)
+	OnRun          func(context.Context, chat.RunID) (control.RunInfo, error)
+	OnPolicy       func(context.Context, control.PolicyQuery) (control.Policy, error)
+	OnServers      func(context.Context, control.ServersQuery) ([]control.ServerInfo, error)
+	OnDoctor       func(context.Context, control.DoctorQuery) (control.DoctorReport, error)
+	OnList         func(context.Context, control.AuditQuery) ([]control.AuditEntry, error)
+	OnExport       func(context.Context, control.ExportQuery, io.Writer) error
+	OnPause        func(context.Context, control.PauseRequest) (struct{}, error)
+	OnResume       func(context.Context, control.PauseRequest) (struct{}, error)
+	OnWhy          func(context.Context, control.WhyQuery) (control.Why, error)
+	OnVerify       func(context.Context, control.VerifyQuery) (control.AuditReport, error)
+	OnKept         func(context.Context, control.QuarantineQuery) ([]control.Quarantined, error)
+	OnKeptAct      func(context.Context, control.QuarantineAct) ([]control.Quarantined, error)
 }
 
 var _ control.Host = (*Host)(nil)
@@ -105,6 +107,16 @@ func (h *Host) Stop(ctx context.Context, r control.StopRequest) (control.Stopped
 // Credentials calls OnLogin.
 func (h *Host) Credentials(ctx context.Context) (map[string]string, error) {
 	return ask(h.OnLogin, ctx)
+}
+
+// ConfigPlan calls OnConfigPlan.
+func (h *Host) ConfigPlan(ctx context.Context) (control.ConfigPlan, error) {
+	return ask(h.OnConfigPlan, ctx)
+}
+
+// ConfigReload calls OnConfigReload.
+func (h *Host) ConfigReload(ctx context.Context) (control.ConfigPlan, error) {
+	return ask(h.OnConfigReload, ctx)
 }
 
 // Shutdown calls OnShutdown.
