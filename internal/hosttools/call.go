@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -85,7 +84,7 @@ func (s *Server) call(ctx context.Context, name string, args json.RawMessage) (s
 	defer context.AfterFunc(s.ctx, cancel)()
 
 	c := audit.HostToolCalledData{Tool: clip(name, 100)}
-	ok, first, unrecorded := s.limit.take(time.Now())
+	ok, first, unrecorded := s.calls.take(time.Now())
 	if unrecorded > 0 {
 		c.Reason = fmt.Sprintf("%d refused calls before this one, of a flood, have no entry", unrecorded)
 	}
@@ -169,24 +168,6 @@ func (s *Server) choices() string {
 		return ""
 	}
 	return ": there are " + strings.Join(names, ", ")
-}
-
-// parse reads arguments strictly: an argument that nobody knows is a mistake or
-// an attempt, and is refused either way.
-func parse(args json.RawMessage, into any) error {
-	if len(args) == 0 {
-		args = json.RawMessage("{}")
-	}
-	d := json.NewDecoder(strings.NewReader(string(args)))
-	d.DisallowUnknownFields()
-	err := d.Decode(into)
-	if err == nil && d.Decode(new(json.RawMessage)) != io.EOF {
-		err = errors.New("something follows them")
-	}
-	if err != nil {
-		return refuse("the arguments are not understood: %s", clip(strings.TrimPrefix(err.Error(), "json: "), 200))
-	}
-	return nil
 }
 
 // clip shortens text for the audit and for answers.

@@ -17,12 +17,12 @@ const maxConns = 16
 // newHTTP speaks MCP's streamable HTTP, without sessions and with plain JSON
 // answers. Who calls was settled by the stream that the connection came on, so
 // there is nothing to authenticate here.
-func newHTTP(server *mcp.Server) *http.Server {
-	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &mcp.StreamableHTTPOptions{
+func newHTTP(s *Server) *http.Server {
+	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s.mcp }, &mcp.StreamableHTTPOptions{
 		Stateless: true, JSONResponse: true, MaxRequestBodyBytes: maxMessage, PropagateRequestCancellation: true,
 	})
 	return &http.Server{
-		Handler:           handler,
+		Handler:           s.paced(handler),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
