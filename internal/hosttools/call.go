@@ -117,7 +117,7 @@ func (s *Server) call(ctx context.Context, name string, args json.RawMessage) (s
 	text, err := a.do(ctx)
 	if err != nil {
 		c.Verdict, c.Reason = failed, err.Error()
-		s.record(context.WithoutCancel(ctx), c)
+		s.record(ctx, c)
 		return "", fmt.Errorf("the host could not do this: %s failed; the owner can find the reason in the log", t.name)
 	}
 	return text, nil
@@ -148,12 +148,14 @@ func (s *Server) refused(ctx context.Context, c audit.HostToolCalledData, why er
 	return fmt.Errorf("refused: %w", why)
 }
 
+// record writes an entry. That nobody waits for the answer any more is no reason to
+// leave it out: else hanging up would hide an attempt.
 func (s *Server) record(ctx context.Context, c audit.HostToolCalledData) error {
 	e := audit.Entry{At: time.Now(), Kind: audit.HostToolCalled, Group: s.id.Group, Session: s.id.Session, Data: c}
 	if s.id.Run != nil {
 		e.Run = s.id.Run()
 	}
-	return s.host.Record(ctx, e)
+	return s.host.Record(context.WithoutCancel(ctx), e)
 }
 
 // choices names the tools that there are.

@@ -3,7 +3,6 @@ package hosttools
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
@@ -77,41 +76,5 @@ func (s *Server) odd(ctx context.Context, why string) {
 // note records that something was refused which names no tool. There is nothing
 // more to refuse if that fails.
 func (s *Server) note(ctx context.Context, why string) {
-	s.record(context.WithoutCancel(ctx), audit.HostToolCalledData{Tool: "(none)", Verdict: refused, Reason: why})
+	s.record(ctx, audit.HostToolCalledData{Tool: "(none)", Verdict: refused, Reason: why})
 }
-
-// paced bounds the requests on the way of HTTP, and records those that are none.
-func (s *Server) paced(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		leave, ok := s.enter()
-		if !ok {
-			http.Error(w, ErrClosed.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		defer leave()
-		if !s.spend(r.Context()) {
-			w.Header().Set("Retry-After", "1")
-			http.Error(w, "too many messages", http.StatusTooManyRequests)
-			return
-		}
-		status := &statusWriter{ResponseWriter: w}
-		next.ServeHTTP(status, r)
-		if status.code >= 400 {
-			s.odd(r.Context(), fmt.Sprintf("not a message to host tools: answered with HTTP status %d", status.code))
-		}
-	})
-}
-
-// statusWriter remembers the status of an answer.
-type statusWriter struct {
-	http.ResponseWriter
-	code int
-}
-
-func (w *statusWriter) WriteHeader(code int) {
-	w.code = code
-	w.ResponseWriter.WriteHeader(code)
-}
-
-// Unwrap lets http.ResponseController reach what lies beneath.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

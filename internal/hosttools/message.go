@@ -32,7 +32,7 @@ func (s *Server) Message(ctx context.Context, raw json.RawMessage) (json.RawMess
 		return nil, fmt.Errorf("the message is longer than %d KiB", maxMessage>>10)
 	}
 	msg, err := jsonrpc.DecodeMessage(raw)
-	if err != nil {
+	if err != nil || !json.Valid(raw) { // the library drops what follows a message
 		s.odd(ctx, "not a message to host tools: it is no JSON-RPC")
 		return json.RawMessage(parseError), nil
 	}
