@@ -134,9 +134,9 @@ print(sum("Sent to" in t for t in told), "sent")`,
 	// What an init says that somebody has taken over.
 	{name: "the session's own token", code: `print(raw(b"LIE as " + raw(b"LIE token\n").encode() + b" tools\n" + post(message({"text": "x"}), "Connection: close\r\n")))`,
 		says: []string{"Sent to family."}, sent: []string{"console:family"}, noted: []string{allowedSend}},
-	{name: "the token of another group's session that lives", code: `print(raw(b"LIE as TOKEN-OF-MAIN tools\n" + post(message({"text": "x"}))))`, cut: true},
-	{name: "no token", code: `print(raw(b"LIE as - tools\n" + post(message({"text": "x"}))))`, cut: true},
-	{name: "the token of a session of its own that is over", code: `print(raw(b"LIE as TOKEN-OF-BEFORE tools\n" + post(message({"text": "x"}))))`, cut: true},
+	{name: "the token of another group's session that lives", code: `print(raw(b"LIE as TOKEN-OF-MAIN tools\n" + post(message({"text": "x"}), "Connection: close\r\n")))`, cut: true},
+	{name: "no token", code: `print(raw(b"LIE as - tools\n" + post(message({"text": "x"}), "Connection: close\r\n")))`, cut: true},
+	{name: "the token of a session of its own that is over", code: `print(raw(b"LIE as TOKEN-OF-BEFORE tools\n" + post(message({"text": "x"}), "Connection: close\r\n")))`, cut: true},
 	{name: "a second control stream", code: `print(raw(b"LIE as " + raw(b"LIE token\n").encode() + b" control\n"))`, cut: true},
 	{name: "the end of a process that the host did not start", code: `print(raw(b"LIE exited 77\n"))`, cut: true},
 }
