@@ -22,6 +22,7 @@ type Host interface {
 	Operator
 	Observer
 	Keeper
+	Eraser
 }
 
 // Talker carries the owner's conversation with a group.
