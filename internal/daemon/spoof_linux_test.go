@@ -40,7 +40,7 @@ type spoof struct {
 const (
 	allowedSend = "allowed send_message"
 	unknown     = "refused send_message: the arguments are not understood: "
-	notMain     = "refused send_message: this group may send only to its own chat"
+	notMain     = "refused send_message: only the agent of main may send to another group"
 )
 
 // spoofs is the catalogue of attempts on the host tools. What needs no boundary
@@ -53,7 +53,7 @@ var spoofs = []spoof{
 
 	// Who is asking, forged in what is said.
 	{name: "another group as the target", code: `print(call({"text": "x", "group": "main"}))`,
-		says: []string{"refused: this group may send only"}, noted: []string{notMain}},
+		says: []string{"refused: only the agent of main"}, noted: []string{notMain}},
 	{name: "a chat as the target", code: `print(call({"text": "x", "group": "console:main"}))`, noted: []string{notMain}},
 	{name: "fields of an identity in the arguments", code: `
 for name in ["sender", "from", "chat", "chatJid", "groupFolder", "isMain", "session", "run", "token"]:
@@ -98,14 +98,14 @@ print(os.fdopen(read).read())`,
 	{name: "a batch", code: `print(raw(post("[" + message({"text": "x"}) + "]", "Connection: close\r\n")))`,
 		says: []string{"400"}, noted: []string{"refused (none): not a message"}},
 	{name: "requests in a row on one connection", code: `print(raw(post(message({"text": "x"})) + post(message({"text": "y", "group": "main"}), "Connection: close\r\n")))`,
-		says: []string{"Sent to family.", "refused: this group"}, sent: []string{"console:family"}, noted: []string{allowedSend, notMain}},
+		says: []string{"Sent to family.", "refused: only the agent of main"}, sent: []string{"console:family"}, noted: []string{allowedSend, notMain}},
 	{name: "chunks and a length", code: `
 body = message({"text": "x"})
 chunked = "%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
 hidden = post(message({"text": "y", "group": "main"}), "Connection: close\r\n").decode()
 print(raw(post(chunked, "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", length=False) + hidden.encode()))`,
 		// Both readings have the same identity: there is nobody to smuggle past.
-		says: []string{"Sent to family.", "refused: this group"}, sent: []string{"console:family"}, noted: []string{allowedSend, notMain}},
+		says: []string{"Sent to family.", "refused: only the agent of main"}, sent: []string{"console:family"}, noted: []string{allowedSend, notMain}},
 	{name: "two lengths", code: `print(raw(post(message({"text": "x"}), "Content-Length: 3\r\n")))`, says: []string{"400 Bad Request"}},
 	{name: "chunks that are none", code: `print(raw(post("zz\r\nx\r\n0\r\n\r\n", "Transfer-Encoding: chunked\r\nConnection: close\r\n", length=False)), raw(post("5\r\nabcde", "Transfer-Encoding: xchunked\r\n", length=False)))`,
 		says: []string{"400 Bad Request", "501"}, noted: []string{"refused (none): not a message"}},
