@@ -65,7 +65,7 @@ var ladder = []rung{
 	{"store", "approval audit chat outbox queue router runner", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/console chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runner store touched watch why wire", "the one place that wires everything"},
+	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/console chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runner store touched watch why wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.

@@ -48,7 +48,7 @@ func (s *server) accept(l listener) {
 
 func (s *server) connect(conn *net.TCPConn, kind wire.Kind) {
 	defer conn.Close()
-	stream, err := s.mux.Open(wire.Header{Kind: kind})
+	stream, err := s.open(conn, kind)
 	if err != nil {
 		conn.SetLinger(0) // a refusal, not an empty answer
 		return

@@ -221,6 +221,9 @@ func TestPrinting(t *testing.T) {
 		bad := control.Quarantined{ID: "s1-2", To: "/d/quarantine/s1/2/x", Error: "it is neither\na file"}
 		return []control.Quarantined{kept, bad}[:len(r.ID)-1], nil
 	}
+	b.host.OnErase = func(_ context.Context, r control.EraseRequest) (control.Erased, error) {
+		return control.Erased{Messages: 4, Waiting: 1, Quotes: 2, Entries: 4, Runs: 1, Replies: 3, Left: []string{"what it wrote\x1b[2J down"}}, nil
+	}
 	b.host.OnStop = func(_ context.Context, r control.StopRequest) (control.Stopped, error) {
 		return control.Stopped{Runs: []chat.RunID{"r1", "r2"}}, nil
 	}
@@ -246,6 +249,7 @@ func TestPrinting(t *testing.T) {
 		"policy show -g family", "policy show -g family --json", "policy show --render native", "policy show --render native --json",
 		"policy explain HOME", "policy explain HOME read:/x", "policy explain /x --json", "policy explain -g family /x", "policy explain x", "doctor", "doctor --no-probe --json", "doctor --attack", "doctor --attack --json", "audit list", "audit show 1",
 		"audit show x", "audit verify", "audit verify --json", "audit export", "quarantine list", "quarantine list --json", "quarantine show s1-1", "quarantine restore s1", "quarantine remove s1a", "quarantine remove s1 --json", "quarantine restore",
+		"erase --sender net:ann", "erase --sender net:ann --runs --dry-run -g family", "erase --sender net:ann --json", "erase",
 		"approvals", "approvals --json", "approve k4m2-9x7a", "deny k4m2-9x7a --json", "approve x", "approve",
 		"stop r1", "stop --all --json", "stop r1 --all", "stop",
 	} {

@@ -176,6 +176,18 @@ func (s *Session) Err() error {
 	return s.err
 }
 
+// Breach is why the session ended, if its wire carried what our init never sends:
+// then somebody inside has taken the init over, or it or we have a fault. It is nil
+// for any other end.
+func (s *Session) Breach() error {
+	err := s.Err()
+	var fault *wire.PanicError
+	if errors.Is(err, wire.ErrProtocol) || errors.Is(err, wire.ErrToken) || errors.Is(err, wire.ErrExcess) || errors.As(err, &fault) {
+		return err
+	}
+	return nil
+}
+
 // Close kills everything in the session, and returns when it is reaped.
 func (s *Session) Close() error {
 	s.fail(ErrClosed)

@@ -23,6 +23,7 @@ type Host interface {
 	Observer
 	Keeper
 	Configurer
+	Eraser
 }
 
 // Talker carries the owner's conversation with a group.

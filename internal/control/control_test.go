@@ -117,6 +117,9 @@ func TestActs(t *testing.T) {
 		OnKeptAct: func(_ context.Context, r control.QuarantineAct) ([]control.Quarantined, error) {
 			return []control.Quarantined{{ID: r.ID, At: at, Error: r.Act}}, nil
 		},
+		OnErase: func(_ context.Context, r control.EraseRequest) (control.Erased, error) {
+			return control.Erased{Messages: len(r.Sender), Left: []string{string(r.Group)}}, nil
+		},
 		OnStop: func(_ context.Context, r control.StopRequest) (control.Stopped, error) {
 			return control.Stopped{Runs: []chat.RunID{r.Run}}, nil
 		},
@@ -169,6 +172,7 @@ func TestActs(t *testing.T) {
 		{"quarantine act", func() (any, error) {
 			return c.QuarantineAct(ctx, control.QuarantineAct{ID: "s1", Act: control.Remove})
 		}, []control.Quarantined{{ID: "s1", At: at, Error: "remove"}}},
+		{"erase", func() (any, error) { return c.Erase(ctx, control.EraseRequest{Sender: "net:ann", Group: "g"}) }, control.Erased{Messages: 7, Left: []string{"g"}}},
 		{"audit export", func() (any, error) {
 			var b bytes.Buffer
 			err := c.AuditExport(ctx, control.ExportQuery{}, &b)

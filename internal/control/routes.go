@@ -73,6 +73,7 @@ func (s *Server) acts() []route {
 		{"audit/list", authority.Inspect, act(h.AuditList)},
 		{"audit/verify", authority.Inspect, act(h.AuditVerify)},
 		{"audit/export", authority.Export, http.HandlerFunc(s.export)},
+		{"erase", authority.Erase, act(h.Erase)},
 		{"why", authority.Inspect, act(h.Why)},
 	}
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -245,3 +246,28 @@ const hostConfig = `{
 		"work": {},
 	},
 }`
+
+// guest is a command that goes on in a group's boundary, outside of any run.
+type guest struct {
+	control.Process
+	out *bufio.Reader
+}
+
+// startInside starts one. It ends with the test.
+func startInside(t *testing.T, d *Daemon, g chat.Group, argv ...string) *guest {
+	t.Helper()
+	p, err := d.Exec(context.WithoutCancel(t.Context()), control.ExecRequest{Group: g, Argv: argv})
+	must(t, err)
+	t.Cleanup(func() { p.Close() })
+	return &guest{p, bufio.NewReader(p.Stdout())}
+}
+
+// line is the next line that it wrote.
+func (i *guest) line(t *testing.T) string {
+	t.Helper()
+	s, err := i.out.ReadString('\n')
+	if err != nil {
+		t.Fatalf("after %q: %v", s, err)
+	}
+	return strings.TrimSpace(s)
+}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -85,7 +84,7 @@ func (s *Server) call(ctx context.Context, name string, args json.RawMessage) (s
 	defer context.AfterFunc(s.ctx, cancel)()
 
 	c := audit.HostToolCalledData{Tool: clip(name, 100)}
-	ok, first, unrecorded := s.limit.take(time.Now())
+	ok, first, unrecorded := s.calls.take(time.Now())
 	if unrecorded > 0 {
 		c.Reason = fmt.Sprintf("%d refused calls before this one, of a flood, have no entry", unrecorded)
 	}
@@ -118,7 +117,7 @@ func (s *Server) call(ctx context.Context, name string, args json.RawMessage) (s
 	text, err := a.do(ctx)
 	if err != nil {
 		c.Verdict, c.Reason = failed, err.Error()
-		s.record(context.WithoutCancel(ctx), c)
+		s.record(ctx, c)
 		return "", fmt.Errorf("the host could not do this: %s failed; the owner can find the reason in the log", t.name)
 	}
 	return text, nil
@@ -149,12 +148,14 @@ func (s *Server) refused(ctx context.Context, c audit.HostToolCalledData, why er
 	return fmt.Errorf("refused: %w", why)
 }
 
+// record writes an entry. That nobody waits for the answer any more is no reason to
+// leave it out: else hanging up would hide an attempt.
 func (s *Server) record(ctx context.Context, c audit.HostToolCalledData) error {
 	e := audit.Entry{At: time.Now(), Kind: audit.HostToolCalled, Group: s.id.Group, Session: s.id.Session, Data: c}
 	if s.id.Run != nil {
 		e.Run = s.id.Run()
 	}
-	return s.host.Record(ctx, e)
+	return s.host.Record(context.WithoutCancel(ctx), e)
 }
 
 // choices names the tools that there are.
@@ -169,24 +170,6 @@ func (s *Server) choices() string {
 		return ""
 	}
 	return ": there are " + strings.Join(names, ", ")
-}
-
-// parse reads arguments strictly: an argument that nobody knows is a mistake or
-// an attempt, and is refused either way.
-func parse(args json.RawMessage, into any) error {
-	if len(args) == 0 {
-		args = json.RawMessage("{}")
-	}
-	d := json.NewDecoder(strings.NewReader(string(args)))
-	d.DisallowUnknownFields()
-	err := d.Decode(into)
-	if err == nil && d.Decode(new(json.RawMessage)) != io.EOF {
-		err = errors.New("something follows them")
-	}
-	if err != nil {
-		return refuse("the arguments are not understood: %s", clip(strings.TrimPrefix(err.Error(), "json: "), 200))
-	}
-	return nil
 }
 
 // clip shortens text for the audit and for answers.

@@ -28,15 +28,20 @@ func (s *Server) Message(ctx context.Context, raw json.RawMessage) (json.RawMess
 	}
 	defer leave()
 	if len(raw) > maxMessage {
+		s.odd(ctx, fmt.Sprintf("a message of %d bytes: it may have %d", len(raw), maxMessage))
 		return nil, fmt.Errorf("the message is longer than %d KiB", maxMessage>>10)
 	}
 	msg, err := jsonrpc.DecodeMessage(raw)
-	if err != nil {
+	if err != nil || !json.Valid(raw) { // the library drops what follows a message
+		s.odd(ctx, "not a message to host tools: it is no JSON-RPC")
 		return json.RawMessage(parseError), nil
 	}
 	req, ok := msg.(*jsonrpc.Request)
 	if !ok || !req.IsCall() {
 		return nil, nil // no state: there is nothing to initialise or to cancel
+	}
+	if !s.spend(ctx) {
+		return jsonrpc.EncodeMessage(&jsonrpc.Response{ID: req.ID, Error: errTooMany})
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -65,6 +70,9 @@ func (s *Server) exchange(ctx context.Context, req *jsonrpc.Request) (json.RawMe
 		return nil, context.Cause(ctx)
 	}
 }
+
+// errTooMany answers what comes too fast to be heeded.
+var errTooMany = &jsonrpc.Error{Code: -32000, Message: "too many messages: wait, then go on"}
 
 // single is a transport that carries one request and its response.
 type single struct {

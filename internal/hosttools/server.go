@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -60,7 +59,8 @@ type Server struct {
 	mcp   *mcp.Server
 	http  *http.Server
 	conns *connQueue
-	limit limiter
+	calls limiter // of tools
+	talk  limiter // messages of any kind
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -73,7 +73,7 @@ type Server struct {
 // New makes the server of one session. Of the granted tools it offers those
 // that it knows and that the group may have.
 func New(id Identity, granted []grant.Tool, host Host) *Server {
-	s := &Server{id: id, host: host, tools: map[string]tool{}, conns: newConnQueue(), limit: newLimiter()}
+	s := &Server{id: id, host: host, tools: map[string]tool{}, conns: newConnQueue(), calls: newLimiter(burst, refill), talk: newLimiter(talkBurst, talkRefill)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mcp = mcp.NewServer(&mcp.Implementation{Name: "nanoclaw", Version: "1"}, &mcp.ServerOptions{
 		Logger: slog.New(slog.DiscardHandler), // its words would come from inside
@@ -87,7 +87,7 @@ func New(id Identity, granted []grant.Tool, host Host) *Server {
 		}
 	}
 	s.mcp.AddReceivingMiddleware(s.guard)
-	s.http = newHTTP(s.mcp)
+	s.http = newHTTP(s)
 	go s.http.Serve(s.conns)
 	return s
 }
@@ -137,38 +137,4 @@ func (s *Server) enter() (leave func(), ok bool) {
 	}
 	s.working.Add(1)
 	return s.working.Done, true
-}
-
-// limiter is a token bucket for the calls of one session.
-type limiter struct {
-	mu         sync.Mutex
-	tokens     float64
-	last       time.Time
-	unrecorded int // refusals that were not recorded
-}
-
-const (
-	// burst calls may come at once, then one for each time refill.
-	burst  = 30
-	refill = 2 * time.Second
-)
-
-func newLimiter() limiter { return limiter{tokens: burst} }
-
-// take spends a token. If there is none it says so, and whether this refusal is
-// the first of its row; otherwise it gives how many were not recorded.
-func (l *limiter) take(now time.Time) (ok, first bool, unrecorded int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.last.IsZero() {
-		l.tokens = min(burst, l.tokens+now.Sub(l.last).Seconds()/refill.Seconds())
-	}
-	l.last = now
-	if l.tokens < 1 {
-		l.unrecorded++
-		return false, l.unrecorded == 1, 0
-	}
-	l.tokens--
-	unrecorded, l.unrecorded = l.unrecorded, 0
-	return true, false, max(0, unrecorded-1)
 }

@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -28,6 +31,9 @@ func TestMessageProtocol(t *testing.T) {
 		{"no JSON", `{`, `-32700`},
 		{"a batch", `[{"jsonrpc":"2.0","id":1,"method":"ping"}]`, `-32700`},
 		{"empty", ``, `-32700`},
+		{"nested without end", strings.Repeat("[", 400_000), `-32700`},
+		{"a deep argument", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":` + strings.Repeat("[", 200_000) + strings.Repeat("]", 200_000) + `}`, `-32700`},
+		{"a huge number", `{"jsonrpc":"2.0","id":1e999999,"method":"ping"}`, `-32700`},
 	}
 	s := newServer(t, "main", everyTool, &fakeHost{})
 	for _, tt := range tests {
@@ -165,4 +171,101 @@ func TestHTTPBounds(t *testing.T) {
 func isTimeout(err error) bool {
 	var n net.Error
 	return errors.As(err, &n) && n.Timeout()
+}
+
+// FuzzArguments: what is accepted is understood in one way. A second reader, which
+// knows nothing of structs, finds the same in it.
+func FuzzArguments(f *testing.F) {
+	for _, s := range []string{`{"text":"hi","group":"main"}`, `{"group":"a","group":"b"}`, `{"Text":"hi"}`, `{"text":null}`, "{\"text\":\"\xff\"}", `{"text":"\ud800"}`, `{} {}`, `null`, ``} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		var args struct {
+			Text  string `json:"text"`
+			Group string `json:"group"`
+		}
+		if parse(in, &args) != nil || len(in) == 0 {
+			return
+		}
+		var other map[string]any
+		if err := json.Unmarshal(in, &other); err != nil || !utf8.Valid(in) {
+			t.Fatalf("%q was accepted: %v", in, err)
+		}
+		for name, got := range map[string]string{"text": args.Text, "group": args.Group} {
+			if want, _ := other[name].(string); got != want {
+				t.Errorf("of %q it took %s to be %q, another reader %q", in, name, got, want)
+			}
+			delete(other, name)
+		}
+		if len(other) > 0 {
+			t.Errorf("of %q it passed over %v", in, other)
+		}
+	})
+}
+
+// FuzzHTTP gives the way of HTTP arbitrary bytes on one connection: it comes to
+// an end, and a group that is not main reaches nobody but itself.
+func FuzzHTTP(f *testing.F) {
+	const call = `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"send_message","arguments":{"text":"hi","group":"main"}}}`
+	const head = "POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:8481\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
+	one := fmt.Sprintf(head+"Content-Length: %d\r\n\r\n%s", len(call), call)
+	f.Add([]byte(one + one))
+	f.Add([]byte(fmt.Sprintf(head+"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n%x\r\n%s\r\n0\r\n\r\n%s", len(call), call, one)))
+	f.Add([]byte(head + "Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"))
+	f.Add([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+	f.Add([]byte("CONNECT main:80 HTTP/1.1\r\nHost: main\r\n\r\n"))
+	f.Add([]byte("GET /mcp?group=main HTTP/1.1\r\nHost: main\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nMcp-Session-Id: main\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		h := &fakeHost{}
+		s := New(Identity{Group: "family"}, everyTool, h)
+		defer s.Close()
+		ours, theirs := net.Pipe()
+		served := make(chan struct{})
+		go func() { s.Serve(theirs); close(served) }()
+		go io.Copy(io.Discard, ours)
+		ours.Write(in)
+		ours.Close()
+		<-served
+		for _, did := range h.all() {
+			if strings.HasPrefix(did, "send ") && !strings.HasPrefix(did, "send family->family ") || strings.HasPrefix(did, "record ") && !strings.HasPrefix(did, "record family ") {
+				t.Errorf("%q did: %s", in, did)
+			}
+		}
+	})
+}
+
+// What is no message, and messages without end, cost the session one record and
+// not one each.
+func TestFloodOfMessages(t *testing.T) {
+	h := &fakeHost{}
+	s := newServer(t, "family", everyTool, h)
+	for range 3 * talkBurst {
+		if _, err := s.Message(t.Context(), json.RawMessage(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := h.all(); len(got) == 0 || len(got) > 3 { // the bucket fills while a slow machine asks
+		t.Errorf("a flood of pings made the records %q", got)
+	}
+	h = &fakeHost{}
+	s = newServer(t, "family", everyTool, h)
+	for range 10 * burst {
+		s.Message(t.Context(), json.RawMessage(`{`))
+	}
+	if got := h.all(); len(got) < burst || len(got) > burst+5 {
+		t.Errorf("a flood of garbage made %d records", len(got))
+	}
+	c := wireClient(newServer(t, "family", everyTool, h))
+	for range 3 * talkBurst {
+		r, err := c.Post("http://127.0.0.1:8481/mcp", "application/json", strings.NewReader("{"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, r.Body)
+		r.Body.Close()
+		if r.StatusCode == http.StatusTooManyRequests {
+			return
+		}
+	}
+	t.Error("HTTP has no end of requests")
 }

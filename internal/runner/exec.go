@@ -107,6 +107,7 @@ func (c *Command) Wait(ctx context.Context) (wire.Exited, error) {
 func (c *Command) Close() error {
 	c.once.Do(func() {
 		c.s.close()
+		c.r.breached(c.s)
 		c.ended.Found, c.Found = c.s.guard.Check(context.Background(), c.s.caller(), chat.Address{}, true)
 		c.ended.Ms = time.Since(c.began).Milliseconds()
 		err := c.r.Store.Record(context.Background(), audit.Entry{

@@ -193,15 +193,18 @@ func (s *session) obey(lost <-chan error) {
 }
 
 // cut is why somebody else than the agent ended the session, nil if nobody did:
-// a limit, or the guard.
+// a limit, the guard, or what its wire carried.
 func (s *session) cut() error {
 	if limit := s.exceeded(); limit != nil {
 		return limit
 	}
-	if s == nil || s.lost.Load() == nil {
+	if s == nil {
 		return nil
 	}
-	return *s.lost.Load()
+	if lost := s.lost.Load(); lost != nil {
+		return *lost
+	}
+	return s.breach()
 }
 
 // started is the entry about a boundary that stands.
@@ -318,6 +321,7 @@ func (r *Runner) closeSession(s *session) {
 		defer r.remember(s, data.Reason+s.advice())
 	}
 	s.close()
+	r.breached(s)
 	if s.box == nil && !s.prepared {
 		return
 	}

@@ -81,27 +81,13 @@ func corruptEntry(id int64) error {
 func (s *Store) Erase(ctx context.Context, ids []int64, why string) (int, error) {
 	var n int
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		var erased []int64
 		ids, err := withParts(ctx, t, ids)
 		if err != nil {
 			return err
 		}
-		for _, id := range ids {
-			res, err := t.exec(ctx, `UPDATE audit SET payload = NULL, salt = NULL WHERE id = ? AND payload IS NOT NULL`, id)
-			if err != nil {
-				return err
-			}
-			if k, err := res.RowsAffected(); err != nil || k == 0 {
-				if err != nil {
-					return err
-				}
-				continue
-			}
-			erased = append(erased, id)
-		}
-		n = len(erased)
-		if n == 0 {
-			return nil
+		erased, err := eraseEntries(ctx, t, ids)
+		if n = len(erased); n == 0 || err != nil {
+			return err
 		}
 		return addEntry(ctx, t, audit.Entry{At: s.now(), Kind: audit.OwnerActed,
 			Data: audit.OwnerActedData{Act: "erase", Detail: why, Entries: erased}})
@@ -110,6 +96,25 @@ func (s *Store) Erase(ctx context.Context, ids []int64, why string) (int, error)
 		return 0, fmt.Errorf("erase the words of audit entries: %w", err)
 	}
 	return n, nil
+}
+
+// eraseEntries removes the words of entries, and gives those that had any.
+func eraseEntries(ctx context.Context, t *tx, ids []int64) ([]int64, error) {
+	var erased []int64
+	for _, id := range ids {
+		res, err := t.exec(ctx, `UPDATE audit SET payload = NULL, salt = NULL WHERE id = ? AND payload IS NOT NULL`, id)
+		if err != nil {
+			return nil, err
+		}
+		k, err := res.RowsAffected()
+		if err != nil {
+			return nil, err
+		}
+		if k > 0 {
+			erased = append(erased, id)
+		}
+	}
+	return erased, nil
 }
 
 // withParts adds the parts in which the words of entries are kept.

@@ -32,7 +32,15 @@ func Layers(tb testing.TB) []byte {
 	return must(tb, layers)
 }
 
+// Liar gives an init that lies to the host as programs inside tell it to, as one
+// would that somebody has taken over. Its boundary is the real one.
+func Liar(tb testing.TB) []byte {
+	tb.Helper()
+	return must(tb, liar)
+}
+
 var (
+	liar   = sync.OnceValues(func() ([]byte, error) { return Build("liartest") })
 	plain  = sync.OnceValues(func() ([]byte, error) { return ready(EnvInit) })
 	layers = sync.OnceValues(func() ([]byte, error) { return ready(EnvLayers, "layertest") })
 )

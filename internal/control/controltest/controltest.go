@@ -42,6 +42,7 @@ type Host struct {
 	OnVerify       func(context.Context, control.VerifyQuery) (control.AuditReport, error)
 	OnKept         func(context.Context, control.QuarantineQuery) ([]control.Quarantined, error)
 	OnKeptAct      func(context.Context, control.QuarantineAct) ([]control.Quarantined, error)
+	OnErase        func(context.Context, control.EraseRequest) (control.Erased, error)
 }
 
 var _ control.Host = (*Host)(nil)
@@ -211,6 +212,11 @@ func (h *Host) Quarantine(ctx context.Context, q control.QuarantineQuery) ([]con
 // QuarantineAct calls OnKeptAct.
 func (h *Host) QuarantineAct(ctx context.Context, r control.QuarantineAct) ([]control.Quarantined, error) {
 	return call(h.OnKeptAct, ctx, r)
+}
+
+// Erase calls OnErase.
+func (h *Host) Erase(ctx context.Context, r control.EraseRequest) (control.Erased, error) {
+	return call(h.OnErase, ctx, r)
 }
 
 // Terminal is a control.Terminal of which the test is the other end.
