@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nanoclaw/internal/authority"
 	"nanoclaw/internal/channel"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/config"
@@ -179,7 +180,7 @@ func (a *app) groupAddCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.change(cmd.Context(), g, func(d *config.Document) error {
+			return a.change(cmd.Context(), authority.GroupRegister, g, func(d *config.Document) error {
 				if err := d.AddGroup(args[0], config.Group{}); err != nil {
 					return err
 				}
@@ -208,7 +209,7 @@ takes the group's own setting away, so that the general one holds.`,
 			if !f.given(cmd) {
 				return usageError(errors.New("say what to change"), cmd)
 			}
-			return a.change(cmd.Context(), g, func(d *config.Document) error { return f.apply(cmd, d, args[0]) })
+			return a.change(cmd.Context(), authority.ConfigChange, g, func(d *config.Document) error { return f.apply(cmd, d, args[0]) })
 		},
 	}
 	f.flags(cmd)
@@ -226,7 +227,7 @@ func (a *app) groupRemoveCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.change(cmd.Context(), g, func(d *config.Document) error { return d.RemoveGroup(args[0]) })
+			return a.change(cmd.Context(), authority.GroupRemove, g, func(d *config.Document) error { return d.RemoveGroup(args[0]) })
 		},
 	}
 }
@@ -259,7 +260,7 @@ func (a *app) mountCmd() *cobra.Command {
 				}
 			}
 			m := config.Mount{Path: dir, Name: name, Write: write}
-			return a.change(cmd.Context(), g, func(d *config.Document) error { return d.AddMount(args[0], m) })
+			return a.change(cmd.Context(), authority.MountChange, g, func(d *config.Document) error { return d.AddMount(args[0], m) })
 		},
 	}
 	add.Flags().StringVar(&name, "name", "", "its name under /workspace/extra (the folder's own)")
@@ -273,7 +274,7 @@ func (a *app) mountCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.change(cmd.Context(), g, func(d *config.Document) error { return d.RemoveMount(args[0], args[1]) })
+			return a.change(cmd.Context(), authority.MountChange, g, func(d *config.Document) error { return d.RemoveMount(args[0], args[1]) })
 		},
 	}
 	cmd.AddCommand(add, remove)
@@ -307,7 +308,7 @@ func (a *app) egressCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.change(cmd.Context(), g, func(d *config.Document) error {
+				return a.change(cmd.Context(), authority.EgressChange, g, func(d *config.Document) error {
 					for _, entry := range args[1:] {
 						if err := edit(d, args[0], entry); err != nil {
 							return err
@@ -326,7 +327,11 @@ func (a *app) egressCmd() *cobra.Command {
 }
 
 // change edits the configuration and prints how the grant of a group changes.
-func (a *app) change(ctx context.Context, g chat.Group, edit func(*config.Document) error) error {
+// Whoever can write the file is the owner.
+func (a *app) change(ctx context.Context, act authority.Act, g chat.Group, edit func(*config.Document) error) error {
+	if v := authority.Decide(act, authority.Terminal()); !v.Allowed() {
+		return errors.New(v.Reason)
+	}
 	p, err := a.paths()
 	if err != nil {
 		return err

@@ -240,6 +240,21 @@ func TestPrinting(t *testing.T) {
 		}
 		return control.Approved{Text: fmt.Sprintf("%v: May it?", r.Yes)}, nil
 	}
+	b.host.OnPeople = func(context.Context) ([]control.Person, error) {
+		return []control.Person{
+			{Sender: "slack:U1", Role: "owner", State: control.PersonAllowed, Origin: "configuration"},
+			{Sender: "whatsapp:49", Name: "I am\x1b[2J\nEve", Group: "family", State: control.PersonAsked, Origin: "decision", At: at},
+		}, nil
+	}
+	b.host.OnPeopleAct = func(_ context.Context, r control.PeopleAct) (control.Person, error) {
+		if r.Sender == "nobody" {
+			return control.Person{}, &control.Error{Code: control.CodeNotFound, Message: "nobody is not known in " + string(r.Group)}
+		}
+		return control.Person{Sender: r.Sender, Group: r.Group, State: map[string]string{control.PersonAllow: control.PersonAllowed, control.PersonDeny: control.PersonDenied}[r.Act]}, nil
+	}
+	b.host.OnPair = func(_ context.Context, r control.PairRequest) (control.PairingCode, error) {
+		return control.PairingCode{Group: r.Group, Code: "k4m2-9x7a", Until: at}, nil
+	}
 	// These ask a daemon, so there is one.
 	served := startDaemon(t, b)
 
@@ -250,6 +265,8 @@ func TestPrinting(t *testing.T) {
 		"policy explain HOME", "policy explain HOME read:/x", "policy explain /x --json", "policy explain -g family /x", "policy explain x", "doctor", "doctor --no-probe --json", "doctor --attack", "doctor --attack --json", "audit list", "audit show 1",
 		"audit show x", "audit verify", "audit verify --json", "audit export", "quarantine list", "quarantine list --json", "quarantine show s1-1", "quarantine restore s1", "quarantine remove s1a", "quarantine remove s1 --json", "quarantine restore",
 		"erase --sender net:ann", "erase --sender net:ann --runs --dry-run -g family", "erase --sender net:ann --json", "erase",
+		"people list", "people list --json", "people allow -g family whatsapp:49", "people deny -g family whatsapp:49 --json", "people remove -g family nobody", "people allow x",
+		"people pair -g family", "people pair -g family --json", "people pair",
 		"approvals", "approvals --json", "approve k4m2-9x7a", "deny k4m2-9x7a --json", "approve x", "approve",
 		"stop r1", "stop --all --json", "stop r1 --all", "stop",
 	} {

@@ -89,6 +89,9 @@ var tellers = map[Kind]teller{
 	RightEnded: as(func(d RightData) string {
 		return "no longer allowed: " + d.Right + " " + d.Subject + why(d.Reason) + pre(", by ", d.By) + pre(" in ", d.From)
 	}),
+	Pairing: as(func(d PairingData) string {
+		return "pairing code " + d.State + pre(", by ", d.Sender) + pre(" in ", d.From)
+	}),
 	HostToolCalled: as(func(d HostToolCalledData) string {
 		return "agent asked the host for " + d.Tool + ": " + d.Verdict + why(d.Reason)
 	}),
@@ -153,7 +156,11 @@ var tellers = map[Kind]teller{
 	Part:       as(func(d PartData) string { return fmt.Sprintf("part %d of an entry that follows", d.Part) }),
 	WireFailed: as(func(d WireFailedData) string { return "a session's wire failed" + pre(": ", d.Reason) }),
 	OwnerActed: as(func(d OwnerActedData) string {
-		s := "the owner: " + d.Act + pre(" ", d.Target) + why(d.Detail)
+		who := "the owner"
+		if d.By != "" {
+			who = or(d.Role, "somebody") + " " + d.By + pre(" in ", d.From)
+		}
+		s := who + ": " + d.Act + pre(" ", d.Target) + why(d.Detail)
 		if n := len(d.Entries); n > 0 {
 			s += fmt.Sprintf(", %d entries from %d", n, d.Entries[0])
 		}

@@ -49,6 +49,7 @@ const (
 	ApprovalEnded   Kind = "approval.ended"   // answered by whom, expired, withdrawn, or never asked
 	RightAllowed    Kind = "right.allowed"    // a lasting answer of the owner is kept
 	RightEnded      Kind = "right.ended"      // it was taken back
+	Pairing         Kind = "pairing"          // a code that lets somebody in was made, used, or wrong
 	OwnerActed      Kind = "owner.acted"      // a privileged act by the owner: stop, group set
 )
 

@@ -135,6 +135,14 @@ type (
 		From    string    `json:"from"`
 		Reason  string    `json:"reason,omitempty"`
 	}
+	// PairingData belongs to Pairing. Sender is who gave a code, empty where one was
+	// made. The code itself is in no entry.
+	PairingData struct {
+		State  string    `json:"state"` // made, used, wrong, locked
+		Sender string    `json:"sender,omitempty"`
+		From   string    `json:"from,omitempty"`
+		Until  time.Time `json:"until,omitzero"`
+	}
 	// HostToolCalledData belongs to HostToolCalled.
 	HostToolCalledData struct {
 		Tool    string `json:"tool"`
@@ -295,6 +303,11 @@ type (
 		Act    string `json:"act"`
 		Target string `json:"target,omitempty"`
 		Detail string `json:"detail,omitempty"`
+		// By is who did it in a chat, as CHANNEL:SENDER, and Role what they are there;
+		// empty for the owner in a terminal. From is the chat.
+		By   string `json:"by,omitempty"`
+		Role string `json:"role,omitempty"`
+		From string `json:"from,omitempty"`
 		// Entries are the ids of entries whose words were erased.
 		Entries []int64 `json:"entries,omitempty"`
 	}

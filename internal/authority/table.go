@@ -47,6 +47,7 @@ const (
 	ResumeOther      Act = Resume + other
 	ResumeAll        Act = Resume + all
 	Status           Act = "status"
+	StatusOther      Act = Status + other
 	StatusAll        Act = Status + all
 	Shutdown         Act = "shutdown"
 	Exec             Act = "exec"
@@ -153,6 +154,7 @@ var table = []row{
 	{ResumeOther, "resume another group", yes, yes, yes, mine, mine, agent, agent},
 	{ResumeAll, "resume all groups", yes, yes, yes, mine, mine, agent, agent},
 	{Status, "see the status of this group", yes, yes, yes, yes, over, agent, agent},
+	{StatusOther, "see the status of another group", yes, yes, yes, mine, mine, agent, agent},
 	{StatusAll, "see the status of all groups", yes, yes, yes, mine, mine, agent, agent},
 	{Shutdown, "end nanoclaw", yes, yes, no, mine, mine, agent, agent},
 	{Exec, "run a command in a group's boundary", yes, yes, no, mine, mine, agent, agent},

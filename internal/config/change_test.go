@@ -66,6 +66,7 @@ func TestChanges(t *testing.T) {
 		{"secret", `sk-secret-1`, `sk-secret-2`, `model.apiKey: another value, which is secret`, Turns, true},
 		{"secret in a path", `path-secret`, `path-other`, `model.baseURL: another value, which is secret`, Turns, true},
 		{"another host for the credential", `https://old.example/path-secret`, `https://new.example/path-secret`, `model.baseURL: "https://old.example/…" → "https://new.example/…"`, Turns, true},
+		{"new person", `"version": 1,`, `"version": 1, "people": {"wa:1": {"role": "admin", "groups": ["family"]}},`, `people["wa:1"]: added {"groups":["family"],"role":"admin"}`, Grows, true},
 		{"new group", `"main": {},`, `"main": {}, "work": {"senders": ["wa:9"]},`, `groups.work: added {"senders":["wa:9"]}`, Grows, true},
 		{"limit", `"version": 1,`, `"version": 1, "limits": {"memory": "8GB"},`, `limits.memory: "4GB" → "8GB"`, Grows, true},
 		{"limit to none", `"version": 1,`, `"version": 1, "limits": {"toolCalls": 0},`, `limits.toolCalls: 1000 → 0`, Grows, true},

@@ -40,6 +40,7 @@ func rules() map[string]rule {
 		"mcpServers.*": gives, "mcpServers.*.modes": gives, "mcpServers.*.groups": gives, "mcpServers.*.own": off,
 		"mcpServers.*.egress": gives, "mcpServers.*.workspace": rank, "mcpServers.*.secretsInside": on,
 		"mcpServers.*.tools": only, "mcpServers.*.env.*": gives, "mcpServers.*.headers.*": gives,
+		"people.*": gives, "people.*.role": rank, "people.*.groups": gives,
 		"groups.*": gives, "groups.*.mode": rank, "groups.*.hostModeAllowed": on, "groups.*.chats": gives,
 		"groups.*.trigger": rank, "groups.*.senders": gives, "groups.*.mounts": gives, "groups.*.egress": gives,
 		"groups.*.egressDeny": takes, "groups.*.permissionMode": rank,
@@ -53,6 +54,7 @@ func rules() map[string]rule {
 func ranks() [][]string {
 	return [][]string{
 		{modeContainer, modeHost}, {permissionAsk, permissionBypass}, {"mention", "always"}, {"", "read", "write"},
+		{roleMember, roleAdmin, roleOwner},
 	}
 }
 

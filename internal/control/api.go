@@ -24,6 +24,7 @@ type Host interface {
 	Keeper
 	Configurer
 	Eraser
+	Doorkeeper
 }
 
 // Talker carries the owner's conversation with a group.

@@ -59,6 +59,11 @@ func (s *Server) acts() []route {
 		{"shutdown", authority.Shutdown, act(func(ctx context.Context, _ nothing) (nothing, error) { return nothing{}, h.Shutdown(ctx) })},
 		{"approvals", authority.Questions, act(func(ctx context.Context, _ nothing) ([]Approval, error) { return h.Approvals(ctx) })},
 		{"approve", authority.ApproveGrowing, act(h.Approve)},
+		{"people", authority.Inspect, act(func(ctx context.Context, _ nothing) ([]Person, error) { return h.People(ctx) })},
+		{"people/allow", authority.SenderAllow, s.people(PersonAllow)},
+		{"people/deny", authority.SenderDeny, s.people(PersonDeny)},
+		{"people/remove", authority.SenderDeny, s.people(PersonRemove)},
+		{"people/pair", authority.SenderPair, act(h.Pair)},
 		{"status", authority.StatusAll, act(func(ctx context.Context, _ nothing) (Status, error) { return h.Status(ctx) })},
 		{"groups", authority.GroupList, act(func(ctx context.Context, _ nothing) ([]GroupInfo, error) { return h.Groups(ctx) })},
 		{"runs", authority.Inspect, act(h.Runs)},
@@ -103,6 +108,15 @@ func (s *Server) guard(a authority.Act, next http.Handler) http.Handler {
 			return
 		}
 		next.ServeHTTP(w, r)
+	})
+}
+
+// people makes a handler of one decision about somebody: that of the path, for
+// which whoever is on the socket was let through.
+func (s *Server) people(decision string) http.HandlerFunc {
+	return act(func(ctx context.Context, r PeopleAct) (Person, error) {
+		r.Act = decision
+		return s.host.PeopleAct(ctx, r)
 	})
 }
 

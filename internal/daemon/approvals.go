@@ -23,6 +23,7 @@ func (d *Daemon) newDesk() {
 	d.desk = approval.New(approval.Options{
 		Store: d.store,
 		Mask:  d.mask.Text,
+		Role:  d.answerRole,
 		Tell:  d.tellQuestion,
 		Ended: d.tellEnd,
 		Failed: func(e approval.Effect, s approval.State, err error) {
@@ -201,11 +202,14 @@ func (d *Daemon) Approvals(context.Context) ([]control.Approval, error) {
 	return out, nil
 }
 
+// commandLine is whoever is on the control socket.
+func commandLine() approval.Who {
+	return approval.Who{From: chat.Address{Channel: console.ID, Chat: "command"}, Sender: chat.Sender{ID: console.Owner, Owner: true}}
+}
+
 // Approve answers one of them. Whoever is on the socket is the owner.
 func (d *Daemon) Approve(ctx context.Context, r control.ApproveRequest) (control.Approved, error) {
-	text, err := d.desk.Answer(ctx, approval.Reply{Code: r.Code, Yes: r.Yes, Choice: r.Choice}, approval.Who{
-		From: chat.Address{Channel: console.ID, Chat: "command"}, Sender: chat.Sender{ID: console.Owner, Owner: true},
-	})
+	text, err := d.desk.Answer(ctx, approval.Reply{Code: r.Code, Yes: r.Yes, Choice: r.Choice}, commandLine())
 	switch {
 	case errors.Is(err, approval.ErrNoCode):
 		return control.Approved{}, &control.Error{Code: control.CodeNotFound, Message: err.Error(), Hint: "nanoclaw approvals lists what is open"}

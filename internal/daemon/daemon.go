@@ -100,6 +100,7 @@ type Daemon struct {
 	// channels are the connections to chat networks, the terminals' among them. It is
 	// fixed before Run.
 	channels map[chat.ChannelID]channel.Channel
+	people   people
 	desk     *approval.Desk
 	mask     *watch.Masker
 
@@ -152,7 +153,13 @@ func (d *Daemon) build(ctx context.Context) error {
 	if err := d.loadConfig(ctx); err != nil {
 		return err
 	}
-	rules, err := router.NewRules(d.config)
+	if err := d.loadRights(ctx); err != nil {
+		return err
+	}
+	if err := d.loadPeople(ctx); err != nil {
+		return err
+	}
+	rules, err := router.NewRules(d.config, d.decisions())
 	if err != nil {
 		return err
 	}
@@ -161,16 +168,14 @@ func (d *Daemon) build(ctx context.Context) error {
 		d.runner.Came(g)
 		d.queue.Wake()
 	})
-	d.router.OnAnswer(d.answered)
+	d.router.OnHost(d.forHost)
+	d.desk.Handle(askSender, d.senderDecided)
 	d.console = console.New(console.Options{OnAttach: d.attached})
 	d.channels = map[chat.ChannelID]channel.Channel{console.ID: d.console}
 	d.outbox = outbox.New(d.store, d.channelOf, d.log)
 	d.outbox.OnChange(d.changed.fire)
 	d.runner = runner.New(d.runnerOptions())
 	d.handleAnswers()
-	if err := d.loadRights(ctx); err != nil {
-		return err
-	}
 	return d.openServers()
 }
 

@@ -87,6 +87,17 @@ func (d *Daemon) answer(ctx context.Context, g chat.Group, id chat.MessageID) (a
 		}
 		return a, true, nil
 	}
+	if fate.Reason == router.Commanded {
+		a.State = control.Taken
+		unsaid, err := d.store.UnsaidKey(ctx, commandKey(console.Address(g), id))
+		if unsaid > 0 || err != nil {
+			return a, false, err
+		}
+		if a.Reason = d.mistakes.take(id); a.Reason != "" {
+			a.State = string(runner.Failed)
+		}
+		return a, true, nil
+	}
 	switch fate.State {
 	case "ignored", "refused", "context", "dead":
 		return a, true, nil

@@ -20,13 +20,14 @@ type rights struct {
 	all    atomic.Pointer[[]store.Right]
 }
 
-// loadRights reads them from the store.
+// loadRights reads them from the store, and gives the router rules of it.
 func (d *Daemon) loadRights(ctx context.Context) error {
 	all, err := d.store.Rights(ctx)
-	if err == nil {
-		d.rights.all.Store(&all)
+	if err != nil {
+		return err
 	}
-	return err
+	d.rights.all.Store(&all)
+	return d.newRules()
 }
 
 // rightsNow lists those whose time is not over.

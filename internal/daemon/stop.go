@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"nanoclaw/internal/audit"
+	"nanoclaw/internal/authority"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/queue"
@@ -16,6 +17,11 @@ import (
 // Stop ends runs for good. Groups of theirs that have messages waiting are
 // paused before, so that no other run takes the place of one that was stopped.
 func (d *Daemon) Stop(ctx context.Context, r control.StopRequest) (control.Stopped, error) {
+	return d.stopFor(ctx, r, authority.Terminal())
+}
+
+// stopFor is Stop for somebody whom package authority allowed it.
+func (d *Daemon) stopFor(ctx context.Context, r control.StopRequest, who authority.Actor) (control.Stopped, error) {
 	if (r.Run == "") == (r.Group == "") != r.All {
 		return control.Stopped{}, &control.Error{Code: control.CodeUsage, Message: "name one thing to stop: a run, a group, or all"}
 	}
@@ -35,11 +41,11 @@ func (d *Daemon) Stop(ctx context.Context, r control.StopRequest) (control.Stopp
 		}
 		group = info.Group
 	}
-	d.acted(ctx, "stop", target)
+	d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.OwnerActed, Group: group, Data: actedData(who, "stop", target, "")})
 	// Nothing begins between the end of the last run and the look at what waits.
 	d.queue.Pause(group, "runs are being stopped")
 	ids, err := d.runner.Stop(ctx, r.Run, r.Group)
-	paused, pauseErr := d.pauseWaiting(ctx, group)
+	paused, pauseErr := d.pauseWaiting(ctx, group, who)
 	if err == nil {
 		err = pauseErr
 	}
@@ -52,7 +58,7 @@ func (d *Daemon) Stop(ctx context.Context, r control.StopRequest) (control.Stopp
 
 // pauseWaiting pauses those of a group, or of all, that have messages waiting,
 // and takes back the pause that Stop began.
-func (d *Daemon) pauseWaiting(ctx context.Context, g chat.Group) ([]chat.Group, error) {
+func (d *Daemon) pauseWaiting(ctx context.Context, g chat.Group, who authority.Actor) ([]chat.Group, error) {
 	defer d.restore(ctx, g)
 	waiting, err := d.store.Waiting(context.WithoutCancel(ctx))
 	if err != nil {
@@ -63,7 +69,7 @@ func (d *Daemon) pauseWaiting(ctx context.Context, g chat.Group) ([]chat.Group, 
 		if g != queue.AllGroups && w != g {
 			continue
 		}
-		if err := d.pause(context.WithoutCancel(ctx), w, "a run was stopped while messages were waiting"); err != nil {
+		if err := d.pause(context.WithoutCancel(ctx), w, "a run was stopped while messages were waiting", who); err != nil {
 			return paused, err
 		}
 		paused = append(paused, w)
@@ -93,16 +99,17 @@ func (d *Daemon) Pause(ctx context.Context, r control.PauseRequest) error {
 	if err != nil {
 		return err
 	}
-	return d.pause(ctx, g, r.Reason)
+	return d.pause(ctx, g, r.Reason, authority.Terminal())
 }
 
 // pause makes the pause durable before it holds: what the owner was told of
 // survives a restart.
-func (d *Daemon) pause(ctx context.Context, g chat.Group, reason string) error {
+func (d *Daemon) pause(ctx context.Context, g chat.Group, reason string, who authority.Actor) error {
 	p := store.Paused{Group: g, At: time.Now().UTC(), Reason: reason}
-	err := d.store.Pause(ctx, p, audit.Entry{
-		At: p.At, Kind: audit.OwnerActed, Group: g, Data: audit.OwnerActedData{Act: "pause", Target: nameOrAll(g), Detail: reason},
-	})
+	if who.Role != authority.Owner {
+		p.By = who.Sender
+	}
+	err := d.store.Pause(ctx, p, audit.Entry{At: p.At, Kind: audit.OwnerActed, Group: g, Data: actedData(who, "pause", nameOrAll(g), reason)})
 	if err != nil {
 		return err
 	}
@@ -117,8 +124,13 @@ func (d *Daemon) Resume(ctx context.Context, r control.PauseRequest) error {
 	if err != nil {
 		return err
 	}
+	return d.resume(ctx, g, authority.Terminal())
+}
+
+// resume is Resume for somebody whom package authority allowed it.
+func (d *Daemon) resume(ctx context.Context, g chat.Group, who authority.Actor) error {
 	was, err := d.store.Resume(ctx, g, audit.Entry{
-		At: time.Now(), Kind: audit.OwnerActed, Group: g, Data: audit.OwnerActedData{Act: "resume", Target: nameOrAll(g)},
+		At: time.Now(), Kind: audit.OwnerActed, Group: g, Data: actedData(who, "resume", nameOrAll(g), ""),
 	})
 	if err != nil {
 		return err
@@ -142,6 +154,15 @@ func (d *Daemon) pauseTarget(r control.PauseRequest) (chat.Group, error) {
 	return r.Group, d.known(r.Group)
 }
 
+// actedData is what the record has of an act: of one in a chat, by whom and where.
+func actedData(who authority.Actor, act, target, detail string) audit.OwnerActedData {
+	d := audit.OwnerActedData{Act: act, Target: target, Detail: detail}
+	if who.Surface == authority.Chat {
+		d.By, d.Role, d.From = who.Sender, string(who.Role), who.From.String()
+	}
+	return d
+}
+
 func nameOrAll(g chat.Group) string {
 	if g == queue.AllGroups {
 		return "all"
@@ -160,14 +181,22 @@ func (d *Daemon) loadPaused(ctx context.Context) error {
 
 // pausedWords say why nothing begins, to whoever waits.
 func pausedWords(p store.Paused) string {
-	text, resume := "The owner paused this group", "--group "+string(p.Group)
+	text, resume := pausedBy(p)+" paused this group", "--group "+string(p.Group)
 	if p.Group == queue.AllGroups {
-		text, resume = "The owner paused all groups", "--all"
+		text, resume = pausedBy(p)+" paused all groups", "--all"
 	}
 	if p.Reason != "" {
 		text += " (" + p.Reason + ")"
 	}
 	return text + ". Messages wait until: nanoclaw resume " + resume
+}
+
+// pausedBy names who put a group to rest.
+func pausedBy(p store.Paused) string {
+	if p.By != "" {
+		return "An admin (" + p.By + ")"
+	}
+	return "The owner"
 }
 
 // tellPaused says to a chat, once for each pause, that its message waits.
@@ -181,7 +210,7 @@ func (d *Daemon) tellPaused(ctx context.Context, in chat.Inbound, g chat.Group) 
 		if p.Group != g && p.Group != queue.AllGroups {
 			continue
 		}
-		text := "The owner paused this assistant. Your message waits until it is resumed."
+		text := "This assistant is paused. Your message waits until it is resumed."
 		if in.Sender.Owner {
 			text = pausedWords(p)
 		}

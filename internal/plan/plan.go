@@ -57,7 +57,7 @@ func Make(was, is *config.Config, m grant.Machine) Plan {
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		g := Group{chat.Group(name), rights(request(was, m, name), request(is, m, name))}
-		g.people(was.Groups[name], is.Groups[name])
+		g.people(was, is)
 		if !g.None() {
 			p.Groups = append(p.Groups, g)
 		}
@@ -132,11 +132,12 @@ func stands(no *grant.Refusal, err error) string {
 
 // people adds what no grant holds and yet is a right in this group: who may speak,
 // from where, and when that calls the agent.
-func (g *Group) people(was, is config.Group) {
+func (g *Group) people(before, after *config.Config) {
+	was, is := before.Groups[string(g.Name)], after.Groups[string(g.Name)]
 	for _, l := range []struct {
 		word     string
 		was, now []string
-	}{{"sender", was.Senders, is.Senders}, {"chat", was.Chats, is.Chats}} {
+	}{{"sender", was.Senders, is.Senders}, {"chat", was.Chats, is.Chats}, {"role of", roles(before, g.Name), roles(after, g.Name)}} {
 		for _, s := range l.now {
 			if !slices.Contains(l.was, s) {
 				g.Grows = append(g.Grows, l.word+" "+s)
@@ -158,6 +159,17 @@ func (g *Group) people(was, is config.Group) {
 	} else {
 		g.Grows = append(g.Grows, text)
 	}
+}
+
+// roles are who has which role in a group.
+func roles(c *config.Config, g chat.Group) []string {
+	var out []string
+	for _, id := range slices.Sorted(maps.Keys(c.People)) {
+		if p := c.People[id]; slices.Contains(p.Groups, string(g)) || len(p.Groups) == 0 {
+			out = append(out, id+" as "+cmp.Or(p.Role, "member"))
+		}
+	}
+	return out
 }
 
 // Bounds of a plan in words: of a list, and of one line.

@@ -84,6 +84,20 @@ func TestWhatKeepsAGroupFromRunning(t *testing.T) {
 	}
 }
 
+// A role is a right of the groups that it is about, and the owner's one of all.
+func TestRoles(t *testing.T) {
+	const person = `"version": 1, "people": {"wa:5": {"role": "admin", "groups": ["family"]}},`
+	with := strings.Replace(before, `"version": 1,`, person, 1)
+	got := Make(read(t, before), read(t, with), machine)
+	if len(got.Groups) != 1 || got.Groups[0].Name != "family" || !strings.Contains(got.String(), "Rights of family that grow:\n  role of wa:5 as admin\n") || !got.Security {
+		t.Errorf("an admin:\n%s", got)
+	}
+	owner := strings.Replace(with, `"role": "admin", "groups": ["family"]`, `"role": "owner"`, 1)
+	if got := Make(read(t, with), read(t, owner), machine); len(got.Groups) != 3 || !strings.Contains(got.String(), "Rights of family that shrink:\n  role of wa:5 as admin\n") {
+		t.Errorf("an owner:\n%s", got)
+	}
+}
+
 // What touches no right is told as such; nothing is told as nothing.
 func TestRest(t *testing.T) {
 	if p := Make(read(t, before), read(t, "// nothing\n"+before), machine); !p.None() || p.Security || p.Groups != nil {

@@ -3,13 +3,11 @@ package router
 import (
 	"context"
 	"fmt"
-	"strings"
-	"sync/atomic"
+	"sync"
 	"unicode/utf8"
 
-	"nanoclaw/internal/approval"
+	"nanoclaw/internal/authority"
 	"nanoclaw/internal/chat"
-	"nanoclaw/internal/config"
 )
 
 // Action is what becomes of a message.
@@ -21,17 +19,32 @@ const (
 	Context Action = "context" // kept, bounded, and shown to the agent at the next run
 	Ignore  Action = "ignore"  // our own, empty, or from a chat nobody registered: stored, never shown
 	Refuse  Action = "refuse"  // its sender may not speak here; never shown to the agent
-	Answer  Action = "answer"  // the owner answers a question of the host; never shown to the agent
+	Answer  Action = "answer"  // it answers a question of the host; never shown to the agent
+	Do      Action = "do"      // it is a command for the host; never shown to the agent
 )
 
-// Answered is the reason of the verdict Answer.
-const Answered = "the owner answers a question of the host"
+// The reasons of the verdicts Answer and Do.
+const (
+	Answered  = "it answers a question of the host"
+	Commanded = "it is a command for the host"
+)
 
 // Verdict is the decision about one message, with its reason in words.
 type Verdict struct {
 	Group  chat.Group `json:"group,omitempty"`
 	Action Action     `json:"action"`
 	Reason string     `json:"reason"`
+	// Who wrote it, as the channel proved and the owner decided.
+	Who authority.Actor `json:"-"`
+	// Command is what is commanded, for Do, and for Refuse if that is what was
+	// refused.
+	Command Command `json:"-"`
+	// Unknown says of a refused sender that the owner has not decided about them.
+	Unknown bool `json:"-"`
+	// Pairing is the code that they gave, to be let in.
+	Pairing string `json:"-"`
+	// Words says that whoever wrote it may be told the reason.
+	Words bool `json:"-"`
 }
 
 // Store is what the router needs of the store.
@@ -53,45 +66,53 @@ type Accepted struct {
 
 // Router sends messages to groups.
 type Router struct {
-	rules Rules
 	store Store
 	// wake tells the queue that a group has work.
 	wake func(chat.Group)
-	// answer gets the owner's answers to questions of the host.
-	answer func(ctx context.Context, in chat.Inbound)
-	// renamed is the assistant's name since it was changed; nil if it was not.
-	renamed atomic.Pointer[string]
+	// host gets what is for the host.
+	host func(ctx context.Context, in chat.Inbound, v Verdict)
+
+	mu    sync.RWMutex // held for reading while a message is decided and stored
+	rules Rules
 }
 
 // New makes a router. wake is called after a message that starts a run is
 // durable; it must not block.
 func New(rules Rules, store Store, wake func(chat.Group)) *Router {
-	return &Router{rules: rules, store: store, wake: wake, answer: func(context.Context, chat.Inbound) {}}
+	return &Router{rules: rules, store: store, wake: wake, host: func(context.Context, chat.Inbound, Verdict) {}}
+}
+
+// OnHost has f called with each message that is an answer to a question of the
+// host, a command for it, or refused, once that is durable, and once for each.
+// It is set before the first message.
+func (r *Router) OnHost(f func(ctx context.Context, in chat.Inbound, v Verdict)) { r.host = f }
+
+// SetRules has messages decided by other rules. When it returns, no message that
+// was decided by the old ones is still to be stored.
+func (r *Router) SetRules(rules Rules) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rules = rules
 }
 
 // Rename gives the assistant another name for the messages that come from now on.
-// It is the only rule that may change while the daemon runs.
-func (r *Router) Rename(name string) { r.renamed.Store(&name) }
-
-// now are the rules by which a message is decided on.
-func (r *Router) now() Rules {
-	rules := r.rules
-	if name := r.renamed.Load(); name != nil {
-		rules.Name = *name
-	}
-	return rules
+func (r *Router) Rename(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rules.Name = name
 }
 
-// OnAnswer has f called with each answer of the owner to a question of the host,
-// once it is durable. It is set before the first message.
-func (r *Router) OnAnswer(f func(ctx context.Context, in chat.Inbound)) { r.answer = f }
+// Rules are those of now.
+func (r *Router) Rules() Rules {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.rules
+}
 
 // Deliver decides about one message and stores it. When it returns without an
 // error the message is durable and the channel may acknowledge it.
 func (r *Router) Deliver(ctx context.Context, in chat.Inbound) (Verdict, error) {
-	in.Text, in.Truncated = cut(in.Text, r.rules.MessageSize)
-	v := r.now().Decide(in)
-	got, err := r.store.Accept(ctx, in, v, r.rules.Keep, r.rules.Queued)
+	in, v, got, err := r.take(ctx, in)
 	if err != nil {
 		return Verdict{}, fmt.Errorf("storing a message from %s: %w", in.From, err)
 	}
@@ -99,13 +120,29 @@ func (r *Router) Deliver(ctx context.Context, in chat.Inbound) (Verdict, error) 
 	case !got.Fresh:
 		v.Action, v.Reason = Ignore, "already here"
 	case got.Full:
-		v.Action, v.Reason = Ignore, fmt.Sprintf("%d messages of this group are waiting already", r.rules.Queued)
+		v.Action, v.Reason = Ignore, fmt.Sprintf("%d messages of this group are waiting already", r.Rules().Queued)
 	case v.Action == Run:
 		r.wake(v.Group)
-	case v.Action == Answer:
-		r.answer(ctx, in)
+	case v.Action == Answer, v.Action == Do, v.Action == Refuse:
+		r.host(ctx, in, v)
 	}
 	return v, nil
+}
+
+// take decides about a message and stores it, by one set of rules.
+func (r *Router) take(ctx context.Context, in chat.Inbound) (chat.Inbound, Verdict, Accepted, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	in.Text, in.Truncated = cut(in.Text, r.rules.MessageSize)
+	v := r.rules.Decide(in)
+	if v.Who.Role == authority.Owner { // from here on it is the same, however it was proven
+		in.Sender.Owner = true
+	}
+	if v.Action == Run && v.Command.Verb == Clear {
+		in.Text = clearWord
+	}
+	got, err := r.store.Accept(ctx, in, v, r.rules.Keep, r.rules.Queued)
+	return in, v, got, err
 }
 
 // cut shortens s to at most n bytes, at a rune's end.
@@ -117,96 +154,4 @@ func cut(s string, n int) (string, bool) {
 		n--
 	}
 	return s[:n], true
-}
-
-// Rules are the routing part of the configuration, ready to be asked. They
-// never change while the daemon runs.
-type Rules struct {
-	Name        string // the assistant's
-	MessageSize int    // bytes of text that are kept
-	Keep        int    // messages kept as context for each group
-	Queued      int    // messages of one group that may wait
-	groups      map[chat.Address]chat.Group
-	senders     map[chat.Group]map[string]bool
-	always      map[chat.Group]bool
-}
-
-// Console is the channel of the owner's own terminals. Each group has a chat
-// there under its own name.
-const Console chat.ChannelID = "console"
-
-// NewRules reads the rules from a validated configuration.
-func NewRules(c *config.Config) (Rules, error) {
-	r := Rules{
-		Name: c.Assistant.Name, MessageSize: int(c.Limits.MessageSize),
-		Keep: c.Limits.ContextMessages, Queued: c.Limits.QueuedMessages,
-		groups:  map[chat.Address]chat.Group{{Channel: Console, Chat: chat.ChatID(chat.Main)}: chat.Main},
-		senders: map[chat.Group]map[string]bool{},
-		always:  map[chat.Group]bool{chat.Main: true},
-	}
-	for name, g := range c.Groups {
-		group, err := chat.ParseGroup(name)
-		if err != nil {
-			return Rules{}, err
-		}
-		r.groups[chat.Address{Channel: Console, Chat: chat.ChatID(name)}] = group
-		for _, s := range g.Chats {
-			a, err := chat.ParseAddress(s)
-			if err != nil {
-				return Rules{}, fmt.Errorf("groups.%s.chats: %w", name, err)
-			}
-			if other, taken := r.groups[a]; taken && other != group {
-				return Rules{}, fmt.Errorf("groups.%s.chats: %s belongs to group %s already", name, a, other)
-			}
-			r.groups[a] = group
-		}
-		r.senders[group] = map[string]bool{}
-		for _, s := range g.Senders {
-			r.senders[group][s] = true
-		}
-		r.always[group] = g.Trigger == "always" || g.Trigger == "" && group == chat.Main
-	}
-	return r, nil
-}
-
-// Decide is the verdict about one message. Pure.
-func (r Rules) Decide(in chat.Inbound) Verdict {
-	if in.Sender.Self {
-		return Verdict{Action: Ignore, Reason: "we sent it ourselves"}
-	}
-	group, ok := r.groups[in.From]
-	if !ok {
-		return Verdict{Action: Ignore, Reason: "the chat " + in.From.String() + " belongs to no group"}
-	}
-	if !r.maySpeak(group, in) {
-		return Verdict{group, Refuse, fmt.Sprintf("sender %s:%s is not in groups.%s.senders", in.From.Channel, in.Sender.ID, group)}
-	}
-	if _, is := approval.ParseReply(in.Text); is {
-		if in.Sender.Owner {
-			return Verdict{group, Answer, Answered}
-		}
-		return Verdict{group, Refuse, "only the owner answers questions of the host"}
-	}
-	switch {
-	case strings.TrimSpace(in.Text) == "" && len(in.Quotes) == 0:
-		return Verdict{group, Ignore, "it has no text"}
-	case in.Sender.Owner && in.From.Channel == Console:
-		return Verdict{group, Run, "the owner wrote it in the terminal"}
-	case r.always[group]:
-		return Verdict{group, Run, "every message of this group is for the agent"}
-	case in.Mentioned:
-		return Verdict{group, Run, "the channel marked a mention"}
-	case Addressed(in.Text, r.Name):
-		return Verdict{group, Run, "it begins with @" + r.Name}
-	}
-	return Verdict{group, Context, "it calls nobody"}
-}
-
-// maySpeak: the owner everywhere, others where they are listed, and in main
-// nobody but the owner.
-func (r Rules) maySpeak(g chat.Group, in chat.Inbound) bool {
-	if in.Sender.Owner {
-		return true
-	}
-	return g != chat.Main && r.senders[g][string(in.From.Channel)+":"+string(in.Sender.ID)]
 }

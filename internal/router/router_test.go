@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"nanoclaw/internal/approval"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/config"
 )
@@ -68,9 +69,18 @@ func rules(t *testing.T) Rules {
 			"main":   {Chats: []string{"whatsapp:self"}},
 			"family": {Chats: []string{"whatsapp:fam"}, Senders: []string{"whatsapp:bob"}},
 			"work":   {Chats: []string{"slack:C1"}, Senders: []string{"slack:bob"}, Trigger: "always"},
+			"empty":  {Chats: []string{"slack:C2"}, Trigger: "always"},
+		},
+		People: map[string]config.Person{
+			"slack:me":     {Role: "owner"},
+			"whatsapp:ann": {Role: "admin", Groups: []string{"family"}},
+			"slack:joe":    {Groups: []string{"work"}},
 		},
 	}
-	r, err := NewRules(c)
+	r, err := NewRules(c, []Decision{
+		{Group: "work", Sender: "slack:zoe"}, {Group: "main", Sender: "whatsapp:zoe"},
+		{Group: "family", Sender: "whatsapp:mallory"}, {Group: "family", Sender: "whatsapp:mallory", Deny: true},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,6 +126,33 @@ func TestDecide(t *testing.T) {
 		{"our own words that look like one", self(owner(from("console:main", "owner", "approve k4m2-9x7a"))), "", Ignore},
 		{"words to the agent", owner(from("console:main", "owner", "approve the plan")), "main", Run},
 		{"nothing", owner(from("console:main", "owner", " \n")), "main", Ignore},
+		{"an owner by identity", from("slack:C1", "me", "hi"), "work", Run},
+		{"an owner by identity, of another channel", from("whatsapp:fam", "me", "@andy hi"), "family", Refuse},
+		{"an admin", from("whatsapp:fam", "ann", "@andy hi"), "family", Run},
+		{"an admin of another group", from("slack:C1", "ann", "hi"), "work", Refuse},
+		{"an admin in main's chat", from("whatsapp:self", "ann", "hi"), "main", Refuse},
+		{"a member by identity", from("slack:C1", "joe", "hi"), "work", Run},
+		{"whom the owner let in", from("slack:C1", "zoe", "hi"), "work", Run},
+		{"nobody is let into main", from("whatsapp:self", "zoe", "hi"), "main", Refuse},
+		{"whom the owner denied", from("whatsapp:fam", "mallory", "@andy hi"), "family", Refuse},
+		{"an empty list admits nobody", from("slack:C2", "bob", "hi"), "empty", Refuse},
+		{"no identity at all", from("slack:C1", "", "hi"), "work", Refuse},
+		{"an admin's answer to the host", from("whatsapp:fam", "ann", "approve k4m2-9x7a"), "family", Answer},
+		{"the owner's command", owner(from("whatsapp:fam", "me", "/stop")), "family", Do},
+		{"the owner's command in the terminal", owner(from("console:main", "owner", "/status all")), "main", Do},
+		{"an admin's command", from("whatsapp:fam", "ann", "@Andy /pause"), "family", Do},
+		{"a member's command", from("whatsapp:fam", "bob", "/stop"), "family", Refuse},
+		{"a member's command where all is for the agent", from("slack:C1", "bob", "/stop all"), "work", Refuse},
+		{"a stranger's command", from("whatsapp:fam", "eve", "/stop"), "family", Refuse},
+		{"a command with words behind it", owner(from("whatsapp:fam", "me", "/stop it, please")), "family", Do},
+		{"no command", owner(from("console:main", "owner", "/stopwatch")), "main", Run},
+		{"a new conversation", owner(from("whatsapp:fam", "me", "@andy /NEW")), "family", Run},
+		{"a new conversation, and more", owner(from("console:main", "owner", "/clear all of it")), "main", Do},
+		{"a member's new conversation", from("whatsapp:fam", "bob", "/clear"), "family", Refuse},
+		{"an admin's new conversation", from("whatsapp:fam", "ann", "/clear"), "family", Refuse},
+		{"a stranger's pairing code", from("whatsapp:fam", "eve", "pair k4m2-9x7a"), "family", Refuse},
+		{"a member's pairing code", from("slack:C1", "bob", "pair k4m2-9x7a"), "work", Ignore},
+		{"the owner's pairing code", owner(from("console:main", "owner", "pair k4m2-9x7a")), "main", Ignore},
 	}
 	r := rules(t)
 	for _, tt := range tests {
@@ -138,7 +175,7 @@ func TestNobodyBecomesMainByName(t *testing.T) {
 		{"Main": {}},
 		{"../main": {}},
 	} {
-		if r, err := NewRules(&config.Config{Groups: groups}); err == nil {
+		if r, err := NewRules(&config.Config{Groups: groups}, nil); err == nil {
 			t.Errorf("%v gave rules %+v", groups, r)
 		}
 	}
@@ -195,7 +232,7 @@ func TestAnswersAreHandedOver(t *testing.T) {
 	m := &memory{seen: map[chat.MessageID]bool{}}
 	var got []string
 	r := New(rules(t), m, func(chat.Group) { t.Error("an answer started a run") })
-	r.OnAnswer(func(_ context.Context, in chat.Inbound) { got = append(got, in.Text) })
+	r.OnHost(func(_ context.Context, in chat.Inbound, v Verdict) { got = append(got, string(v.Action)+" "+in.Text) })
 	in := owner(from("console:family", "owner", "approve k4m2-9x7a"))
 	for range 2 {
 		if _, err := r.Deliver(t.Context(), in); err != nil {
@@ -207,7 +244,111 @@ func TestAnswersAreHandedOver(t *testing.T) {
 	if _, err := r.Deliver(t.Context(), in); err == nil {
 		t.Error("a message that was not stored was taken")
 	}
-	if d := cmp.Diff([]string{"approve k4m2-9x7a"}, got); d != "" {
+	if d := cmp.Diff([]string{"answer approve k4m2-9x7a"}, got); d != "" {
 		t.Error(d)
+	}
+}
+
+// Of strangers the owner is asked only where somebody new could be let in.
+func TestWhoIsUnknown(t *testing.T) {
+	r := rules(t)
+	for _, tt := range []struct {
+		name    string
+		in      chat.Inbound
+		unknown bool
+		pairing string
+	}{
+		{"a stranger", from("whatsapp:fam", "eve", "hi"), true, ""},
+		{"a stranger with a code", from("whatsapp:fam", "eve", "@Andy Pair K4M2 9X7A"), true, ""},
+		{"a stranger with a code that is one", from("whatsapp:fam", "eve", "@Andy Pair K4M29X7A."), true, "k4m2-9x7a"},
+		{"in main", from("whatsapp:self", "eve", "pair k4m2-9x7a"), false, ""},
+		{"in main's terminal", from("console:main", "eve", "hi"), false, ""},
+		{"in a group's terminal", from("console:family", "owner", "pair k4m2-9x7a"), false, ""},
+		{"denied", from("whatsapp:fam", "mallory", "pair k4m2-9x7a"), false, ""},
+		{"a member", from("whatsapp:fam", "bob", "hi"), false, ""},
+		{"an unregistered chat", from("slack:C9", "eve", "pair k4m2-9x7a"), false, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			v := r.Decide(tt.in)
+			if v.Unknown != tt.unknown || v.Pairing != tt.pairing {
+				t.Errorf("unknown %v with code %q, want %v with %q (%s)", v.Unknown, v.Pairing, tt.unknown, tt.pairing, v.Reason)
+			}
+		})
+	}
+}
+
+// What is for the host never is for an agent, whoever wrote it and around
+// whatever else.
+func FuzzWhatIsForTheHost(f *testing.F) {
+	for _, s := range []string{"/stop", "@Andy /Pause family", "＠andy, /RESUME", "approve k4m2-9x7a", "@x pair k4m2-9x7a", "/clear", "/new now", "/status@andy"} {
+		f.Add(s, true, "bob")
+	}
+	c := &config.Config{Assistant: config.Assistant{Name: "Andy"}, Limits: config.Limits{MessageSize: 1 << 16}, Groups: map[string]config.Group{
+		"work": {Chats: []string{"slack:C1"}, Senders: []string{"slack:bob"}, Trigger: "always"},
+	}}
+	r, err := NewRules(c, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string, isOwner bool, sender string) {
+		in := from("slack:C1", sender, text)
+		in.Sender.Owner = isOwner
+		v := r.Decide(in)
+		command, commands := ParseCommand(text, "Andy")
+		for _, word := range strings.Fields(strings.ToLower(text))[:min(1, len(strings.Fields(text)))] {
+			if (word == "/stop" || word == "/pause" || word == "/resume" || word == "/status") && !commands {
+				t.Errorf("%q is no command", text)
+			}
+		}
+		_, answers := approval.ParseReply(text)
+		_, pairs := approval.ParsePairing(text)
+		switch {
+		case v.Action != Run && v.Action != Context:
+		case answers, pairs, commands && (command.Verb != Clear || !isOwner):
+			t.Errorf("%q became %s (%s)", text, v.Action, v.Reason)
+		case !isOwner && sender != "bob":
+			t.Errorf("%s may speak", sender)
+		}
+	})
+}
+
+// Rules that were swapped hold for the next message.
+func TestSetRules(t *testing.T) {
+	m := &memory{seen: map[chat.MessageID]bool{}}
+	r := New(rules(t), m, func(chat.Group) {})
+	in := from("slack:C2", "bob", "hi")
+	if v, err := r.Deliver(t.Context(), in); err != nil || v.Action != Refuse || !v.Unknown {
+		t.Fatalf("before: %+v, %v", v, err)
+	}
+	next, err := NewRules(&config.Config{Groups: map[string]config.Group{"empty": {Chats: []string{"slack:C2"}, Trigger: "always"}}}, []Decision{{Group: "empty", Sender: "slack:bob"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SetRules(next)
+	in.ID = "2"
+	if v, err := r.Deliver(t.Context(), in); err != nil || v.Action != Run {
+		t.Errorf("after: %+v, %v", v, err)
+	}
+}
+
+// The owner is the same, by the connection or by identity, in what is stored.
+func TestDeliverMarksTheOwner(t *testing.T) {
+	m := &memory{seen: map[chat.MessageID]bool{}}
+	r := New(rules(t), m, func(chat.Group) {})
+	for i, tt := range []struct {
+		in    chat.Inbound
+		owner bool
+		text  string
+	}{
+		{from("slack:C1", "me", "hi"), true, "hi"}, {from("slack:C1", "bob", "hi"), false, "hi"},
+		{owner(from("whatsapp:fam", "x", "hi")), true, "hi"}, {from("slack:C1", "me", "@andy /new"), true, "/clear"},
+	} {
+		tt.in.ID = chat.MessageID(strings.Repeat("i", i+1))
+		if _, err := r.Deliver(t.Context(), tt.in); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.got[i]; got.Sender.Owner != tt.owner || got.Text != tt.text {
+			t.Errorf("%s: owner %v, %q", tt.in.Sender.ID, got.Sender.Owner, got.Text)
+		}
 	}
 }

@@ -87,7 +87,7 @@ func inboxState(a router.Action) (string, error) {
 		return waiting, nil
 	case router.Context:
 		return kept, nil
-	case router.Ignore, router.Answer:
+	case router.Ignore, router.Answer, router.Do:
 		return ignored, nil
 	case router.Refuse:
 		return refused, nil

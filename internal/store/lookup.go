@@ -65,12 +65,26 @@ func (r *Reader) FatesNamed(ctx context.Context, id chat.MessageID) ([]Named, er
 // delivered or given up, are held for nobody, or wait for another attempt after
 // a failure do not count, and neither do those behind such a one in their chat.
 func (r *Reader) Unsaid(ctx context.Context, run chat.RunID) (int, error) {
-	var n int
-	err := r.db.QueryRowContext(ctx, `SELECT count(*) FROM outbox o WHERE o.run <> '' AND o.run = ?
-		AND (o.state = 'sending' OR o.state = 'pending' AND o.held = 0 AND o.cause = '')
-		AND NOT EXISTS (`+older+` AND p.state = 'pending' AND (p.held = 1 OR p.cause <> ''))`, run).Scan(&n)
+	n, err := r.unsaid(ctx, `o.run <> '' AND o.run = ?`, string(run))
 	if err != nil {
-		return 0, fmt.Errorf("count what run %s has to say: %w", run, explain(r.path, err))
+		return 0, fmt.Errorf("count what run %s has to say: %w", run, err)
 	}
 	return n, nil
+}
+
+// UnsaidKey is Unsaid for the one message that was stored under a key.
+func (r *Reader) UnsaidKey(ctx context.Context, key string) (int, error) {
+	n, err := r.unsaid(ctx, `o.key = ?`, key)
+	if err != nil {
+		return 0, fmt.Errorf("look whether a message is on its way: %w", err)
+	}
+	return n, nil
+}
+
+func (r *Reader) unsaid(ctx context.Context, which, value string) (int, error) {
+	var n int
+	err := r.db.QueryRowContext(ctx, `SELECT count(*) FROM outbox o WHERE `+which+`
+		AND (o.state = 'sending' OR o.state = 'pending' AND o.held = 0 AND o.cause = '')
+		AND NOT EXISTS (`+older+` AND p.state = 'pending' AND (p.held = 1 OR p.cause <> ''))`, value).Scan(&n)
+	return n, explain(r.path, err)
 }

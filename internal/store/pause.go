@@ -18,6 +18,8 @@ type Paused struct {
 	At    time.Time  `json:"at"`
 	// Reason is in the owner's or our own words.
 	Reason string `json:"reason,omitempty"`
+	// By is the admin who did it, empty for the owner.
+	By string `json:"by,omitempty"`
 }
 
 const pausedKey = "paused:"

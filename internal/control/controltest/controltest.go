@@ -43,6 +43,9 @@ type Host struct {
 	OnKept         func(context.Context, control.QuarantineQuery) ([]control.Quarantined, error)
 	OnKeptAct      func(context.Context, control.QuarantineAct) ([]control.Quarantined, error)
 	OnErase        func(context.Context, control.EraseRequest) (control.Erased, error)
+	OnPeople       func(context.Context) ([]control.Person, error)
+	OnPeopleAct    func(context.Context, control.PeopleAct) (control.Person, error)
+	OnPair         func(context.Context, control.PairRequest) (control.PairingCode, error)
 }
 
 var _ control.Host = (*Host)(nil)
@@ -217,6 +220,19 @@ func (h *Host) QuarantineAct(ctx context.Context, r control.QuarantineAct) ([]co
 // Erase calls OnErase.
 func (h *Host) Erase(ctx context.Context, r control.EraseRequest) (control.Erased, error) {
 	return call(h.OnErase, ctx, r)
+}
+
+// People calls OnPeople.
+func (h *Host) People(ctx context.Context) ([]control.Person, error) { return ask(h.OnPeople, ctx) }
+
+// PeopleAct calls OnPeopleAct.
+func (h *Host) PeopleAct(ctx context.Context, r control.PeopleAct) (control.Person, error) {
+	return call(h.OnPeopleAct, ctx, r)
+}
+
+// Pair calls OnPair.
+func (h *Host) Pair(ctx context.Context, r control.PairRequest) (control.PairingCode, error) {
+	return call(h.OnPair, ctx, r)
 }
 
 // Terminal is a control.Terminal of which the test is the other end.

@@ -1,0 +1,196 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"nanoclaw/internal/approval"
+	"nanoclaw/internal/audit"
+	"nanoclaw/internal/channel"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/control"
+	"nanoclaw/internal/router"
+	"nanoclaw/internal/store"
+)
+
+// Bounds of pairing.
+const (
+	pairTime     = time.Hour // how long a code is good
+	maxPairWrong = 5         // wrong codes of a sender, and in a group
+	pairLock     = time.Hour // after that many
+	maxPairs     = 32        // open codes
+)
+
+// pairings are the open pairing codes. They lie in memory alone: a restart ends
+// them, and the owner makes another.
+type pairings struct {
+	codes  map[string]pairing
+	wrong  map[string]int       // by group, and by group and sender
+	locked map[string]time.Time // likewise, until when
+}
+
+// pairing is an open code.
+type pairing struct {
+	group chat.Group
+	until time.Time
+	by    approval.Who
+}
+
+// The outcomes of a try.
+type paired string
+
+const (
+	pairGood   paired = "used"
+	pairWrong  paired = "wrong"
+	pairLocked paired = "locked" // by this try
+	pairSilent paired = ""       // it is locked, or nothing is open here
+)
+
+func senderKey(g chat.Group, sender string) string { return string(g) + " " + sender }
+
+// add opens a code. What was locked in the group is open for it, but for the
+// senders who gave too many wrong ones.
+func (p *pairings) add(code string, c pairing, now time.Time) bool {
+	p.prune(now)
+	if len(p.codes) >= maxPairs {
+		return false
+	}
+	if p.codes == nil {
+		p.codes, p.wrong, p.locked = map[string]pairing{}, map[string]int{}, map[string]time.Time{}
+	}
+	delete(p.wrong, string(c.group))
+	delete(p.locked, string(c.group))
+	p.codes[code] = c
+	return true
+}
+
+// prune forgets what is over.
+func (p *pairings) prune(now time.Time) {
+	maps.DeleteFunc(p.codes, func(_ string, c pairing) bool { return !now.Before(c.until) })
+	maps.DeleteFunc(p.locked, func(_ string, until time.Time) bool { return !now.Before(until) })
+}
+
+// try takes a code that somebody gave in a group. A good one is used up. Where
+// no code is open there is nothing to guess, and nothing is counted.
+func (p *pairings) try(code string, g chat.Group, sender string, now time.Time) (pairing, paired) {
+	p.prune(now)
+	who := senderKey(g, sender)
+	if !p.locked[string(g)].IsZero() || !p.locked[who].IsZero() || !p.openIn(g) {
+		return pairing{}, pairSilent
+	}
+	if c, ok := p.codes[code]; ok && c.group == g {
+		delete(p.codes, code)
+		delete(p.wrong, string(g))
+		delete(p.wrong, who)
+		return c, pairGood
+	}
+	out := pairWrong
+	for _, key := range []string{string(g), who} {
+		p.wrong[key]++
+		if p.wrong[key] >= maxPairWrong {
+			delete(p.wrong, key)
+			p.locked[key] = now.Add(pairLock)
+			out = pairLocked
+		}
+	}
+	if !p.locked[string(g)].IsZero() {
+		maps.DeleteFunc(p.codes, func(_ string, c pairing) bool { return c.group == g })
+	}
+	return pairing{}, out
+}
+
+func (p *pairings) openIn(g chat.Group) bool {
+	for _, c := range p.codes {
+		if c.group == g {
+			return true
+		}
+	}
+	return false
+}
+
+// Pair makes a pairing code for a group.
+func (d *Daemon) Pair(ctx context.Context, r control.PairRequest) (control.PairingCode, error) {
+	if err := d.known(r.Group); err != nil {
+		return control.PairingCode{}, err
+	}
+	if r.Group == chat.Main {
+		return control.PairingCode{}, errNotHere
+	}
+	code, until, err := d.newPairing(ctx, r.Group, commandLine())
+	if err != nil {
+		return control.PairingCode{}, err
+	}
+	return control.PairingCode{Group: r.Group, Code: code, Until: until}, nil
+}
+
+// newPairing opens a code that the owner asked for.
+func (d *Daemon) newPairing(ctx context.Context, g chat.Group, by approval.Who) (string, time.Time, error) {
+	now := time.Now()
+	code, until := approval.NewPairing(), now.Add(pairTime)
+	err := d.store.Record(ctx, audit.Entry{At: now, Kind: audit.Pairing, Group: g, Data: audit.PairingData{State: "made", From: by.From.String(), Until: until}})
+	if err != nil {
+		return "", until, err
+	}
+	d.people.mu.Lock()
+	defer d.people.mu.Unlock()
+	if !d.people.pairs.add(code, pairing{g, until, by}, now) {
+		return "", until, &control.Error{Code: control.CodeRefused, Message: fmt.Sprintf("%d pairing codes are open already", maxPairs), Hint: "wait until they are used or over"}
+	}
+	return code, until, nil
+}
+
+// tellPairing makes a code and tells the owner, who answered a question so.
+func (d *Daemon) tellPairing(ctx context.Context, g chat.Group, by approval.Who) error {
+	code, until, err := d.newPairing(ctx, g, by)
+	if err != nil {
+		return err
+	}
+	to, err := d.chatOf(chat.Main)
+	if err != nil {
+		return err
+	}
+	_, err = d.outbox.Put(ctx, chat.Outbound{
+		To: to, Kind: chat.Notice, Group: chat.Main, Key: fmt.Sprintf("pairing:%s:%d", g, until.UnixNano()),
+		Text: fmt.Sprintf("Whoever writes this in a chat of %s before %s may speak there from then on: pair %s\nIt is good once. Pass it on in a way that nobody else reads.", g, until.Local().Format(time.TimeOnly), code),
+	})
+	d.outbox.Wake()
+	return err
+}
+
+// pair takes a code that somebody unknown gave.
+func (d *Daemon) pair(ctx context.Context, in chat.Inbound, v router.Verdict) {
+	ctx = context.WithoutCancel(ctx)
+	d.people.change.Lock()
+	d.people.mu.Lock()
+	c, state := d.people.pairs.try(v.Pairing, v.Group, v.Who.Sender, time.Now())
+	d.people.mu.Unlock()
+	if state == pairSilent {
+		d.people.change.Unlock()
+		d.stranger(ctx, in, v)
+		return
+	}
+	defer d.people.change.Unlock()
+	d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.Pairing, Group: v.Group, Data: audit.PairingData{
+		State: string(state), Sender: v.Who.Sender, From: in.From.String(),
+	}})
+	who := store.Stranger{Group: v.Group, Sender: v.Who.Sender, Name: channel.OneLine(in.Sender.Name, askName), From: in.From.String(), At: time.Now().UTC()}
+	key, text := fmt.Sprintf("pair:%s:%s", in.From, in.ID), ""
+	switch state {
+	case pairGood:
+		if err := d.letIn(ctx, who, c.by, "they gave a pairing code of the owner's"); err != nil {
+			d.log.Error("somebody with a good pairing code could not be let in", "sender", who.Sender, "group", who.Group, "err", err)
+			d.notice(ctx, in, key, "The code was good, but the host could not do it. Ask the owner.", true)
+			return
+		}
+		text = "You may speak here now."
+		d.tellOwner(ctx, key, fmt.Sprintf("%s (%s) gave your pairing code and may speak in %s now. nanoclaw people remove takes it back.", who.Sender, who.Name, who.Group))
+	case pairWrong:
+		text = "This pairing code is not good. Ask the owner for one."
+	case pairLocked:
+		text = "This pairing code is not good. There were too many wrong ones, so the open ones are void. Ask the owner for another."
+		d.tellOwner(ctx, key, fmt.Sprintf("%d wrong pairing codes were given in %s, the last by %s. The open codes of the group are void, and who gave them all cannot try again for %v. To let somebody in: nanoclaw people allow, or another nanoclaw people pair.", maxPairWrong, who.Group, who.Sender, pairLock))
+	}
+	d.notice(ctx, in, key, text, state != pairGood)
+}
