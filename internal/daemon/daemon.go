@@ -105,6 +105,7 @@ type Daemon struct {
 
 	mistakes mistakes
 	rights   rights
+	asking   hostAsks
 
 	// changed fires when a run ended, a message went out, or runs are held.
 	changed signal
