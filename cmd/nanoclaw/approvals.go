@@ -51,7 +51,7 @@ func (a *app) printApprovals(open []control.Approval) error {
 }
 
 func (a *app) approveCmd() *cobra.Command {
-	return a.answerCmd("approve", "Allow once what waits under a code", true)
+	return a.answerCmd("approve", "Allow what waits under a code", true)
 }
 
 func (a *app) denyCmd() *cobra.Command {
@@ -59,15 +59,25 @@ func (a *app) denyCmd() *cobra.Command {
 }
 
 func (a *app) answerCmd(verb, short string, yes bool) *cobra.Command {
+	long := short + ". A code is used up by the answer, and five wrong ones in a row\nrefuse everything that waits."
+	example, choice, most := "  nanoclaw "+verb+" k4m2-9x7a", "", 1
+	if yes {
+		long += " Where a question offers words such as \"session\", one of\nthem may follow the code; without one it is the first."
+		example, choice, most = example+"\n"+example+" session", " [WORD]", 2
+	}
 	return &cobra.Command{
-		Use:     verb + " CODE",
+		Use:     verb + " CODE" + choice,
 		Short:   short,
-		Long:    short + ". A code is used up by the answer, and five wrong ones in a row\nrefuse everything that waits.",
-		Example: "  nanoclaw " + verb + " k4m2-9x7a",
-		Args:    cobra.ExactArgs(1),
+		Long:    long,
+		Example: example,
+		Args:    cobra.RangeArgs(1, most),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), existing, func(s *session) error {
-				return a.answerQuestion(cmd.Context(), s, control.ApproveRequest{Code: args[0], Yes: yes})
+				r := control.ApproveRequest{Code: args[0], Yes: yes}
+				if len(args) > 1 {
+					r.Choice = args[1]
+				}
+				return a.answerQuestion(cmd.Context(), s, r)
 			})
 		},
 	}

@@ -12,6 +12,10 @@ const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 
 const codeLen = 8
 
+// alike takes out what people write between, and reads letters as the digits that
+// they look like.
+var alike = strings.NewReplacer("-", "", "o", "0", "i", "1", "l", "1")
+
 // newCode makes a code of eight characters, 40 random bits less what the rule
 // takes that it has a digit: no word of a language is one.
 func newCode() string {
@@ -30,7 +34,10 @@ func spaced(code string) string { return code[:codeLen/2] + "-" + code[codeLen/2
 
 // parseCode reads a code as people type it.
 func parseCode(s string) (string, bool) {
-	s = strings.NewReplacer("-", "", "o", "0", "i", "1", "l", "1").Replace(strings.ToLower(s))
+	if len(s) > 2*codeLen || strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 }) { // some others have an ASCII lower case
+		return "", false
+	}
+	s = alike.Replace(strings.ToLower(s))
 	if len(s) != codeLen || strings.Trim(s, alphabet) != "" || !strings.ContainsAny(s, "0123456789") {
 		return "", false
 	}

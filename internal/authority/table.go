@@ -29,6 +29,7 @@ const (
 	ApproveOther   Act = Approve + other
 	ApproveGrowing Act = "approve.growing"
 	Questions      Act = "question.list"
+	RightRemove    Act = "right.remove"
 )
 
 // What goes on, and how it is stopped.
@@ -139,6 +140,7 @@ var table = []row{
 	{ApproveOther, "answer a question of the host about another group", yes, yes, yes, mine, mine, agent, agent},
 	{ApproveGrowing, "say yes to what lastingly grows rights", yes, yes, grows, mine, mine, agent, agent},
 	{Questions, "see the open questions of the host", yes, yes, yes, mine, mine, agent, agent},
+	{RightRemove, "take back what was allowed", yes, yes, yes, mine, mine, agent, agent},
 
 	{Speak, "speak to the agent", yes, yes, yes, yes, yes, agent, agent},
 	{NewConversation, "begin a new conversation", yes, yes, yes, mine, mine, agent, agent},

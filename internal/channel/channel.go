@@ -61,6 +61,13 @@ type Formatter interface {
 	Markup() chat.Markup
 }
 
+// Marker is for channels whose readers show by themselves which words are the
+// host's, by the kind of the message. To every other the outbox gives the host's
+// words with chat.HostMark before them.
+type Marker interface {
+	MarksHost()
+}
+
 // Permanent marks a delivery error that no later attempt can cure, such as a
 // chat that does not exist any more.
 func Permanent(err error) error {

@@ -10,8 +10,22 @@ import (
 // can look like the host's.
 const Mark = '◆'
 
-// unmarked stands in the place of a Mark in other people's words.
+// unmarked stands in the place of a Mark in other people's words, and of what
+// looks like one.
 const unmarked = '◇'
+
+// Unmark takes the Mark out of words that are not the host's, and the characters
+// that a person could take for it. The outbox does so to everything that an agent
+// says, whatever channel it goes to.
+func Unmark(s string) string { return strings.Map(unmark, s) }
+
+func unmark(r rune) rune {
+	switch r {
+	case Mark, '♦', '❖', '◈', '⬥', '⬧', '⬩', '⯁', '\U0001f79c', '\U0001f79d', '\U0001f79e', '\U0001f79f':
+		return unmarked
+	}
+	return r
+}
 
 // SafeText gives s without anything that a terminal would obey: escape
 // sequences, control characters but newline and tab, and marks that reorder
@@ -84,10 +98,8 @@ func (c *Cleaner) rune(b *strings.Builder, r rune) {
 			b.WriteByte('\n')
 		}
 	case unsafeRune(r):
-	case r == Mark:
-		b.WriteRune(unmarked)
 	default:
-		b.WriteRune(r) // an invalid byte arrives as utf8.RuneError and is written as such
+		b.WriteRune(unmark(r)) // an invalid byte arrives as utf8.RuneError and is written as such
 	}
 }
 

@@ -154,6 +154,10 @@ type Outbound struct {
 	Last bool `json:"last,omitempty"`
 }
 
+// HostMark begins what the host itself says, in every chat. It is taken out of
+// everybody else's words, see channel.Unmark.
+const HostMark = "◆ nanoclaw: "
+
 // FromHost says that the words are the host's own, and not an agent's.
 func (m Outbound) FromHost() bool { return m.Kind == Notice || m.Kind == Question }
 

@@ -105,6 +105,11 @@ type Operator interface {
 	// Approve answers one of them, and gives in one line what was answered. The
 	// error is CodeNotFound if no open question has this code.
 	Approve(ctx context.Context, r ApproveRequest) (Approved, error)
+	// Rights lists what the owner allowed for longer than once, the oldest first.
+	Rights(ctx context.Context) ([]Right, error)
+	// RemoveRight takes one of them back. The error is CodeNotFound if there is none
+	// of that id.
+	RemoveRight(ctx context.Context, id int64) error
 }
 
 // Observer answers questions.

@@ -32,6 +32,32 @@ type Approved struct {
 	Text string `json:"text"`
 }
 
+// Right is something that the owner allowed for longer than once.
+type Right struct {
+	ID int64 `json:"id"`
+	// Kind is "sender", "egress", "mcp" or "chat", and Subject what exactly.
+	Kind    string     `json:"kind"`
+	Group   chat.Group `json:"group,omitempty"`
+	Subject string     `json:"subject"`
+	Hash    string     `json:"hash,omitempty"`
+	Until   time.Time  `json:"until,omitzero"`
+	// By allowed it, in the chat From.
+	By   string    `json:"by"`
+	From string    `json:"from"`
+	At   time.Time `json:"at"`
+}
+
+// Rights lists what the owner allowed for longer than once.
+func (c *Client) Rights(ctx context.Context) ([]Right, error) {
+	return call[[]Right](ctx, c, "rights", nothing{})
+}
+
+// RemoveRight takes one of them back.
+func (c *Client) RemoveRight(ctx context.Context, id int64) error {
+	_, err := call[nothing](ctx, c, "rights/remove", rightRequest{id})
+	return err
+}
+
 // Approvals lists the questions that wait for the owner.
 func (c *Client) Approvals(ctx context.Context) ([]Approval, error) {
 	return call[[]Approval](ctx, c, "approvals", nothing{})

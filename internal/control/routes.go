@@ -21,6 +21,9 @@ type (
 		Group   chat.Group     `json:"group"`
 		Message chat.MessageID `json:"message"`
 	}
+	rightRequest struct {
+		ID int64 `json:"id"`
+	}
 	said struct {
 		Message chat.MessageID `json:"message"`
 	}
@@ -58,6 +61,10 @@ func (s *Server) acts() []route {
 		{"credentials", authority.Credentials, act(func(ctx context.Context, _ nothing) (map[string]string, error) { return h.Credentials(ctx) })},
 		{"shutdown", authority.Shutdown, act(func(ctx context.Context, _ nothing) (nothing, error) { return nothing{}, h.Shutdown(ctx) })},
 		{"approvals", authority.Questions, act(func(ctx context.Context, _ nothing) ([]Approval, error) { return h.Approvals(ctx) })},
+		{"rights", authority.Inspect, act(func(ctx context.Context, _ nothing) ([]Right, error) { return h.Rights(ctx) })},
+		{"rights/remove", authority.RightRemove, act(func(ctx context.Context, r rightRequest) (nothing, error) {
+			return nothing{}, h.RemoveRight(ctx, r.ID)
+		})},
 		{"approve", authority.ApproveGrowing, act(h.Approve)},
 		{"people", authority.Inspect, act(func(ctx context.Context, _ nothing) ([]Person, error) { return h.People(ctx) })},
 		{"people/allow", authority.SenderAllow, s.people(PersonAllow)},

@@ -202,14 +202,14 @@ func (d *Daemon) Approvals(context.Context) ([]control.Approval, error) {
 	return out, nil
 }
 
-// commandLine is whoever is on the control socket.
-func commandLine() approval.Who {
+// atTheSocket is whoever is on the control socket: the owner, as the kernel says.
+func atTheSocket() approval.Who {
 	return approval.Who{From: chat.Address{Channel: console.ID, Chat: "command"}, Sender: chat.Sender{ID: console.Owner, Owner: true}}
 }
 
 // Approve answers one of them. Whoever is on the socket is the owner.
 func (d *Daemon) Approve(ctx context.Context, r control.ApproveRequest) (control.Approved, error) {
-	text, err := d.desk.Answer(ctx, approval.Reply{Code: r.Code, Yes: r.Yes, Choice: r.Choice}, commandLine())
+	text, err := d.desk.Answer(ctx, approval.Reply{Code: r.Code, Yes: r.Yes, Choice: r.Choice}, atTheSocket())
 	switch {
 	case errors.Is(err, approval.ErrNoCode):
 		return control.Approved{}, &control.Error{Code: control.CodeNotFound, Message: err.Error(), Hint: "nanoclaw approvals lists what is open"}

@@ -106,6 +106,8 @@ type Daemon struct {
 
 	mistakes mistakes
 	rights   rights
+	asking   hostAsks
+	streams  streams
 
 	// changed fires when a run ended, a message went out, or runs are held.
 	changed signal
@@ -174,6 +176,7 @@ func (d *Daemon) build(ctx context.Context) error {
 	d.channels = map[chat.ChannelID]channel.Channel{console.ID: d.console}
 	d.outbox = outbox.New(d.store, d.channelOf, d.log)
 	d.outbox.OnChange(d.changed.fire)
+	d.outbox.OnAgentWords(d.desk.Disown)
 	d.runner = runner.New(d.runnerOptions())
 	d.handleAnswers()
 	return d.openServers()
@@ -279,7 +282,7 @@ func (d *Daemon) runnerOptions() runner.Options {
 		Gateway: d.gateway, Tools: d.hostTools, Guard: d.guard, Touched: d.touched, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
 		WarmSessions: d.config.Limits.WarmSessions, Prepare: d.preparedGroups(), Unready: d.unready, Short: func() string { return d.short() }, Held: d.queue.Held, Rests: d.queue.Rests,
 		Servers: d.sessionServers,
-		Consent: d.consent, Named: named, Mask: d.mask,
+		Consent: d.consent, Named: named, Hide: d.desk.Hide, Mask: d.mask,
 		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Install: d.install, MaxAttempts: maxAttempts, Zone: zone(d.machine.TimeZone), Log: d.log,
 		Troubled: d.troubled, Markup: d.markupOf, Assistant: d.assistant,
 	}
@@ -449,9 +452,55 @@ func (d *Daemon) attached(to chat.Address) {
 	}()
 }
 
-// progress shows what an agent does to channels that can show it.
+// progress shows what an agent does to channels that can show it. What it says
+// is treated as in the message that follows.
 func (d *Daemon) progress(p chat.Progress) {
-	if p.To.Channel == console.ID {
-		d.console.Progress(context.Background(), p)
+	if p.To.Channel != console.ID {
+		return
 	}
+	show := func(p chat.Progress) { d.console.Progress(context.Background(), p) }
+	if p.Kind == chat.Text {
+		if p.Text = d.streams.next(p.Run, d.desk, p.Text); p.Text != "" {
+			show(p)
+		}
+		return
+	}
+	if rest := d.streams.end(p.Run); rest != "" {
+		last := p
+		last.Kind, last.Text = chat.Text, rest
+		show(last)
+	}
+	p.Text = d.desk.Disown(p.Text)
+	show(p)
+}
+
+// streams are the answers of live runs that come in pieces.
+type streams struct {
+	mu   sync.Mutex
+	runs map[chat.RunID]*approval.Stream
+}
+
+// next gives what can be shown of a run's answer after one more piece.
+func (s *streams) next(run chat.RunID, desk *approval.Desk, piece string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.runs == nil {
+		s.runs = map[chat.RunID]*approval.Stream{}
+	}
+	if s.runs[run] == nil {
+		s.runs[run] = desk.Stream()
+	}
+	return s.runs[run].Next(piece)
+}
+
+// end gives what was held back of a run's answer, and forgets it.
+func (s *streams) end(run chat.RunID) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.runs[run]
+	delete(s.runs, run)
+	if st == nil {
+		return ""
+	}
+	return st.End()
 }

@@ -53,7 +53,7 @@ func (d *Daemon) request(ctx context.Context, g chat.Group, t grant.Trigger) (gr
 	}
 	live, _ := d.live()
 	return grant.Request{
-		Config: live, Group: g, Trigger: t, Machine: d.machineNow(),
+		Config: live, Group: g, Trigger: t, Machine: d.machineNow(), Reached: d.reached(g),
 		HostRuns: runs, Reopens: oldest.Add(time.Hour).Sub(now),
 		HostModeOff: d.proven(ctx, "").Off, RanClaude: state.RanClaude,
 	}, nil

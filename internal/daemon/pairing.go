@@ -118,7 +118,7 @@ func (d *Daemon) Pair(ctx context.Context, r control.PairRequest) (control.Pairi
 	if r.Group == chat.Main {
 		return control.PairingCode{}, errNotHere
 	}
-	code, until, err := d.newPairing(ctx, r.Group, commandLine())
+	code, until, err := d.newPairing(ctx, r.Group, atTheSocket())
 	if err != nil {
 		return control.PairingCode{}, err
 	}

@@ -314,7 +314,7 @@ func (d *Daemon) PeopleAct(ctx context.Context, r control.PeopleAct) (control.Pe
 	state := ""
 	switch r.Act {
 	case control.PersonAllow:
-		state, err = control.PersonAllowed, d.letIn(ctx, who, commandLine(), "the owner allowed it in the terminal")
+		state, err = control.PersonAllowed, d.letIn(ctx, who, atTheSocket(), "the owner allowed it in the terminal")
 	case control.PersonDeny:
 		state, err = control.PersonDenied, d.deny(ctx, who)
 	case control.PersonRemove:
@@ -331,7 +331,7 @@ func (d *Daemon) deny(ctx context.Context, who store.Stranger) error {
 	if slices.Contains(d.owners(), who.Sender) {
 		return &control.Error{Code: control.CodeRefused, Message: who.Sender + " is you", Hint: "people in the configuration gives it the role owner: take that away first"}
 	}
-	return d.shutOut(ctx, who, commandLine())
+	return d.shutOut(ctx, who, atTheSocket())
 }
 
 // owners are the owner's identities on channels.
@@ -356,10 +356,10 @@ func (d *Daemon) forgetSender(ctx context.Context, who store.Stranger) error {
 		}
 	}
 	_, had := d.right(store.RightSender, who.Group, who.Sender)
-	if err := d.takeRight(ctx, who, commandLine()); err != nil {
+	if err := d.takeRight(ctx, who, atTheSocket()); err != nil {
 		return err
 	}
-	found, err := d.store.ForgetStranger(ctx, who, had, peopleEntry(who, commandLine(), "forget sender"))
+	found, err := d.store.ForgetStranger(ctx, who, had, peopleEntry(who, atTheSocket(), "forget sender"))
 	if err != nil {
 		return err
 	}

@@ -396,7 +396,7 @@ func TestWhoAnswers(t *testing.T) {
 			}
 		})
 	}
-	if got := d.answerRole(commandLine(), "family"); got != approval.Owner {
+	if got := d.answerRole(atTheSocket(), "family"); got != approval.Owner {
 		t.Errorf("the command line is %q", got)
 	}
 	if authority.Decide(authority.ApproveGrowing, authority.Actor{Surface: authority.Chat, Role: authority.Admin, Group: "family"}).Outcome != authority.Deny {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"nanoclaw/internal/approval"
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/chat"
+	"nanoclaw/internal/control"
 	"nanoclaw/internal/store"
 )
 
@@ -87,4 +89,22 @@ func (d *Daemon) disallow(ctx context.Context, id int64, who approval.Who, why s
 		return r, d.loadRights(ctx)
 	}
 	return store.Right{}, fmt.Errorf("right %d: %w", id, store.ErrNotFound)
+}
+
+// Rights lists what the owner allowed for longer than once.
+func (d *Daemon) Rights(context.Context) ([]control.Right, error) {
+	out := []control.Right{}
+	for _, r := range d.rightsNow() {
+		out = append(out, control.Right(r))
+	}
+	return out, nil
+}
+
+// RemoveRight takes one of them back. Whoever is on the socket is the owner.
+func (d *Daemon) RemoveRight(ctx context.Context, id int64) error {
+	_, err := d.disallow(ctx, id, atTheSocket(), "the owner took it back")
+	if errors.Is(err, store.ErrNotFound) {
+		return &control.Error{Code: control.CodeNotFound, Message: fmt.Sprintf("there is no right %d", id), Hint: "nanoclaw rights lists those there are"}
+	}
+	return err
 }

@@ -22,7 +22,8 @@ import (
 // gateway makes a session's way out: rendered from its grant, and told by
 // nobody inside who it is (I5).
 func (d *Daemon) gateway(g grant.Grant, c runner.Caller) runner.Gateway {
-	o := egress.Options{Group: c.Group, Session: c.Session, Hosts: g.Egress, Denied: g.Denied, Budget: g.Budget, RunTime: g.Limits.RunTime, Log: d.log, Record: func(e egress.Event) error {
+	ask := d.askHost(g, c)
+	o := egress.Options{Ask: ask, Group: c.Group, Session: c.Session, Hosts: g.Egress, Denied: g.Denied, Budget: g.Budget, RunTime: g.Limits.RunTime, Log: d.log, Record: func(e egress.Event) error {
 		if e.Spent != "" && d.runner != nil {
 			d.runner.Spent(c.Run(), e.Spent)
 		}

@@ -17,6 +17,7 @@ const actMessage = "message"
 // for.
 func (d *Daemon) handleAnswers() {
 	d.desk.Handle(actMessage, d.sendAllowed)
+	d.desk.Handle(actEgress, d.hostAnswered)
 }
 
 // The parts of such a question, which are all that is sent.

@@ -67,6 +67,11 @@ type Options struct {
 	Hosts []grant.Host
 	// Denied goes before Hosts.
 	Denied []grant.Denied
+	// Ask asks the owner about a host that is not among Hosts, and waits for the
+	// answer, for some seconds at most or until ctx ends. rule is what a yes adds,
+	// for this connection alone; it leads to public addresses. why says in words what
+	// happened to a no. Nil: nobody is asked.
+	Ask func(ctx context.Context, host string, port int) (rule grant.Host, yes bool, why string)
 	// Budget is what the session may use up through the proxy.
 	Budget grant.Budget
 	// RunTime is the longest run; the session's certificates outlast it.

@@ -125,10 +125,14 @@ func (x *exchange) decide(req *request) *refusal {
 		return &refusal{status: 403, text: fmt.Sprintf("the owner denied %s (%s)", dest, d.Reason)}
 	}
 	rule, ok := grant.Match(x.g.opts.Hosts, req.host, req.port)
+	why := ""
+	if !ok {
+		rule, ok, why = x.ask(req)
+	}
 	if !ok {
 		return &refusal{
 			status: 403,
-			text:   fmt.Sprintf("%s is not in the grant of group %s", dest, x.g.opts.Group),
+			text:   fmt.Sprintf("%s is not in the grant of group %s", dest, x.g.opts.Group) + why,
 			allow:  fmt.Sprintf("nanoclaw group egress add %s %s", x.g.opts.Group, dest),
 		}
 	}
@@ -143,6 +147,24 @@ func (x *exchange) decide(req *request) *refusal {
 		}
 	}
 	return x.spend()
+}
+
+// ask asks the owner about a host that the grant lacks. Nothing is looked up
+// before the answer.
+func (x *exchange) ask(req *request) (rule grant.Host, yes bool, why string) {
+	if x.g.opts.Ask == nil {
+		return grant.Host{}, false, ""
+	}
+	rule, yes, why = x.g.opts.Ask(x.g.ctx, req.host, req.port)
+	// Whoever answered, it is this host and port, and no private address.
+	if yes && (rule.Pattern != req.host || rule.Port != req.port || rule.Private || rule.Address != "") {
+		x.g.log.Error("egress: an answer about another host than was asked", "asked", req.host, "answered", rule.Pattern)
+		yes = false
+	}
+	if why = clean(why); why != "" {
+		why = ": " + why
+	}
+	return rule, yes, why
 }
 
 func ruleName(h grant.Host) string { return h.Pattern + ":" + strconv.Itoa(h.Port) }

@@ -26,6 +26,8 @@ type Request struct {
 	Reopens  time.Duration
 	// HostModeOff is why this machine cannot run host mode, "" if it can (I1).
 	HostModeOff string
+	// Reached are hosts that the owner allowed the group when they were asked.
+	Reached []Reached
 	// RanClaude is true if the group ever ran Claude Code: then it never falls
 	// back to a shell.
 	RanClaude bool
@@ -54,7 +56,7 @@ func (r Request) give(group config.Group, mode Mode, reason string) (Grant, erro
 	if err != nil {
 		return Grant{}, err
 	}
-	egress, err := egressHosts(r.Group, group, r.Config.Egress)
+	egress, err := egressHosts(r.Group, group, r.Config.Egress, r.Reached)
 	if err != nil {
 		return Grant{}, err
 	}
@@ -75,7 +77,7 @@ func (r Request) give(group config.Group, mode Mode, reason string) (Grant, erro
 	return Grant{
 		Ask: ask, AskReason: askReason, Rules: rules,
 		Group: r.Group, Mode: mode, ModeReason: reason, Agent: agent,
-		Mounts: mounts, Egress: egress, Denied: deny, Budget: budget(r.Config.Egress),
+		Mounts: mounts, Egress: egress, EgressAsk: asksForHosts(r.Group, group, r.Config.Egress), Denied: deny, Budget: budget(r.Config.Egress),
 		Env:       slices.Concat(r.environment(agent), trust(egress), vars),
 		Endpoints: append(endpoints(agent), more...),
 		Model:     model(r.Group, group, agent),

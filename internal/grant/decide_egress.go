@@ -1,15 +1,25 @@
 package grant
 
 import (
+	"errors"
 	"fmt"
+	"reflect"
 	"slices"
+	"strings"
 
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/config"
 )
 
+// Reached is one host that the owner allowed a group when they were asked: the
+// exact name and port, as HOST:PORT.
+type Reached struct {
+	Host   string
+	Reason string
+}
+
 // egressHosts are the hosts of a group, each with how it is treated.
-func egressHosts(name chat.Group, g config.Group, common config.Egress) ([]Host, error) {
+func egressHosts(name chat.Group, g config.Group, common config.Egress, reached []Reached) ([]Host, error) {
 	var out []Host
 	seen := map[string]bool{}
 	for i, entry := range g.Egress {
@@ -25,11 +35,73 @@ func egressHosts(name chat.Group, g config.Group, common config.Egress) ([]Host,
 			}
 		}
 	}
+	allowed := map[string]bool{}
+	for _, a := range reached {
+		// What an older program kept and this one reads in another way reaches nothing.
+		if h, err := exactHost(a.Host); err == nil && !seen[h.key()] {
+			seen[h.key()], allowed[h.key()] = true, true
+			h.Reason = a.Reason
+			out = append(out, h)
+		}
+	}
 	terms, err := termsOf(common.Hosts, g.EgressHosts)
 	if err != nil {
 		return nil, &Refusal{"egress.entry", err.Error(), ""}
 	}
-	return applyTerms(out, terms), nil
+	out = applyTerms(out, terms)
+	for i, h := range out {
+		if allowed[h.key()] { // an answer to a question leads to public addresses alone
+			out[i].Private, out[i].Address = false, ""
+		}
+	}
+	return out, nil
+}
+
+// exactHost reads HOST:PORT, one name and no pattern.
+func exactHost(entry string) (Host, error) {
+	hosts, err := ParseHost(entry)
+	switch {
+	case err != nil:
+		return Host{}, err
+	case len(hosts) != 1 || strings.HasPrefix(hosts[0].Pattern, "*"):
+		return Host{}, fmt.Errorf("%q is not one host", printable(entry))
+	}
+	return hosts[0], nil
+}
+
+// asksForHosts gives the line by which the owner is asked about hosts that the
+// group may not reach, "" if they are not.
+func asksForHosts(name chat.Group, g config.Group, common config.Egress) string {
+	switch {
+	case common.Ask:
+		return "egress.ask"
+	case g.EgressAsk:
+		return fmt.Sprintf("groups.%s.egressAsk", name)
+	}
+	return ""
+}
+
+// MayAsk gives the line of a grant that a yes of the owner would add for a host:
+// the narrowest there is. It fails, in words, if the owner is not asked: if they
+// denied the host, if it is no name of another machine, or if the configuration
+// treats it in a way of its own, which only its own entry may bring about.
+func (g Grant) MayAsk(c *config.Config, host string, port int) (Host, error) {
+	h, err := exactHost(fmt.Sprintf("%s:%d", host, port))
+	if err != nil {
+		return Host{}, err
+	}
+	if d, ok := Denies(g.Denied, host, port); ok {
+		return Host{}, fmt.Errorf("the owner denied it (%s)", d.Reason)
+	}
+	terms, err := termsOf(c.Egress.Hosts, c.Groups[string(g.Group)].EgressHosts)
+	if err != nil {
+		return Host{}, err
+	}
+	bare := h.Terms
+	if got := applyTerms([]Host{h}, terms); !reflect.DeepEqual(got[0].Terms, bare) {
+		return Host{}, errors.New("the configuration has terms for it, so it must be granted there")
+	}
+	return h, nil
 }
 
 func budget(e config.Egress) Budget {

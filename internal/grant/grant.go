@@ -63,6 +63,9 @@ type Grant struct {
 	Mounts     []Mount `json:"mounts"`
 	Env        []Var   `json:"env"`
 	Egress     []Host  `json:"egress"`
+	// EgressAsk says that the owner is asked about hosts beyond Egress: the line of
+	// the configuration that says so, "" if they are refused.
+	EgressAsk string `json:"egress_ask,omitempty"`
 	// Denied goes before Egress.
 	Denied []Denied `json:"denied,omitempty"`
 	// Budget is what the session may use up on the way out, all hosts together.

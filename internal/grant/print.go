@@ -26,6 +26,9 @@ func (g Grant) Lines() []string {
 	for _, h := range g.Egress {
 		out = append(out, h.line())
 	}
+	if g.EgressAsk != "" {
+		out = append(out, "egress ask the owner about other hosts  # "+g.EgressAsk)
+	}
 	if g.Budget != (Budget{}) {
 		out = append(out, "egress "+g.Budget.words()+"  # of the whole session")
 	}

@@ -235,7 +235,7 @@ func ServerGrant(r Request, agents Grant, name string) (Grant, error) {
 		}
 		g.Mounts = append(g.Mounts, m)
 	}
-	hosts, err := egressHosts(r.Group, config.Group{Egress: c.Egress, EgressHosts: r.Config.Groups[string(r.Group)].EgressHosts}, r.Config.Egress)
+	hosts, err := egressHosts(r.Group, config.Group{Egress: c.Egress, EgressHosts: r.Config.Groups[string(r.Group)].EgressHosts}, r.Config.Egress, nil)
 	if err != nil {
 		return Grant{}, err
 	}

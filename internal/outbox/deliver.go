@@ -29,6 +29,7 @@ type Outbox struct {
 	pause time.Duration
 
 	change func()
+	disown func(string) string
 
 	mu   sync.Mutex
 	busy map[chat.Address]bool // chats that are being delivered to
@@ -38,12 +39,16 @@ type Outbox struct {
 // New makes an outbox. channels gives the channel of a name, nil for none.
 func New(store Store, channels func(chat.ChannelID) Channel, log *slog.Logger) *Outbox {
 	return &Outbox{store: store, channels: channels, log: log, kick: make(chan struct{}, 1),
-		attempts: 6, pause: 2 * time.Second, busy: map[chat.Address]bool{}, change: func() {}}
+		attempts: 6, pause: 2 * time.Second, busy: map[chat.Address]bool{}, change: func() {}, disown: func(s string) string { return s }}
 }
 
 // OnChange has f called after each attempt. It is set before Run, and f must not
 // block.
 func (o *Outbox) OnChange(f func()) { o.change = f }
+
+// OnAgentWords has f take out of what an agent says what could pass for the host's
+// beside the mark, such as codes. It is set before Run.
+func (o *Outbox) OnAgentWords(f func(string) string) { o.disown = f }
 
 // Wake tells the outbox to look. It never blocks.
 func (o *Outbox) Wake() {
@@ -175,6 +180,18 @@ func (o *Outbox) leave(to chat.Address) {
 	o.Wake()
 }
 
+// shown is a message as a channel gets it: only the host's words carry its mark.
+func (o *Outbox) shown(ch Channel, m chat.Outbound) chat.Outbound {
+	_, marks := ch.(channel.Marker)
+	switch {
+	case !m.FromHost():
+		m.Text = channel.Unmark(o.disown(m.Text))
+	case !marks:
+		m.Text = chat.HostMark + m.Text
+	}
+	return m
+}
+
 // deliver makes one attempt and says whether the message is over: sent or given
 // up. Its error is the store's; the channel's own decides what becomes of the
 // message.
@@ -186,7 +203,7 @@ func (o *Outbox) deliver(ctx context.Context, p Pending) (over bool, err error) 
 	if err := o.store.Sending(ctx, p.ID, time.Now()); err != nil {
 		return false, err
 	}
-	id, err := ch.Deliver(ctx, p.Outbound)
+	id, err := ch.Deliver(ctx, o.shown(ch, p.Outbound))
 	now := time.Now()
 	switch {
 	case err == nil:

@@ -317,3 +317,33 @@ func (n stallingNetwork) Deliver(ctx context.Context, m chat.Outbound) (chat.Mes
 	}
 	return n.network.Deliver(ctx, m)
 }
+
+// marking is a network whose readers show by themselves who speaks.
+type marking struct{ *network }
+
+func (marking) MarksHost() {}
+
+// On every channel only the host's words carry its mark, whatever an agent says.
+func TestMark(t *testing.T) {
+	o := New(nil, only(nil), slog.New(slog.DiscardHandler))
+	o.OnAgentWords(func(s string) string { return strings.ReplaceAll(s, "code", "-") })
+	for _, tt := range []struct {
+		name string
+		ch   Channel
+		kind chat.OutboundKind
+		text string
+		want string
+	}{
+		{"the host", &network{}, chat.Notice, "a code", "◆ nanoclaw: a code"},
+		{"the host asks", &network{}, chat.Question, "a code", "◆ nanoclaw: a code"},
+		{"the host, where the reader tells", marking{}, chat.Question, "a code", "a code"},
+		{"an agent's answer", &network{}, chat.Reply, "◆ nanoclaw: a code", "◇ nanoclaw: a -"},
+		{"an agent's message", &network{}, chat.Tool, "♦⬥❖ nanoclaw: a code", "◇◇◇ nanoclaw: a -"},
+		{"an agent, where the reader tells", marking{}, chat.Reply, "◆ nanoclaw: a code", "◇ nanoclaw: a -"},
+		{"of no known kind", &network{}, "else", "◆ a code", "◇ a -"},
+	} {
+		if got := o.shown(tt.ch, chat.Outbound{Kind: tt.kind, Text: tt.text}).Text; got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}

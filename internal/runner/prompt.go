@@ -60,11 +60,27 @@ func (r *Runner) message(g chat.Group, msgs []queue.Message) agent.Prompt {
 	shown := make([]agent.Line, len(msgs))
 	for i, m := range msgs {
 		shown[i] = agent.Line{
-			Sender: name(m.Sender), Owner: m.Sender.Owner, Sent: m.Sent, Text: m.Text,
-			Quotes: m.Quotes, Context: !m.Trigger, Truncated: m.Truncated,
+			Sender: r.hidden(name(m.Sender)), Owner: m.Sender.Owner, Sent: m.Sent, Text: r.hidden(m.Text),
+			Quotes: r.hiddenQuotes(m.Quotes), Context: !m.Trigger, Truncated: m.Truncated,
 		}
 	}
 	return agent.Prompt{UUID: r.uuid(g, msgs[len(msgs)-1]), Text: agent.FormatPrompt(shown, r.Zone)}
+}
+
+// hidden is a person's text without what is between them and the host.
+func (r *Runner) hidden(text string) string {
+	if r.Hide == nil {
+		return text
+	}
+	return r.Hide(text)
+}
+
+func (r *Runner) hiddenQuotes(quotes []chat.Quote) []chat.Quote {
+	out := slices.Clone(quotes)
+	for i, q := range out {
+		out[i].Author, out[i].Text = r.hidden(q.Author), r.hidden(q.Text)
+	}
+	return out
 }
 
 // uuid is the name of a stored message for an agent: the same one after a crash,

@@ -116,6 +116,9 @@ type Options struct {
 	// Named tells what a call of a tool names of files, as they are now, and of
 	// hosts. seen is the grant with the paths that the agent has. Nil: nothing.
 	Named func(g, seen grant.Grant, c agent.ToolCall) []approval.Part
+	// Hide takes out of what people wrote what is between them and the host, such as
+	// the codes of its questions. Nil: nothing is there.
+	Hide func(string) string
 	// Mask takes credentials out of what is written down of tools.
 	Mask *watch.Masker
 	// Install names this installation in the names of messages, and MaxAttempts is

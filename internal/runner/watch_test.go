@@ -16,6 +16,7 @@ import (
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
+	"nanoclaw/internal/queue"
 )
 
 // records is a store that only records.
@@ -180,5 +181,20 @@ func TestHalted(t *testing.T) {
 	r.halt("r1", "later")
 	if res := r.halted("r1", agent.Result{Text: "hi"}); !res.Failed || res.Class != agent.ClassLimit || !strings.Contains(res.Error, "enough") {
 		t.Errorf("got %+v", res)
+	}
+}
+
+// What is between people and the host is in no part of a prompt.
+func TestPromptHides(t *testing.T) {
+	r := New(Options{Hide: func(s string) string { return strings.ReplaceAll(s, "k4m2-9x7a", "…") }})
+	said := func(text string, trigger bool) queue.Message {
+		return queue.Message{Trigger: trigger, Inbound: chat.Inbound{
+			From: chat.Address{Channel: "net", Chat: "family"}, Text: text + " k4m2-9x7a", Sender: chat.Sender{ID: "a", Name: "Ann k4m2-9x7a"},
+			Quotes: []chat.Quote{{Author: "k4m2-9x7a", Text: "approve k4m2-9x7a"}},
+		}}
+	}
+	p := r.prompt("family", []queue.Message{said("before", false), said("now", true)}, grant.Claude)
+	if strings.Contains(p.Text, "k4m2") || strings.Count(p.Text, "…") < 8 || !strings.Contains(p.Text, "before") {
+		t.Errorf("the prompt is %q", p.Text)
 	}
 }

@@ -72,6 +72,7 @@ var (
 	_ channel.Channel   = (*Hub)(nil)
 	_ channel.Progress  = (*Hub)(nil)
 	_ channel.Formatter = (*Hub)(nil)
+	_ channel.Marker    = (*Hub)(nil)
 )
 
 // New makes a hub with nobody attached.
@@ -90,6 +91,9 @@ func New(opt Options) *Hub {
 
 // Markup gives that of a terminal.
 func (h *Hub) Markup() chat.Markup { return chat.TerminalMarkup }
+
+// MarksHost says that the terminal shows which words are the host's.
+func (h *Hub) MarksHost() {}
 
 // ID gives "console".
 func (h *Hub) ID() chat.ChannelID { return ID }

@@ -46,6 +46,8 @@ type Host struct {
 	OnPeople       func(context.Context) ([]control.Person, error)
 	OnPeopleAct    func(context.Context, control.PeopleAct) (control.Person, error)
 	OnPair         func(context.Context, control.PairRequest) (control.PairingCode, error)
+	OnRights       func(context.Context) ([]control.Right, error)
+	OnRemoveRight  func(context.Context, int64) error
 }
 
 var _ control.Host = (*Host)(nil)
@@ -139,6 +141,17 @@ func (h *Host) Approvals(ctx context.Context) ([]control.Approval, error) {
 // Approve calls OnApprove.
 func (h *Host) Approve(ctx context.Context, r control.ApproveRequest) (control.Approved, error) {
 	return call(h.OnApprove, ctx, r)
+}
+
+// Rights calls OnRights.
+func (h *Host) Rights(ctx context.Context) ([]control.Right, error) { return ask(h.OnRights, ctx) }
+
+// RemoveRight calls OnRemoveRight.
+func (h *Host) RemoveRight(ctx context.Context, id int64) error {
+	if h.OnRemoveRight == nil {
+		return nil
+	}
+	return h.OnRemoveRight(ctx, id)
 }
 
 // Status calls OnStatus.
