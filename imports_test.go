@@ -62,7 +62,7 @@ var ladder = []rung{
 
 	{"agent", "chat grant watch wire", "drives a program in a box that somebody else made"},
 	{"runner", "agent approval audit boundary chat config egress grant hosttools queue transcript watch wire", "one run from job to finish; it reads like the design"},
-	{"store", "approval audit chat outbox queue router runner", "implements the interfaces that its users declare"},
+	{"store", "approval audit chat grant outbox queue router runner", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
 	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/console chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runner store touched watch why wire", "the one place that wires everything"},

@@ -130,6 +130,12 @@ var tellers = map[Kind]teller{
 	RunEnded: as(func(d RunEndedData) string {
 		return "run " + d.State + after(d.Ms) + used(d.Model) + cost(d.CostUSD) + pre(": ", d.Error) + list("; files that run code later: ", d.Found)
 	}),
+	RunHeld: as(func(d RunHeldData) string {
+		return fmt.Sprintf("%d messages wait until %s by %s", len(d.Rows), d.Until.UTC().Format(time.DateTime), d.Rule) + pre(": ", d.Text)
+	}),
+	BudgetExtended: as(func(d BudgetExtendedData) string {
+		return fmt.Sprintf("the budget of %s was extended for %s by %s", d.Account, d.Day, d.By)
+	}),
 	RunRefused:  as(func(d RunRefusedData) string { return "run refused by " + d.Rule + pre(": ", d.Text) }),
 	Outbox:      as(func(d OutboxData) string { return outbound(d) + " waits for delivery to " + d.To.String() }),
 	Delivered:   as(func(d OutboxData) string { return outbound(d) + " delivered to " + d.To.String() }),

@@ -34,6 +34,8 @@ const (
 	FilesChanged    Kind = "files.changed"    // files that a run left new or changed, with their hashes
 	RunEnded        Kind = "run.ended"        // outcome, duration, cost
 	RunRefused      Kind = "run.refused"      // rule and words
+	RunHeld         Kind = "run.held"         // messages wait for a time or for the owner: by which rule, until when
+	BudgetExtended  Kind = "budget.extended"  // the owner let an account go on for a day
 	Outbox          Kind = "outbox"           // a message waits for delivery
 	Delivered       Kind = "delivered"        //
 	GivenUp         Kind = "given_up"         //

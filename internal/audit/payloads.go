@@ -253,6 +253,22 @@ type (
 		// Partial is how many answers did not come to their end: they may have cost more.
 		Partial int `json:"partial,omitempty"`
 	}
+	// RunHeldData belongs to RunHeld. The run itself is gone: its messages begin
+	// another one.
+	RunHeldData struct {
+		Rule  string    `json:"rule"`
+		Text  string    `json:"text"`
+		Rows  []int64   `json:"rows"`
+		Until time.Time `json:"until"`
+	}
+	// BudgetExtendedData belongs to BudgetExtended. Money is in millionths of a dollar.
+	BudgetExtendedData struct {
+		Account string `json:"account"`
+		Day     string `json:"day"`
+		Micros  int64  `json:"micros,omitempty"`
+		Tokens  int64  `json:"tokens,omitempty"`
+		By      string `json:"by"`
+	}
 	// RunRefusedData belongs to RunRefused.
 	RunRefusedData struct {
 		Closing

@@ -53,6 +53,11 @@ type Config struct {
 	Approvals Approvals `json:"approvals"`
 	// Limits bound every run.
 	Limits Limits `json:"limits"`
+	// Rates bound how often agents are asked. What is beyond waits, and is worked on
+	// by itself when it may be.
+	Rates Rates `json:"rates"`
+	// Budgets bound what the model costs on one day.
+	Budgets Budgets `json:"budgets"`
 	// Quarantine bounds what is kept of files that agents left in your folders and
 	// that would have run code later: nanoclaw quarantine list.
 	Quarantine Quarantine `json:"quarantine"`
@@ -144,6 +149,9 @@ type HostMode struct {
 	Enabled bool `json:"enabled"`
 	// RunsPerHour is the limit of each group but main.
 	RunsPerHour int `json:"runsPerHour"`
+	// ConfirmTime is how long a message waits for the owner's yes where a group asks
+	// for it (confirm). Silence is no.
+	ConfirmTime Duration `json:"confirmTime"`
 }
 
 // Boundary says what the operating system must enforce.
@@ -241,6 +249,67 @@ type Limits struct {
 	SameCallsInARow int `json:"sameCallsInARow"`
 	// AskTime is how long a question to the owner about a call waits. Silence is no.
 	AskTime Duration `json:"askTime"`
+}
+
+// Rates bound how often agents are asked.
+type Rates struct {
+	// Group is for each group but main, all its senders but the owner together.
+	Group Rate `json:"group,omitzero"`
+	// Sender is for each sender but the owner.
+	Sender Rate `json:"sender,omitzero"`
+	// Owner is for the owner, so that a program that speaks as the owner cannot go on
+	// for ever.
+	Owner Rate `json:"owner,omitzero"`
+}
+
+// Rate is one limit of messages and one of runs.
+type Rate struct {
+	// MessagesPerMinute are messages for the agent in one group. 0: no limit.
+	MessagesPerMinute int `json:"messagesPerMinute,omitempty"`
+	// RunsPerDay are runs from midnight to midnight, over all groups where it is a
+	// sender's. A run counts once for each sender whom it answers, and so does a
+	// message that joins it. 0: no limit.
+	RunsPerDay int `json:"runsPerDay,omitempty"`
+}
+
+// Budgets bound what the model costs from midnight to midnight. A run counts for
+// the day on which it began. The owner can extend a budget for the day.
+type Budgets struct {
+	// Day is for everything together.
+	Day Budget `json:"day"`
+	// Group is for each group but main that has no budget of its own.
+	Group Budget `json:"group"`
+	// Sender is for each sender but the owner, over all groups.
+	Sender Budget `json:"sender"`
+	// Task is for each scheduled task.
+	Task Budget `json:"task"`
+	// Step is by how much one yes of the owner extends a budget for the day. What is
+	// 0 is half of the budget.
+	Step Budget `json:"step"`
+	// Prices of models, by the beginning of their names; the longest that fits
+	// counts. Without one, money is what the agent says of itself at the end of a
+	// run, which cannot be checked and stops nothing before.
+	Prices map[string]Price `json:"prices"`
+}
+
+// Budget is an amount. What is 0 is not bounded.
+type Budget struct {
+	// USD is money, such as "$5" or "$0.50".
+	USD USD `json:"usd,omitempty"`
+	// Tokens are those that the model's provider counted, cached ones among them.
+	Tokens int `json:"tokens,omitempty"`
+}
+
+// Price is what a million tokens of a model cost.
+type Price struct {
+	// Input is for what the model reads.
+	Input USD `json:"input"`
+	// Output is for what it writes.
+	Output USD `json:"output"`
+	// CacheRead is for what it reads from its provider's cache.
+	CacheRead USD `json:"cacheRead"`
+	// CacheWrite is for what is put there.
+	CacheWrite USD `json:"cacheWrite"`
 }
 
 // Quarantine bounds what is kept of files that agents left in the owner's folders
@@ -381,6 +450,16 @@ type Group struct {
 	// HostModeAllowed is the group's own opt-in, without which it never runs in
 	// host mode, whatever Mode says.
 	HostModeAllowed bool `json:"hostModeAllowed,omitempty"`
+	// Confirm says when the owner is asked before somebody else's message starts a
+	// run in host mode: "each" run, each new "session", or "never". Empty: "session".
+	// What the owner writes needs no other yes, and main asks nobody.
+	Confirm string `json:"confirm,omitempty"`
+	// HostRunsPerHour is this group's limit. 0: hostMode.runsPerHour above.
+	HostRunsPerHour int `json:"hostRunsPerHour,omitempty"`
+	// Rates of this group. What is 0 is as in rates above.
+	Rates Rates `json:"rates,omitzero"`
+	// Budget of this group in place of budgets.group above.
+	Budget Budget `json:"budget,omitzero"`
 	// Agent is "auto", "claude" or "shell". Empty: agent.kind above.
 	Agent string `json:"agent,omitempty"`
 	// Chats are the addresses that belong to the group, as CHANNEL:CHAT. The

@@ -172,6 +172,7 @@ func (d *decoder) text(v *hujson.Value, dst reflect.Value, into encoding.TextUnm
 var textForms = map[reflect.Type]string{
 	reflect.TypeFor[Duration](): durationForm,
 	reflect.TypeFor[Size]():     sizeForm,
+	reflect.TypeFor[USD]():      usdForm,
 }
 
 func (d *decoder) integer(v *hujson.Value, dst reflect.Value) {

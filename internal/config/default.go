@@ -34,7 +34,7 @@ func Default() Config {
 		Providers:     map[string]Model{},
 		People:        map[string]Person{},
 		ExecutionMode: modeContainer,
-		HostMode:      HostMode{RunsPerHour: 10},
+		HostMode:      HostMode{RunsPerHour: 10, ConfirmTime: Duration(12 * time.Hour)},
 		Boundary:      Boundary{Engine: "auto", Spares: 2},
 		Tools:         []string{},
 
@@ -61,6 +61,15 @@ func Default() Config {
 			SameCalls:       50,
 			SameCallsInARow: 10,
 			AskTime:         Duration(5 * time.Minute),
+		},
+		Rates: Rates{
+			Group:  Rate{MessagesPerMinute: 60, RunsPerDay: 1000},
+			Sender: Rate{MessagesPerMinute: 20, RunsPerDay: 200},
+			Owner:  Rate{MessagesPerMinute: 120, RunsPerDay: 5000},
+		},
+		Budgets: Budgets{
+			Group: Budget{Tokens: 100_000_000}, Sender: Budget{Tokens: 50_000_000},
+			Prices: map[string]Price{},
 		},
 		Quarantine: Quarantine{Keep: Duration(90 * 24 * time.Hour), Size: 2 << 30},
 		Egress: Egress{
@@ -137,6 +146,9 @@ func Encode(c Config) ([]byte, error) {
 	}
 	if c.MCPServers == nil {
 		c.MCPServers = map[string]MCPServer{}
+	}
+	if c.Budgets.Prices == nil {
+		c.Budgets.Prices = map[string]Price{}
 	}
 	if c.Egress.Deny == nil {
 		c.Egress.Deny = []string{}

@@ -39,6 +39,7 @@ func schema() (*jsonschema.Schema, error) {
 	s, err := jsonschema.For[Config](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[Duration](): {Type: "string", Pattern: `^([0-9]+(d|h|m|s|ms))+$|` + variable},
 		reflect.TypeFor[Text]():     {Type: "string"},
+		reflect.TypeFor[USD]():      {Type: "string", Pattern: `^\$[0-9]+(\.[0-9]{1,6})?$|` + variable},
 		reflect.TypeFor[Size]():     {Type: "string", Pattern: `^[0-9]+(B|KB|MB|GB|TB)$|` + variable},
 	}})
 	if err != nil {
@@ -62,6 +63,7 @@ func schema() (*jsonschema.Schema, error) {
 		s.Properties["groups"].AdditionalProperties.Properties["mode"]:    {"", modeContainer, modeHost},
 		s.Properties["groups"].AdditionalProperties.Properties["agent"]:   append([]string{""}, agentKinds...),
 		s.Properties["groups"].AdditionalProperties.Properties["trigger"]: append([]string{""}, triggers...),
+		s.Properties["groups"].AdditionalProperties.Properties["confirm"]: append([]string{""}, confirms...),
 
 		s.Properties["groups"].AdditionalProperties.Properties["serverTools"].Items: serverTools,
 	} {

@@ -30,6 +30,7 @@ func (c *Config) Validate(o Options) Problems {
 	v.providers(c.Providers)
 	v.oneOf(at("executionMode"), c.ExecutionMode, modeContainer, modeHost)
 	v.limits(c)
+	v.money(c)
 	v.tools(c.Tools)
 	v.way(c.Egress, o)
 	v.program(at("audit", "anchor"), c.Audit.Anchor)
@@ -62,6 +63,7 @@ var (
 	agentKinds = []string{"auto", "claude", "shell"}
 	engines    = []string{"auto", "native", "bubblewrap", "srt", "seatbelt"}
 	triggers   = []string{"mention", "always"}
+	confirms   = []string{"each", "session", "never"}
 	efforts    = []string{"low", "medium", "high", "xhigh", "max"}
 )
 
@@ -215,6 +217,7 @@ func (v *validator) group(name string, g Group, chats map[string]string, o Optio
 	if g.Agent != "" {
 		v.oneOf(field.plus("agent"), g.Agent, agentKinds...)
 	}
+	v.amounts(field, g)
 	if g.Trigger != "" {
 		v.oneOf(field.plus("trigger"), g.Trigger, triggers...)
 	}

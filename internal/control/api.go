@@ -118,6 +118,8 @@ type Observer interface {
 	Groups(ctx context.Context) ([]GroupInfo, error)
 	// Runs lists runs, the newest first.
 	Runs(ctx context.Context, q RunsQuery) ([]RunInfo, error)
+	// Cost tells what models cost, and how the budgets stand.
+	Cost(ctx context.Context, q CostQuery) (Cost, error)
 	// RunByID tells one run's story. CodeNotFound if there is none of that name.
 	RunByID(ctx context.Context, id chat.RunID) (RunInfo, error)
 	// Policy decides what a session of the group would be granted now.

@@ -86,6 +86,7 @@ func (s *Server) acts() []route {
 		{"audit/verify", authority.Inspect, act(h.AuditVerify)},
 		{"audit/export", authority.Export, http.HandlerFunc(s.export)},
 		{"erase", authority.Erase, act(h.Erase)},
+		{"cost", authority.Inspect, act(h.Cost)},
 		{"why", authority.Inspect, act(h.Why)},
 	}
 }

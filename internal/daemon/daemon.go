@@ -108,6 +108,7 @@ type Daemon struct {
 	rights   rights
 	asking   hostAsks
 	streams  streams
+	limits   *limiter
 
 	// changed fires when a run ended, a message went out, or runs are held.
 	changed signal
@@ -165,6 +166,10 @@ func (d *Daemon) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.limits = newLimiter(d)
+	d.store.OnMessage(d.limits.message)
+	d.desk.Handle(runner.HostRun, d.limits.answeredRun)
+	d.desk.Handle(extendDay, d.limits.answeredBudget)
 	d.queue = queue.New(d.store, d.config.Limits.ConcurrentRuns, func(ctx context.Context, j queue.Job) { d.runner.Run(ctx, j) }, d.log)
 	d.router = router.New(rules, d.store, func(g chat.Group) {
 		d.runner.Came(g)
@@ -282,7 +287,7 @@ func (d *Daemon) runnerOptions() runner.Options {
 		Gateway: d.gateway, Tools: d.hostTools, Guard: d.guard, Touched: d.touched, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
 		WarmSessions: d.config.Limits.WarmSessions, Prepare: d.preparedGroups(), Unready: d.unready, Short: func() string { return d.short() }, Held: d.queue.Held, Rests: d.queue.Rests,
 		Servers: d.sessionServers,
-		Consent: d.consent, Named: named, Hide: d.desk.Hide, Mask: d.mask,
+		Consent: d.consent, Named: named, Hide: d.desk.Hide, Mask: d.mask, Limits: d.limits,
 		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Install: d.install, MaxAttempts: maxAttempts, Zone: zone(d.machine.TimeZone), Log: d.log,
 		Troubled: d.troubled, Markup: d.markupOf, Assistant: d.assistant,
 	}
@@ -306,6 +311,9 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	if err := d.acceptStart(ctx); err != nil {
+		return err
+	}
+	if err := d.limits.recover(ctx); err != nil {
 		return err
 	}
 	d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.HostStarted, Data: audit.HostStartedData{
@@ -414,6 +422,10 @@ func (s sink) Receive(ctx context.Context, in chat.Inbound) error {
 	}
 	if v.Action == router.Run && s.d.queue.Rests(v.Group) != "" {
 		s.d.tellPaused(ctx, in, v.Group)
+	}
+	if s.d.limits.told.Swap(false) {
+		s.d.outbox.Wake()
+		s.d.changed.fire()
 	}
 	s.d.log.Debug("a message came in", "from", in.From, "verdict", v.Action, "reason", v.Reason)
 	return nil

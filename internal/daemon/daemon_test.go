@@ -109,28 +109,6 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// The eleventh run of an hour is refused, also after a restart: it is counted
-// in the store (I7).
-func TestHostRunsAreLimited(t *testing.T) {
-	i := newInstall(t, strings.Replace(hostConfig, `{"enabled": true}`, `{"enabled": true, "runsPerHour": 2}`, 1))
-	d, stop := i.run()
-	for range 2 {
-		if a := ask(t, d, "family", "true"); a.State != control.Succeeded {
-			t.Fatalf("got %+v\n%s", a.Answer, a.text())
-		}
-	}
-	stop()
-	d, _ = i.run()
-	if a := ask(t, d, "family", "true"); a.State != control.Refused || !strings.Contains(a.text(), "opens again in") {
-		t.Errorf("the third run: %+v\n%s", a.Answer, a.text())
-	}
-	for range 3 {
-		if a := ask(t, d, chat.Main, "true"); a.State != control.Succeeded {
-			t.Errorf("main has no such limit: %+v\n%s", a.Answer, a.text())
-		}
-	}
-}
-
 // A changed configuration stops new runs and tells the owner; the message is
 // answered after a restart (I6).
 func TestConfigurationChangedUnderneath(t *testing.T) {

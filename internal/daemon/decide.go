@@ -54,7 +54,7 @@ func (d *Daemon) request(ctx context.Context, g chat.Group, t grant.Trigger) (gr
 	live, _ := d.live()
 	return grant.Request{
 		Config: live, Group: g, Trigger: t, Machine: d.machineNow(), Reached: d.reached(g),
-		HostRuns: runs, Reopens: oldest.Add(time.Hour).Sub(now),
+		HostRuns:    grant.Count{N: runs, Reopens: oldest.Add(time.Hour)},
 		HostModeOff: d.proven(ctx, "").Off, RanClaude: state.RanClaude,
 	}, nil
 }

@@ -106,6 +106,11 @@ func (d *Daemon) answer(ctx context.Context, g chat.Group, id chat.MessageID) (a
 			a.State, a.Reason = "held", held
 			return a, true, nil
 		}
+		held, err := d.limits.heldMessage(ctx, console.Address(g), id)
+		if err != nil || held != "" {
+			a.State, a.Reason = "held", held
+			return a, true, err
+		}
 		return a, false, nil
 	case "claimed":
 		return a, false, nil

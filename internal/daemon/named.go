@@ -52,7 +52,7 @@ func named(g, seen grant.Grant, c agent.ToolCall) []approval.Part {
 			l.file(p, true)
 		}
 	}
-	for _, w := range words(in.Command) {
+	for _, w := range commandWords(in.Command) {
 		l.file(w, false)
 	}
 	if u, err := url.Parse(in.URL); err == nil && u.Host != "" {
@@ -61,9 +61,9 @@ func named(g, seen grant.Grant, c agent.ToolCall) []approval.Part {
 	return l.parts
 }
 
-// words are the parts of a command that could name a file. A shell may make names
+// commandWords are the parts of a command that could name a file. A shell may make names
 // of what stands there in ways that this does not see.
-func words(command string) []string {
+func commandWords(command string) []string {
 	out := strings.FieldsFunc(command, func(r rune) bool { return strings.ContainsRune(" \t\r\n;|&()<>\"'`=${}", r) })
 	slices.Sort(out)
 	out = slices.Compact(out)

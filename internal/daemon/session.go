@@ -46,7 +46,13 @@ func (d *Daemon) gateway(g grant.Grant, c runner.Caller) runner.Gateway {
 			d.runner.Answered(c.Run(), http.StatusUnauthorized, time.Time{})
 			d.loginNeeded(u, text)
 		}
-		o.Used = func(u egress.Usage) { d.runner.Used(c.Run(), u) }
+		o.Used = func(u egress.Usage) {
+			d.runner.Used(c.Run(), u)
+			d.limits.used(c.Group, c.Run(), u)
+		}
+		o.Admit = func(ctx context.Context, size int) (func(egress.Served), string) {
+			return d.limits.admit(ctx, c.Group, c.Run(), size)
+		}
 	}
 	o.Servers = d.asked(g)
 	return egress.New(o)

@@ -60,7 +60,7 @@ func (d *Daemon) stopFor(ctx context.Context, r control.StopRequest, who authori
 // and takes back the pause that Stop began.
 func (d *Daemon) pauseWaiting(ctx context.Context, g chat.Group, who authority.Actor) ([]chat.Group, error) {
 	defer d.restore(ctx, g)
-	waiting, err := d.store.Waiting(context.WithoutCancel(ctx))
+	waiting, err := d.store.Unanswered(context.WithoutCancel(ctx))
 	if err != nil {
 		return nil, err
 	}

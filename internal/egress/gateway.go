@@ -84,6 +84,10 @@ type Options struct {
 	// Used is told what an answer of the model cost, before the agent has all of it.
 	// It must not block. Nil: nobody is told.
 	Used func(Usage)
+	// Admit is asked before each message to the model, of so many bytes, and may
+	// wait for the owner. A text refuses it. Otherwise done is called once, when the
+	// request is over. Nil: all are admitted.
+	Admit func(ctx context.Context, size int) (done func(Served), refusal string)
 	// Login is told, in words for the owner, that the model does not accept the
 	// credential. Nil: nobody is told.
 	Login func(u *Upstream, text string)
@@ -111,6 +115,16 @@ type Options struct {
 	// replaced by tests.
 	Trust     *x509.CertPool
 	RootFiles []string
+}
+
+// Served is how a message to the model went.
+type Served struct {
+	// Answered says that the model took it.
+	Answered bool
+	// Usage is what it cost as far as the provider said, nil for nothing.
+	Usage *Usage
+	// Down is how many bytes of the answer there were.
+	Down int64
 }
 
 // Limits bound one session's way out.

@@ -142,6 +142,12 @@ func (c *call) run() *refusal {
 		return no
 	}
 	c.event.Model = peekModel(body)
+	done, no := c.admit(len(body))
+	if no != nil {
+		return no
+	}
+	defer func() { done(Served{c.event.Status == http.StatusOK, c.event.Usage, c.down}) }()
+	idle.touch()
 	c.event.Phase, c.event.Verdict = Open, Allowed
 	if !c.m.g.record(c.event) {
 		c.event.Verdict = Refused
@@ -154,6 +160,18 @@ func (c *call) run() *refusal {
 	defer resp.Body.Close()
 	idle.touch()
 	return c.reply(u, resp, idle)
+}
+
+// admit asks whether a message may cost more. Not 429: clients repeat that.
+func (c *call) admit(size int) (done func(Served), no *refusal) {
+	if c.m.g.opts.Admit == nil || c.r.Method != http.MethodPost || c.r.URL.Path != "/v1/messages" {
+		return func(Served) {}, nil
+	}
+	done, why := c.m.g.opts.Admit(c.r.Context(), size)
+	if why != "" {
+		return nil, &refusal{status: 403, text: why}
+	}
+	return done, nil
 }
 
 // upstream is where requests go now, nil for nowhere.

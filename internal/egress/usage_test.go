@@ -1,10 +1,12 @@
 package egress
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -117,6 +119,62 @@ func usageBeforeTheEnd(t *testing.T, body string, stream, length bool) {
 	}
 	if e := asked.all()[0].Header.Get("Accept-Encoding"); e != "identity" {
 		t.Errorf("the upstream was asked for the encoding %q", e)
+	}
+}
+
+// Each message to the model is admitted before anything goes out, what is refused
+// never does, and the end of what was admitted is told once with what it cost.
+func TestAdmit(t *testing.T) {
+	w := newWorld(t)
+	u, asked := upstream(t, config.Model{APIKey: "sk-real"}, func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Content-Type", "text/event-stream")
+		io.WriteString(rw, answered)
+	})
+	var full atomic.Bool
+	sizes, ends := make(chan int, 10), make(chan Served, 10)
+	url, _ := w.modelURL(u, func(o *Options) {
+		o.Admit = func(_ context.Context, size int) (func(Served), string) {
+			if full.Load() {
+				return nil, "the budget is used up"
+			}
+			sizes <- size
+			return func(r Served) { ends <- r }, ""
+		}
+	})
+	post := func(path string) (int, string) {
+		resp, err := client(t).Post(url+path, "application/json", strings.NewReader(`{"a":1}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(b)
+	}
+	if code, text := post("/v1/messages?beta=true"); code != 403 { // no such field passes
+		t.Errorf("%d %s", code, text)
+	}
+	ok := func(path string) int {
+		resp, err := client(t).Post(url+path, "application/json", strings.NewReader(`{}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		io.Copy(io.Discard, resp.Body)
+		return resp.StatusCode
+	}
+	if ok("/v1/messages") != 200 || ok("/v1/messages/count_tokens") != 200 {
+		t.Error("what is admitted does not pass")
+	}
+	if size, end := <-sizes, <-ends; size != 2 || !end.Answered || end.Usage == nil || end.Usage.Output != 42 || end.Down != int64(len(answered)) {
+		t.Errorf("admitted %d bytes, ended %+v", size, end)
+	}
+	full.Store(true)
+	before := len(asked.all())
+	if code := ok("/v1/messages"); code != 403 || len(asked.all()) != before {
+		t.Errorf("status %d, %d requests went out", code, len(asked.all())-before)
+	}
+	if len(sizes) != 0 || len(ends) != 0 {
+		t.Error("somebody else was asked or told")
 	}
 }
 

@@ -20,10 +20,9 @@ type Request struct {
 	Machine Machine
 	// Mode asks for a mode instead of the configured one: exec --mode.
 	Mode Mode
-	// HostRuns is how many host-mode runs of the group began within the last
-	// hour, and Reopens when the oldest of them leaves it (I7).
-	HostRuns int
-	Reopens  time.Duration
+	// HostRuns are the host-mode runs of the group that began within the last
+	// hour (I7).
+	HostRuns Count
 	// HostModeOff is why this machine cannot run host mode, "" if it can (I1).
 	HostModeOff string
 	// Reached are hosts that the owner allowed the group when they were asked.
@@ -119,12 +118,10 @@ func (r Request) checkMode(m Mode, g config.Group) error {
 			fmt.Sprintf("nanoclaw group set %s --mode host", name)}
 	case r.HostModeOff != "":
 		return &Refusal{"hostmode.off", "host mode is off on this machine: " + r.HostModeOff, "nanoclaw doctor says what is missing and how to mend it"}
-	case r.Group != chat.Main && r.Trigger.Kind == "message" && r.HostRuns >= r.Config.HostMode.RunsPerHour:
-		return &Refusal{"hostmode.rate",
-			fmt.Sprintf("group %s used its %d host runs of this hour", name, r.Config.HostMode.RunsPerHour),
-			fmt.Sprintf("it opens again in %s", r.Reopens.Round(time.Minute))}
+	case r.Trigger.Kind == "task" && !r.Trigger.HostModeAllowed: // the third opt-in of I7
+		return &Refusal{"hostmode.task", fmt.Sprintf("the task %s may not run in host mode", r.Trigger.Task), "set hostModeAllowed of the task"}
 	}
-	return nil
+	return r.hostRate(g)
 }
 
 // The agents.

@@ -60,7 +60,7 @@ func TestRefusals(t *testing.T) {
 		{"no opt-in, though the mode says host", func(r *Request) { edit(r, "main", func(g *config.Group) { g.HostModeAllowed = false }) }, "hostmode.optin"},
 		{"no opt-in, though the flag says host", func(r *Request) { r.Group, r.Mode = "work", HostMode }, "hostmode.optin"},
 		{"the probe failed", func(r *Request) { r.HostModeOff = "the probe read a canary" }, "hostmode.off"},
-		{"the eleventh run of the hour", func(r *Request) { r.Group, r.HostRuns = "family", 10 }, "hostmode.rate"},
+		{"the eleventh run of the hour", func(r *Request) { r.Group, r.HostRuns.N = "family", 10 }, "hostmode.rate"},
 		{"a group without a model never gets a shell", func(r *Request) { r.Group, r.Machine.HasModel = "family", false }, "agent.nomodel"},
 		{"a provider without a credential, beside a model", func(r *Request) { edit(r, "family", func(g *config.Group) { g.Provider = "work" }); r.Group = "family" }, "agent.nomodel"},
 		{"main from elsewhere than its terminal", func(r *Request) { r.Trigger.Terminal, r.Machine.HasModel = false, false }, "agent.nomodel"},
@@ -125,9 +125,9 @@ func TestGranted(t *testing.T) {
 			r.Group, r.Trigger = "family", Trigger{Kind: "message"}
 			edit(r, "family", func(g *config.Group) { g.Agent = Shell })
 		}, Shell},
-		{"the tenth run", func(r *Request) { r.Group, r.HostRuns = "family", 9 }, Claude},
-		{"main knows no rate", func(r *Request) { r.HostRuns = 1000 }, Claude},
-		{"a command of the owner is no run", func(r *Request) { r.Group, r.HostRuns, r.Trigger.Kind = "family", 10, "exec" }, Claude},
+		{"the tenth run", func(r *Request) { r.Group, r.HostRuns.N = "family", 9 }, Claude},
+		{"main knows no rate", func(r *Request) { r.HostRuns.N = 1000 }, Claude},
+		{"a command of the owner is no run", func(r *Request) { r.Group, r.HostRuns.N, r.Trigger.Kind = "family", 10, "exec" }, Claude},
 		{"a name that only looks like a place for keys", mount("/srv/my.sshfs-notes"), Claude},
 	}
 	for _, tt := range tests {
@@ -261,8 +261,9 @@ func BenchmarkDecide(b *testing.B) {
 }
 
 func TestRateSaysWhenItOpens(t *testing.T) {
-	_, err := Decide(request(func(r *Request) { r.Group, r.HostRuns, r.Reopens = "family", 10, 25*time.Minute }))
-	if err == nil || !strings.Contains(err.Error(), "25m") {
+	opens := time.Date(2026, 11, 22, 10, 25, 0, 0, time.UTC)
+	_, err := Decide(request(func(r *Request) { r.Group, r.HostRuns = "family", Count{10, opens} }))
+	if w, ok := errors.AsType[*Wait](err); !ok || !w.Until.Equal(opens) || w.Window.Sub(opens) != time.Hour {
 		t.Errorf("got %v, want the time when it opens", err)
 	}
 }

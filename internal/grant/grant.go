@@ -247,8 +247,12 @@ type Machine struct {
 
 // Trigger is why a run starts.
 type Trigger struct {
-	// Kind is "message" or "exec".
+	// Kind is "message", "task" or "exec".
 	Kind string `json:"kind"`
+	// Task is the scheduled task's name, and HostModeAllowed its own flag, without
+	// which it never runs in host mode, whatever its group may (I7).
+	Task            string `json:"task,omitempty"`
+	HostModeAllowed bool   `json:"host_mode_allowed,omitempty"`
 	// Owner says that the owner asked, proven by the pipe.
 	Owner bool `json:"owner"`
 	// Terminal says that it came from the owner's own terminal.

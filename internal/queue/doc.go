@@ -7,6 +7,6 @@
 // joins the end by that same rule, so none starves another.
 //
 // Run is the loop; pass is one look at the store, which is what tests call. A
-// pass happens when a message arrives, when a run ends and when a hold is
-// lifted: nothing polls.
+// pass happens when a message arrives, when a run ends, when a hold is lifted,
+// and when a message that was held until a time may be taken up: nothing polls.
 package queue

@@ -25,6 +25,8 @@ type Message struct {
 	Cut chat.RunID
 	// Again counts how often the message was put back before the agent saw it.
 	Again int
+	// Consent is the hash of the question to the owner that allowed it, "" if none did.
+	Consent string
 }
 
 // Job is the work of one run: waiting messages of one group, oldest first, whose
@@ -71,7 +73,7 @@ func (m Message) Alone() bool {
 // shows in them: what the one asks for must not be done with the rights of the
 // other.
 func SameRights(a, b Message) bool {
-	if a.Sender.Owner != b.Sender.Owner || a.Terminal() != b.Terminal() {
+	if a.Sender.Owner != b.Sender.Owner || a.Terminal() != b.Terminal() || a.Consent != b.Consent {
 		return false
 	}
 	return !a.Terminal() || slices.Equal(a.Ask.Mounts, b.Ask.Mounts)
@@ -107,6 +109,8 @@ type Store interface {
 	// in state "queued" and the messages are claimed by it, in one transaction. It
 	// gives nil if there is nothing to do or a run of the group is live.
 	Claim(ctx context.Context, g chat.Group, run chat.RunID, at time.Time) (*Job, error)
+	// Opens is when the next message that is held may be taken up, zero if none is.
+	Opens(ctx context.Context) (time.Time, error)
 }
 
 // Lost is a message that was given up: each run that took it up was cut off.
@@ -211,12 +215,34 @@ func (q *Queue) Run(ctx context.Context) {
 			q.log.Error("the queue cannot read its jobs", "err", err)
 			q.again(ctx)
 		}
+		opens := q.opens(ctx)
 		select {
 		case <-ctx.Done():
+			opens.Stop()
 			return
 		case <-q.kick:
+		case <-opens.C:
 		}
+		opens.Stop()
 	}
+}
+
+// maxSleep bounds how long a timer sleeps, so that a machine that slept, or whose
+// clock was set, finds what is due before long.
+const maxSleep = 10 * time.Minute
+
+// opens is a timer for the next message that is held until a time.
+func (q *Queue) opens(ctx context.Context) *time.Timer {
+	at, err := q.store.Opens(ctx)
+	if err != nil && ctx.Err() == nil {
+		q.log.Error("the queue cannot read what is held", "err", err)
+	}
+	if at.IsZero() {
+		stopped := time.NewTimer(maxSleep)
+		stopped.Stop()
+		return stopped
+	}
+	return time.NewTimer(min(max(time.Until(at), 0), maxSleep))
 }
 
 // again looks once more after a pause: the store was busy or its disk full.

@@ -19,6 +19,7 @@ import (
 type rows struct {
 	mu      sync.Mutex
 	waiting []Message // Text is the group
+	opens   time.Time // before it nothing is waiting
 	fail    error
 }
 
@@ -32,6 +33,10 @@ func (s *rows) Waiting(context.Context) ([]chat.Group, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []chat.Group
+	if time.Now().Before(s.opens) {
+		return nil, s.fail
+	}
+	s.opens = time.Time{}
 	seen := map[string]bool{}
 	for _, m := range s.waiting {
 		if !seen[m.Text] {
@@ -58,6 +63,12 @@ func (s *rows) Claim(_ context.Context, g chat.Group, run chat.RunID, at time.Ti
 		return nil, nil
 	}
 	return job, nil
+}
+
+func (s *rows) Opens(context.Context) (time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opens, nil
 }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -125,6 +136,32 @@ func TestOneRunPerGroupAndACeiling(t *testing.T) {
 		if last := w.order[4]; last != "a" {
 			t.Errorf("the follow-up went to %s", last)
 		}
+	})
+}
+
+// What is held until a time is taken up by itself then, also by a queue that was
+// made long after, and by nobody before.
+func TestHeldMessagesGoOnByThemselves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, w := &rows{}, &worker{now: map[chat.Group]int{}}
+		store.opens = time.Now().Add(75 * time.Minute)
+		store.add("a")
+		q := New(store, 2, w.do, quiet())
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { q.Run(ctx); close(done) }()
+		time.Sleep(75*time.Minute - time.Second)
+		synctest.Wait()
+		if len(w.order) != 0 {
+			t.Error("it was taken up too early")
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(w.order) != 1 {
+			t.Errorf("%d runs when it opens", len(w.order))
+		}
+		cancel()
+		<-done
 	})
 }
 

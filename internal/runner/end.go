@@ -22,6 +22,10 @@ func (r *Runner) refuse(ctx context.Context, job queue.Job, err error, log *slog
 		r.release(job, log)
 		return
 	}
+	if w, ok := waits(err); ok {
+		r.hold(ctx, job, w, log)
+		return
+	}
 	var no *grant.Refusal
 	if !errors.As(err, &no) {
 		r.end(ctx, job, nil, agent.Result{}, err, log)
@@ -41,7 +45,8 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 	if cut := s.cut(); cut != nil && (err != nil || res.Failed) {
 		err = cut // what the agent says of its end is only a consequence
 	}
-	stopping := cause != nil && !errors.Is(cause, errStopped) && !errors.Is(cause, errTooLong)
+	spent, _ := errors.AsType[*spentError](cause)
+	stopping := cause != nil && !errors.Is(cause, errStopped) && !errors.Is(cause, errTooLong) && spent == nil
 	keep := s != nil && err == nil && cause == nil && !s.once() && !forgets(res)
 	var found []string
 	var notice string
@@ -134,7 +139,10 @@ func (r *Runner) notSeen(run chat.RunID) []int64 {
 
 // ending is why a run's session ends with it, for the group's next agent.
 func ending(cause error, g grant.Grant) string {
+	spent, _ := errors.AsType[*spentError](cause)
 	switch {
+	case spent != nil:
+		return spent.text
 	case errors.Is(cause, errTooLong):
 		return fmt.Sprintf("a run took longer than %v (limits.runTime)", g.Limits.RunTime)
 	case errors.Is(cause, errStopped):
@@ -146,6 +154,9 @@ func ending(cause error, g grant.Grant) string {
 // finish stores an end even if the run's own context is over: what happened
 // happened.
 func (r *Runner) finish(ctx context.Context, job queue.Job, o Outcome, e audit.Entry, log *slog.Logger) {
+	if r.Limits != nil {
+		r.Limits.Settled(job.Run)
+	}
 	if err := r.Store.Finish(context.WithoutCancel(ctx), job.Run, o, e); err != nil {
 		// The run stays claimed and is taken up again after the next start.
 		log.Error("the end of a run could not be stored", "err", err)
@@ -155,6 +166,9 @@ func (r *Runner) finish(ctx context.Context, job queue.Job, o Outcome, e audit.E
 }
 
 func (r *Runner) release(job queue.Job, log *slog.Logger) {
+	if r.Limits != nil {
+		r.Limits.Settled(job.Run)
+	}
 	if err := r.Store.Release(context.Background(), job.Run); err != nil {
 		log.Error("an interrupted run could not be put back; the next start does it", "err", err)
 	}
@@ -168,7 +182,10 @@ func outcome(res agent.Result, err, cause error) Outcome {
 	}
 	var start *boundary.StartError
 	var limit *boundary.LimitError
+	var spent *spentError
 	switch {
+	case errors.As(cause, &spent):
+		o.State, o.Error = Failed, spent.text
 	case errors.Is(cause, errStopped):
 		o.State, o.Error = Cancelled, "stopped by the owner"
 	case errors.Is(cause, errTooLong):

@@ -138,7 +138,14 @@ func (r *Runner) takeIn(ctx context.Context, s *session, l *live, conv agent.Fol
 		return nil // its own run tells why not, if it may not run at all
 	}
 	ctx = context.WithoutCancel(ctx)
-	ok, err := r.Store.Join(ctx, l.job.Run, next, r.joinedEntry(l.job, s, t, next))
+	lease, may, err := r.joinLease(ctx, l, t, g, next)
+	if err != nil || !may {
+		return err
+	}
+	ok, err := r.Store.Join(ctx, l.job.Run, next, lease, r.joinedEntry(l.job, s, t, next))
+	if _, later := waits(err); later {
+		return nil // its own run tells until when
+	}
 	if err != nil || !ok {
 		return err
 	}

@@ -119,6 +119,8 @@ type Options struct {
 	// Hide takes out of what people wrote what is between them and the host, such as
 	// the codes of its questions. Nil: nothing is there.
 	Hide func(string) string
+	// Limits are asked before a run begins. Nil: nothing is limited.
+	Limits Limiter
 	// Mask takes credentials out of what is written down of tools.
 	Mask *watch.Masker
 	// Install names this installation in the names of messages, and MaxAttempts is
@@ -152,6 +154,7 @@ type Runner struct {
 type live struct {
 	group  chat.Group
 	to     chat.Address // what it answers to
+	owner  bool         // its messages are the owner's
 	cancel context.CancelCauseFunc
 	done   chan struct{}
 	conv   agent.Conversation // nil until the agent is there
@@ -206,12 +209,25 @@ func (r *Runner) Run(ctx context.Context, job queue.Job) {
 		r.clear(ctx, job, g, trigger, log)
 		return
 	}
-	s, warm, err := r.session(ctx, job, g)
+	lease, err := r.lease(ctx, job, trigger, g)
 	if err != nil {
 		r.refuse(ctx, job, err, log)
 		return
 	}
-	if err := r.begin(ctx, job, s, trigger, warm); err != nil {
+	s, warm, err := r.session(ctx, job, g)
+	if err == nil && !warm {
+		err = r.consented(job, trigger, g, grant.Session)
+	}
+	if err != nil {
+		r.refuse(ctx, job, err, log)
+		return
+	}
+	if err := r.begin(ctx, job, s, trigger, warm, lease); err != nil {
+		if _, ok := waits(err); ok {
+			r.giveBack(s, warm)
+			r.refuse(ctx, job, err, log)
+			return
+		}
 		r.end(ctx, job, s, agent.Result{}, err, log)
 		return
 	}
@@ -267,11 +283,11 @@ func (r *Runner) forgetWarm(ctx context.Context, group chat.Group, g grant.Grant
 }
 
 // begin writes the run down, and starts its session.
-func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.Trigger, warm bool) error {
+func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.Trigger, warm bool, l *Lease) error {
 	s.serve(job.Run)
 	at := time.Now()
 	r.logServers(job.Run, s.grant)
-	err := r.Store.Start(ctx, job.Run, Start{Mode: string(s.grant.Mode), Agent: s.grant.Agent, Session: s.id, At: at, Conversation: s.talk},
+	err := r.Store.Start(ctx, job.Run, Start{Mode: string(s.grant.Mode), Agent: s.grant.Agent, Session: s.id, At: at, Conversation: s.talk, Lease: l},
 		r.started(job, s.id, s.grant, t, warm, at))
 	var stands []audit.Entry
 	if err == nil && !warm {
@@ -320,7 +336,7 @@ func triggerOf(job queue.Job) grant.Trigger {
 
 func (r *Runner) enter(ctx context.Context, job queue.Job) (context.Context, *live) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	l := &live{group: job.Group, to: job.Last().From, cancel: cancel, done: make(chan struct{}), followed: followed{nudge: make(chan struct{}, 1)}}
+	l := &live{group: job.Group, to: job.Last().From, owner: job.Last().Sender.Owner, cancel: cancel, done: make(chan struct{}), followed: followed{nudge: make(chan struct{}, 1)}}
 	r.mu.Lock()
 	r.live[job.Run] = l
 	r.mu.Unlock()

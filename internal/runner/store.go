@@ -6,6 +6,7 @@ import (
 
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/chat"
+	"nanoclaw/internal/grant"
 	"nanoclaw/internal/queue"
 )
 
@@ -30,6 +31,9 @@ type Store interface {
 	Record(ctx context.Context, e audit.Entry) error
 	// Start moves a run from queued to starting and records mode, agent, session,
 	// conversation and the audit entry, in one transaction, before anything is done.
+	// What its lease sets aside is set aside in that transaction, if each account
+	// allows it: what an account answers comes back as the error, and nothing is
+	// changed. Finish settles it, and so do Release and the start after a crash.
 	Start(ctx context.Context, run chat.RunID, s Start, e audit.Entry) error
 	// Running moves a run from starting to running and records entries, in one
 	// transaction, before the agent is asked anything.
@@ -44,7 +48,14 @@ type Store interface {
 	// Join gives a run that goes on the messages that Next gave, counts them and
 	// records the entry, in one transaction. It is false, and nothing changed, if
 	// Next would give others now.
-	Join(ctx context.Context, run chat.RunID, next []queue.Message, e audit.Entry) (bool, error)
+	//
+	// The accounts of l, nil for none, are asked first, and it is shared with the
+	// askers of l from then on. What an account answers comes back as the error.
+	Join(ctx context.Context, run chat.RunID, next []queue.Message, l *Lease, e audit.Entry) (bool, error)
+	// Hold puts the messages of a queued run back, of which there is nothing left:
+	// those of h.Rows until a time. Its notice goes out unless somebody was told of
+	// the same within its window.
+	Hold(ctx context.Context, run chat.RunID, h Hold, e audit.Entry) error
 	// Release puts the job of a run back: its messages wait again and no attempt
 	// is counted, since it was us who stopped.
 	Release(ctx context.Context, run chat.RunID) error
@@ -64,12 +75,38 @@ type Store interface {
 	UID(ctx context.Context, g chat.Group, first, count int) (int, error)
 }
 
+// Lease is what a run sets aside of the accounts that it counts on.
+type Lease struct {
+	// Day is the one that the run counts for, and Task its task, "" for none.
+	Day, Task string
+	Askers    []grant.Asker
+	Accounts  []grant.Account
+	// Set is how much is set aside.
+	Set grant.Amount
+	// Judge says why an account has no room, nil if it has. It sees no I/O.
+	Judge func(a grant.Account, u grant.Used) error
+}
+
+// Hold is why and until when messages wait.
+type Hold struct {
+	// Key names what they wait for.
+	Key  string
+	Rows []int64
+	// Until is when they are taken up by themselves.
+	Until time.Time
+	// Notice is for the chat, and goes out once within Window.
+	Notice chat.Outbound
+	Window time.Time
+}
+
 // Start is what is known when a run starts.
 type Start struct {
 	Mode, Agent string
 	Session     chat.SessionID
 	At          time.Time
 	Conversation
+	// Lease is what it sets aside, nil for nothing.
+	Lease *Lease
 }
 
 // Conversation is which of the agent's own sessions a run is part of. It is

@@ -62,10 +62,22 @@ func (s *Store) accept(ctx context.Context, t *tx, in chat.Inbound, body []byte,
 			v.Action, v.Reason = router.Ignore, fmt.Sprintf("the queue of %s is full: %d messages wait already", v.Group, n)
 		}
 	}
-	now := s.now()
-	err = t.row(ctx, []any{&acc.Row}, `INSERT INTO inbox (channel, chat, message, grp, state, trigger, reason, body, at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`,
-		in.From.Channel, in.From.Chat, in.ID, v.Group, state, state == waiting, v.Reason, string(body), now.UnixNano())
+	now, due, hold := s.now(), int64(0), ""
+	if state == waiting {
+		var full bool
+		if due, hold, full, err = s.rated(ctx, t, in, v.Group, max, now); err != nil {
+			return err
+		}
+		if full {
+			acc.Full, state, due = true, ignored, 0
+			v.Action, v.Reason = router.Ignore, "too much waits already of what came too fast"
+		} else if hold != "" {
+			v.Reason += "; it waits until " + time.Unix(0, due).UTC().Format(time.RFC3339) + ": " + hold
+		}
+	}
+	err = t.row(ctx, []any{&acc.Row}, `INSERT INTO inbox (channel, chat, message, grp, state, trigger, reason, body, at, due, hold)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`,
+		in.From.Channel, in.From.Chat, in.ID, v.Group, state, state == waiting, v.Reason, string(body), now.UnixNano(), due, hold)
 	if err != nil {
 		return err
 	}
@@ -104,12 +116,12 @@ func pruneContext(ctx context.Context, t *tx, g chat.Group, keep int) error {
 }
 
 // messageColumns are what scanMessage reads.
-const messageColumns = `id, trigger, attempts, cut, again, body`
+const messageColumns = `id, trigger, attempts, cut, again, consent, body`
 
 func scanMessage(rows *sql.Rows) (queue.Message, error) {
 	var m queue.Message
 	var body string
-	if err := rows.Scan(&m.Row, &m.Trigger, &m.Attempts, &m.Cut, &m.Again, &body); err != nil {
+	if err := rows.Scan(&m.Row, &m.Trigger, &m.Attempts, &m.Cut, &m.Again, &m.Consent, &body); err != nil {
 		return m, err
 	}
 	if err := json.Unmarshal([]byte(body), &m.Inbound); err != nil {

@@ -28,7 +28,7 @@ func TestJoin(t *testing.T) {
 	}
 	entry := audit.Entry{At: noon, Kind: audit.RunJoined, Run: "r1"}
 	join := func(msgs []queue.Message) bool {
-		ok, err := s.Join(ctx, "r1", msgs, entry)
+		ok, err := s.Join(ctx, "r1", msgs, nil, entry)
 		check(t, err)
 		return ok
 	}
@@ -54,7 +54,7 @@ func TestJoin(t *testing.T) {
 		t.Errorf("claimed %+v", job.Messages)
 	}
 	var state *StateError
-	if _, err := s.Join(ctx, "r1", next, entry); !errors.As(err, &state) {
+	if _, err := s.Join(ctx, "r1", next, nil, entry); !errors.As(err, &state) {
 		t.Errorf("joining a run that ended: %v", err)
 	}
 }
@@ -71,7 +71,7 @@ func TestJoinedCount(t *testing.T) {
 	}
 	next, err := s.Next(ctx, "main")
 	check(t, err)
-	if ok, err := s.Join(ctx, "r1", next, audit.Entry{At: noon, Kind: audit.RunJoined}); !ok || err != nil {
+	if ok, err := s.Join(ctx, "r1", next, nil, audit.Entry{At: noon, Kind: audit.RunJoined}); !ok || err != nil {
 		t.Fatalf("joined %v, %v", ok, err)
 	}
 	if n, _, err := s.HostRuns(ctx, "main", noon.Add(-time.Hour)); n != 3 || err != nil {

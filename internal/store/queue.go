@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -19,22 +20,32 @@ import (
 const liveStates = `(state = 'queued' OR state = 'starting' OR state = 'running')`
 
 // Waiting is queue.Store's.
-func (r *Reader) Waiting(ctx context.Context) ([]chat.Group, error) {
+func (s *Store) Waiting(ctx context.Context) ([]chat.Group, error) {
+	return s.waitingUntil(ctx, s.now().UnixNano())
+}
+
+// Unanswered lists the groups that have a triggering message, also one that is
+// held until later, and no live run.
+func (s *Store) Unanswered(ctx context.Context) ([]chat.Group, error) {
+	return s.waitingUntil(ctx, math.MaxInt64)
+}
+
+func (s *Store) waitingUntil(ctx context.Context, due int64) ([]chat.Group, error) {
 	var groups []chat.Group
-	err := each(ctx, r.db, func(rows *sql.Rows) error {
+	err := each(ctx, s.Reader.db, func(rows *sql.Rows) error {
 		var g chat.Group
 		var first int64
 		err := rows.Scan(&g, &first)
 		groups = append(groups, g)
 		return err
-	}, waitingQuery)
+	}, waitingQuery, due)
 	if err != nil {
-		return nil, fmt.Errorf("list waiting groups: %w", explain(r.path, err))
+		return nil, fmt.Errorf("list waiting groups: %w", explain(s.path, err))
 	}
 	return groups, nil
 }
 
-const waitingQuery = `SELECT grp, min(id) AS first FROM inbox WHERE state = 'waiting'
+const waitingQuery = `SELECT grp, min(id) AS first FROM inbox WHERE state = 'waiting' AND due <= ?
 	AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.grp = inbox.grp AND (r.state = 'queued' OR r.state = 'starting' OR r.state = 'running'))
 	GROUP BY grp ORDER BY first`
 
@@ -44,8 +55,8 @@ func (s *Store) Claim(ctx context.Context, g chat.Group, run chat.RunID, at time
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		job = nil
 		var n int
-		err := t.row(ctx, []any{&n}, `SELECT EXISTS (SELECT 1 FROM inbox WHERE state = 'waiting' AND grp = ?)
-			AND NOT EXISTS (SELECT 1 FROM runs WHERE grp = ? AND `+liveStates+`)`, g, g)
+		err := t.row(ctx, []any{&n}, `SELECT EXISTS (SELECT 1 FROM inbox WHERE state = 'waiting' AND grp = ? AND due <= ?)
+			AND NOT EXISTS (SELECT 1 FROM runs WHERE grp = ? AND `+liveStates+`)`, g, at.UnixNano(), g)
 		if err != nil || n == 0 {
 			return err
 		}
@@ -53,7 +64,7 @@ func (s *Store) Claim(ctx context.Context, g chat.Group, run chat.RunID, at time
 			return err
 		}
 		j := &queue.Job{Run: run, Group: g, Claimed: at}
-		if j.Messages, err = claimNext(ctx, t, g, run); err != nil {
+		if j.Messages, err = claimNext(ctx, t, g, run, at); err != nil {
 			return err
 		}
 		if j.Resume, err = resumeOf(ctx, t, j.Messages); err != nil {
@@ -68,16 +79,16 @@ func (s *Store) Claim(ctx context.Context, g chat.Group, run chat.RunID, at time
 	return job, nil
 }
 
-// open gives all messages of a group that wait and the context, oldest first.
+// open gives all messages of a group that may be taken up and the context, oldest first.
 // These are two statements, since each can then use the index of open messages.
-func open(ctx context.Context, q querier, g chat.Group) ([]queue.Message, error) {
+func open(ctx context.Context, q querier, g chat.Group, now time.Time) ([]queue.Message, error) {
 	var out []queue.Message
 	for _, state := range []string{`'waiting'`, `'context'`} {
 		err := each(ctx, q, func(rows *sql.Rows) error {
 			m, err := scanMessage(rows)
 			out = append(out, m)
 			return err
-		}, `SELECT `+messageColumns+` FROM inbox WHERE state = `+state+` AND grp = ? ORDER BY id`, g)
+		}, `SELECT `+messageColumns+` FROM inbox WHERE state = `+state+` AND grp = ? AND due <= ? ORDER BY id`, g, now.UnixNano())
 		if err != nil {
 			return nil, err
 		}
@@ -87,8 +98,8 @@ func open(ctx context.Context, q querier, g chat.Group) ([]queue.Message, error)
 }
 
 // claimNext gives the next messages of a group to a run.
-func claimNext(ctx context.Context, t *tx, g chat.Group, run chat.RunID) ([]queue.Message, error) {
-	waiting, err := open(ctx, t, g)
+func claimNext(ctx context.Context, t *tx, g chat.Group, run chat.RunID, now time.Time) ([]queue.Message, error) {
+	waiting, err := open(ctx, t, g, now)
 	if err != nil {
 		return nil, err
 	}
@@ -98,10 +109,10 @@ func claimNext(ctx context.Context, t *tx, g chat.Group, run chat.RunID) ([]queu
 	}
 	last := next[len(next)-1].Row
 	for _, q := range []string{
-		`UPDATE inbox SET state = 'claimed', run = ? WHERE state = 'waiting' AND grp = ? AND id <= ?`,
-		`UPDATE inbox SET state = 'claimed', run = ? WHERE state = 'context' AND grp = ? AND id <= ?`,
+		`UPDATE inbox SET state = 'claimed', run = ? WHERE state = 'waiting' AND grp = ? AND id <= ? AND due <= ?`,
+		`UPDATE inbox SET state = 'claimed', run = ? WHERE state = 'context' AND grp = ? AND id <= ? AND due <= ?`,
 	} {
-		if _, err := t.exec(ctx, q, run, g, last); err != nil {
+		if _, err := t.exec(ctx, q, run, g, last, now.UnixNano()); err != nil {
 			return nil, err
 		}
 	}
@@ -123,19 +134,21 @@ func resumeOf(ctx context.Context, t *tx, msgs []queue.Message) (session string,
 }
 
 // Next is runner.Store's.
-func (r *Reader) Next(ctx context.Context, g chat.Group) ([]queue.Message, error) {
-	waiting, err := open(ctx, r.db, g)
+func (s *Store) Next(ctx context.Context, g chat.Group) ([]queue.Message, error) {
+	waiting, err := open(ctx, s.Reader.db, g, s.now())
 	if err != nil {
-		return nil, fmt.Errorf("look at the messages of %s: %w", g, explain(r.path, err))
+		return nil, fmt.Errorf("look at the messages of %s: %w", g, explain(s.path, err))
 	}
 	return queue.Next(waiting), nil
 }
 
 // Join is runner.Store's.
-func (s *Store) Join(ctx context.Context, run chat.RunID, next []queue.Message, e audit.Entry) (bool, error) {
+func (s *Store) Join(ctx context.Context, run chat.RunID, next []queue.Message, l *runner.Lease, e audit.Entry) (bool, error) {
 	joined := false
-	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+	what := fmt.Sprintf("let messages join run %s", run)
+	err := s.judged(ctx, what, func(ctx context.Context, t *tx, no *error) error {
 		joined = false
+		now := s.now()
 		r, err := runRow(ctx, t, run)
 		if err != nil {
 			return err
@@ -143,11 +156,19 @@ func (s *Store) Join(ctx context.Context, run chat.RunID, next []queue.Message, 
 		if r.State != runner.Running {
 			return &StateError{What: "run " + string(run), Is: string(r.State), Want: "joined"}
 		}
-		waiting, err := open(ctx, t, r.Group)
+		waiting, err := open(ctx, t, r.Group, now)
 		if err != nil || !sameRows(queue.Next(waiting), next) {
 			return err
 		}
-		if _, err := claimNext(ctx, t, r.Group, run); err != nil {
+		if l != nil {
+			if *no, err = allow(ctx, t, *l); err != nil || *no != nil {
+				return err
+			}
+			if err := share(ctx, t, run, l.Askers); err != nil {
+				return err
+			}
+		}
+		if _, err := claimNext(ctx, t, r.Group, run, now); err != nil {
 			return err
 		}
 		if _, err := t.exec(ctx, `UPDATE runs SET follow_ups = follow_ups + ? WHERE id = ?`, triggers(next), run); err != nil {
@@ -156,10 +177,7 @@ func (s *Store) Join(ctx context.Context, run chat.RunID, next []queue.Message, 
 		joined = true
 		return addEntry(ctx, t, e)
 	})
-	if err != nil {
-		return false, fmt.Errorf("let messages join run %s: %w", run, err)
-	}
-	return joined, nil
+	return joined && err == nil, err
 }
 
 // sameRows says that nothing came between.
@@ -187,7 +205,9 @@ func (s *Store) Release(ctx context.Context, run chat.RunID) error {
 		}
 		switch r.State {
 		case runner.Queued:
-			_, err = t.exec(ctx, `DELETE FROM runs WHERE id = ?`, run)
+			if err = dropLease(ctx, t, run); err == nil {
+				_, err = t.exec(ctx, `DELETE FROM runs WHERE id = ?`, run)
+			}
 		case runner.Starting, runner.Running:
 			err = endInterrupted(ctx, t, r, "nanoclaw stopped during this run", s.now())
 		default:
@@ -284,6 +304,9 @@ func interrupt(ctx context.Context, t *tx, r RunInfo, maxAttempts int, at time.T
 // endInterrupted ends a live run and says so in the log.
 func endInterrupted(ctx context.Context, t *tx, r RunInfo, why string, at time.Time) error {
 	if _, err := t.exec(ctx, `UPDATE runs SET state = 'interrupted', ended = ?, error = ? WHERE id = ?`, at.UnixNano(), why, r.ID); err != nil {
+		return err
+	}
+	if err := endLease(ctx, t, r, 0); err != nil {
 		return err
 	}
 	return addEntry(ctx, t, audit.Entry{At: at, Kind: audit.RunEnded, Group: r.Group, Run: r.ID, Session: r.Session,

@@ -50,9 +50,14 @@ func (s *Store) Record(ctx context.Context, e audit.Entry) error {
 
 // Start is runner.Store's.
 func (s *Store) Start(ctx context.Context, run chat.RunID, st runner.Start, e audit.Entry) error {
-	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+	return s.judged(ctx, "start run "+string(run), func(ctx context.Context, t *tx, no *error) (err error) {
 		if err := moveRun(ctx, t, run, runner.Starting); err != nil {
 			return err
+		}
+		if st.Lease != nil {
+			if *no, err = reserve(ctx, t, run, *st.Lease); err != nil || *no != nil {
+				return err
+			}
 		}
 		if _, err := t.exec(ctx, `UPDATE runs SET state = 'starting', mode = ?, agent = ?, session = ?, started = ? WHERE id = ?`,
 			st.Mode, st.Agent, st.Session, st.At.UnixNano(), run); err != nil {
@@ -63,10 +68,6 @@ func (s *Store) Start(ctx context.Context, run chat.RunID, st runner.Start, e au
 		}
 		return addEntry(ctx, t, e)
 	})
-	if err != nil {
-		return fmt.Errorf("start run %s: %w", run, err)
-	}
-	return nil
 }
 
 // Converse is runner.Store's.
@@ -122,7 +123,14 @@ func (s *Store) Running(ctx context.Context, run chat.RunID, entries ...audit.En
 // others are done.
 func (s *Store) Finish(ctx context.Context, run chat.RunID, o runner.Outcome, e audit.Entry) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		if err := moveRun(ctx, t, run, o.State); err != nil {
+		r, err := runRow(ctx, t, run)
+		if err == nil {
+			err = moveRun(ctx, t, run, o.State)
+		}
+		if err == nil {
+			err = endLease(ctx, t, r, o.CostUSD)
+		}
+		if err != nil {
 			return err
 		}
 		if err := finishRow(ctx, t, run, o); err != nil {

@@ -53,6 +53,7 @@ type Store struct {
 	db      *sql.DB // of the one writing connection
 	w       *writer
 	onAudit atomic.Pointer[func()]
+	rate    atomic.Pointer[MessageRate]
 }
 
 // The interfaces that others declare and this package fulfils.

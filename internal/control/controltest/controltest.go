@@ -15,6 +15,7 @@ import (
 
 // Host is a control.Host. A function that is nil gives the zero answer.
 type Host struct {
+	OnCost         func(context.Context, control.CostQuery) (control.Cost, error)
 	OnAttach       func(context.Context, chat.Group) (control.Terminal, error)
 	OnSay          func(context.Context, control.SayRequest) (chat.MessageID, error)
 	OnWait         func(context.Context, chat.Group, chat.MessageID) (control.Answer, error)
@@ -131,6 +132,11 @@ func (h *Host) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	return h.OnShutdown(ctx)
+}
+
+// Cost calls OnCost.
+func (h *Host) Cost(ctx context.Context, q control.CostQuery) (control.Cost, error) {
+	return call(h.OnCost, ctx, q)
 }
 
 // Approvals calls OnApprovals.
