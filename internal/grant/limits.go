@@ -163,11 +163,11 @@ func (a Account) Key() string { return HoldKey(a.Kind, a.Of) }
 func Accounts(c *config.Config, g chat.Group, askers []Asker, task string) []Account {
 	b := c.Budgets
 	out := []Account{
-		{Kind: DayAccount, Part: 1, All: 1, Budget: amount(b.Day), Field: "budgets.day"},
+		{Kind: DayAccount, Part: 1, All: 1, Budget: amountOf(b.Day), Field: "budgets.day"},
 		GroupAccountOf(c, g, askers),
 	}
 	if task != "" {
-		out = append(out, Account{Kind: TaskAccount, Of: task, Part: 1, All: 1, Budget: amount(b.Task), Field: "budgets.task"})
+		out = append(out, Account{Kind: TaskAccount, Of: task, Part: 1, All: 1, Budget: amountOf(b.Task), Field: "budgets.task"})
 	}
 	all := 0
 	for _, a := range askers {
@@ -183,7 +183,7 @@ func Accounts(c *config.Config, g chat.Group, askers []Asker, task string) []Acc
 			account.Runs, account.RunsField = rates.Owner.RunsPerDay, "rates.owner.runsPerDay"
 		} else {
 			account.Runs, account.RunsField = rates.Sender.RunsPerDay, "rates.sender.runsPerDay"
-			account.Budget, account.Field = amount(b.Sender), "budgets.sender"
+			account.Budget, account.Field = amountOf(b.Sender), "budgets.sender"
 		}
 		out = append(out, account)
 	}
@@ -195,9 +195,9 @@ func Accounts(c *config.Config, g chat.Group, askers []Asker, task string) []Acc
 func GroupAccountOf(c *config.Config, g chat.Group, askers []Asker) Account {
 	a := Account{Kind: GroupAccount, Of: string(g), Part: 1, All: 1}
 	if own := c.Groups[string(g)].Budget; own != (config.Budget{}) {
-		a.Budget, a.Field = amount(own), "groups."+string(g)+".budget"
+		a.Budget, a.Field = amountOf(own), "groups."+string(g)+".budget"
 	} else if g != chat.Main {
-		a.Budget, a.Field = amount(c.Budgets.Group), "budgets.group"
+		a.Budget, a.Field = amountOf(c.Budgets.Group), "budgets.group"
 	}
 	for _, who := range askers {
 		if !who.Owner && g != chat.Main {
@@ -207,7 +207,7 @@ func GroupAccountOf(c *config.Config, g chat.Group, askers []Asker) Account {
 	return a
 }
 
-func amount(b config.Budget) Amount { return Amount{int64(b.USD), int64(b.Tokens)} }
+func amountOf(b config.Budget) Amount { return Amount{int64(b.USD), int64(b.Tokens)} }
 
 // Used is how an account stands on a day: what was used, what runs that go on have
 // set aside, and by what the owner extended it.
@@ -270,7 +270,7 @@ func (a Account) only() string {
 
 // Step is by how much a yes of the owner extends an account for the day.
 func (a Account) Step(step config.Budget) Amount {
-	s := amount(step)
+	s := amountOf(step)
 	if s.Micros == 0 {
 		s.Micros = (a.Budget.Micros + 1) / 2
 	}
