@@ -116,6 +116,9 @@ type Options struct {
 	// Named tells what a call of a tool names of files, as they are now, and of
 	// hosts. seen is the grant with the paths that the agent has. Nil: nothing.
 	Named func(g, seen grant.Grant, c agent.ToolCall) []approval.Part
+	// Permit is told that the owner said yes to one call of an MCP server's tool, so
+	// that the host lets it pass once. Nil: nobody is told.
+	Permit func(s chat.SessionID, server, tool string, args json.RawMessage)
 	// Mask takes credentials out of what is written down of tools.
 	Mask *watch.Masker
 	// Install names this installation in the names of messages, and MaxAttempts is
