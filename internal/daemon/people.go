@@ -175,7 +175,8 @@ func atLeast(n int) string {
 }
 
 // senderDecided follows the answer to a question about a sender. Silence leaves
-// them refused, and the owner is not asked again.
+// them refused, and the owner is not asked again. So does a question that ended
+// for another reason than the owner's own word, such as too many wrong codes.
 func (d *Daemon) senderDecided(ctx context.Context, e approval.Effect, s approval.State, by approval.Who) error {
 	who := store.Stranger{Group: e.Group, From: e.From.String(), At: time.Now().UTC()}
 	for _, p := range e.Parts {
@@ -193,7 +194,7 @@ func (d *Daemon) senderDecided(ctx context.Context, e approval.Effect, s approva
 		return d.tellPairing(ctx, who.Group, by)
 	case s == approval.Approved:
 		return d.letIn(ctx, who, by, "the owner was asked, and said yes")
-	case s == approval.Denied:
+	case s == approval.Denied && by.Role == approval.Owner:
 		return d.shutOut(ctx, who, by)
 	}
 	return nil

@@ -153,6 +153,14 @@ func TestFloodOfStrangers(t *testing.T) {
 		t.Errorf("%q", text)
 	}
 	notice(t, d, chat.Main, "In the last hour I kept back questions about 17 other unknown senders.")
+	for range 5 { // wrong codes end every question, and that is no word about anybody
+		n.says(t, "self", "me", "deny 0000-0000")
+	}
+	people, err = d.People(t.Context())
+	must(t, err)
+	if open := d.desk.Open(); len(open) != 0 || slices.ContainsFunc(people, func(p control.Person) bool { return p.State == control.PersonDenied }) {
+		t.Errorf("after wrong codes: %d questions, %+v", len(open), people)
+	}
 	if got := len(n.all("fam")); got != 0 {
 		t.Errorf("strangers were answered: %q", n.all("fam"))
 	}

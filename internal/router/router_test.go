@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -329,6 +331,47 @@ func TestSetRules(t *testing.T) {
 	if v, err := r.Deliver(t.Context(), in); err != nil || v.Action != Run {
 		t.Errorf("after: %+v, %v", v, err)
 	}
+}
+
+// SetRules returns when nothing that the old rules judged is still to be stored:
+// what is refused then in the store misses nothing.
+func TestSetRulesWaits(t *testing.T) {
+	swapped, storing := make(chan struct{}), make(chan struct{})
+	r := New(rules(t), slowStore(func() {
+		close(storing)
+		select {
+		case <-swapped:
+			t.Error("the rules were swapped while a message was on its way to the store")
+		case <-time.After(100 * time.Millisecond):
+		}
+	}), func(chat.Group) {})
+	done := make(chan error, 1)
+	go func() {
+		_, err := r.Deliver(t.Context(), from("slack:C1", "bob", "hi"))
+		done <- err
+	}()
+	<-storing
+	r.SetRules(Rules{})
+	close(swapped)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if v, err := r.Deliver(t.Context(), from("slack:C9", "bob", "hi")); err != nil || v.Action != Ignore {
+		t.Errorf("after: %+v, %v", v, err)
+	}
+}
+
+// slowStore is a store that does something the first time that it is given a message.
+func slowStore(first func()) Store { return &slow{first: first} }
+
+type slow struct {
+	once  sync.Once
+	first func()
+}
+
+func (s *slow) Accept(context.Context, chat.Inbound, Verdict, int, int) (Accepted, error) {
+	s.once.Do(s.first)
+	return Accepted{Row: 1, Fresh: true}, nil
 }
 
 // The owner is the same, by the connection or by identity, in what is stored.
