@@ -84,48 +84,66 @@ func clean(s string) string {
 // Commit is the commitment to a payload: SHA-256 over a name for this use, the
 // salt and the payload, each preceded by its length so that no two pairs
 // encode alike.
-func Commit(salt, payload []byte) tlog.Hash {
-	b := make([]byte, 0, 48+len(salt)+len(payload))
-	b = appendField(b, []byte("nanoclaw audit payload v1"))
+func Commit(salt, payload []byte) tlog.Hash { return new(hasher).commit(salt, payload) }
+
+// hasher hashes entries, one after the other, in the same memory.
+type hasher struct{ buf []byte }
+
+// commit is Commit.
+func (h *hasher) commit(salt, payload []byte) tlog.Hash {
+	b := appendField(h.buf[:0], "nanoclaw audit payload v1")
 	b = appendField(b, salt)
-	b = appendField(b, payload)
-	return sha256.Sum256(b)
+	h.buf = appendField(b, payload)
+	return sha256.Sum256(h.buf)
+}
+
+// leaf is the hash of a row's leaf (RFC 6962, section 2.1): tlog.RecordHash of its
+// Record.
+func (h *hasher) leaf(r *Row) tlog.Hash {
+	h.buf = r.appendRecord(append(h.buf[:0], 0x00))
+	return sha256.Sum256(h.buf)
 }
 
 // Record is the canonical encoding of a row that the log's leaf hash covers:
 // a name for this use, id, time in nanoseconds, kind, group, run, session and
 // commitment, each preceded by its length.
-func (r Row) Record() []byte {
-	b := make([]byte, 0, 192)
-	b = appendField(b, []byte("nanoclaw audit leaf v1"))
-	b = appendField(b, binary.BigEndian.AppendUint64(nil, uint64(r.ID)))
-	b = appendField(b, binary.BigEndian.AppendUint64(nil, uint64(r.At.UnixNano())))
-	b = appendField(b, []byte(r.Kind))
-	b = appendField(b, []byte(r.Group))
-	b = appendField(b, []byte(r.Run))
-	b = appendField(b, []byte(r.Session))
+func (r Row) Record() []byte { return r.appendRecord(nil) }
+
+func (r *Row) appendRecord(b []byte) []byte {
+	b = appendField(b, "nanoclaw audit leaf v1")
+	b = appendNumber(b, uint64(r.ID))
+	b = appendNumber(b, uint64(r.At.UnixNano()))
+	b = appendField(b, r.Kind)
+	b = appendField(b, r.Group)
+	b = appendField(b, r.Run)
+	b = appendField(b, r.Session)
 	return appendField(b, r.Commitment[:])
 }
 
-// leafHash is the hash of the row's leaf (RFC 6962, section 2.1).
-func (r Row) leafHash() tlog.Hash { return tlog.RecordHash(r.Record()) }
+// leafHash is the hash of the row's leaf.
+func (r Row) leafHash() tlog.Hash { return new(hasher).leaf(&r) }
 
 // checkPayload says what is wrong between payload, salt and commitment.
-func (r Row) checkPayload() error {
+func (h *hasher) checkPayload(r *Row) error {
 	switch {
 	case r.Erased():
 		return nil
 	case r.Payload == nil || r.Salt == nil:
 		return errors.New("half erased: payload and salt go together")
-	case Commit(r.Salt, r.Payload) != r.Commitment:
+	case h.commit(r.Salt, r.Payload) != r.Commitment:
 		return errors.New("its payload is not what was committed")
 	}
 	return nil
 }
 
-func appendField(b, field []byte) []byte {
+func appendField[T ~string | ~[]byte](b []byte, field T) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(len(field)))
 	return append(b, field...)
+}
+
+// appendNumber is appendField of a number in eight bytes.
+func appendNumber(b []byte, n uint64) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, 8), n)
 }
 
 // encodePayload marshals data and, if it is too long, cuts its long strings.

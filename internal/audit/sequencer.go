@@ -133,19 +133,11 @@ func (s *Sequencer) pass(ctx context.Context) (int, error) {
 	}
 	b := Batch{Head: Head{Size: head.Size, LastID: head.LastID}}
 	for _, r := range rows {
-		hashes, err := tree.append(r.leafHash())
-		if err != nil {
-			return 0, err
-		}
 		b.IDs = append(b.IDs, r.ID)
-		b.Hashes = append(b.Hashes, hashes...)
+		b.Hashes = append(b.Hashes, tree.append(r.leafHash())...)
 		b.Head.Size, b.Head.LastID = b.Head.Size+1, r.ID
 	}
-	root, err := tree.root()
-	if err != nil {
-		return 0, err
-	}
-	c := Checkpoint{Origin: s.key.Verifier.Name(), Size: b.Head.Size, Root: root}
+	c := Checkpoint{Origin: s.key.Verifier.Name(), Size: b.Head.Size, Root: tree.root()}
 	if b.Head.Checkpoint, err = c.sign(s.key.signer); err != nil {
 		return 0, fmt.Errorf("sign the checkpoint: %w", err)
 	}
@@ -169,11 +161,7 @@ func (s *Sequencer) openTree(ctx context.Context, head Head) (*tree, error) {
 	if err := t.load(head.Size, func(ix []int64) ([]tlog.Hash, error) { return s.storage.ReadHashes(ctx, ix) }); err != nil {
 		return nil, err
 	}
-	root, err := t.root()
-	if err != nil {
-		return nil, err
-	}
-	if c.Size != head.Size || c.Root != root {
+	if c.Size != head.Size || c.Root != t.root() {
 		return nil, ErrTampered
 	}
 	return t, nil

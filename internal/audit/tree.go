@@ -1,7 +1,7 @@
 package audit
 
 import (
-	"fmt"
+	"math/bits"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -11,40 +11,28 @@ import (
 // is built or checked in a few kilobytes. The hashing itself is tlog's.
 type tree struct {
 	size int64
-	edge map[int64]tlog.Hash // by stored hash index
+	edge []tlog.Hash // by level; the zero hash where size has no bit
+	buf  []tlog.Hash // what append gives
 }
 
-func newTree() *tree { return &tree{edge: map[int64]tlog.Hash{}} }
+func newTree() *tree { return &tree{} }
 
-// ReadHashes makes the edge a tlog.HashReader.
-func (t *tree) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
-	out := make([]tlog.Hash, len(indexes))
-	for i, ix := range indexes {
-		h, ok := t.edge[ix]
-		if !ok {
-			return nil, fmt.Errorf("hash %d is not on the edge of a log of %d: this is a fault in nanoclaw", ix, t.size)
-		}
-		out[i] = h
+// append adds a leaf and gives the hashes to store for it, in order: its own, and
+// that of each subtree which it completes. They stand until the next append.
+func (t *tree) append(leaf tlog.Hash) []tlog.Hash {
+	t.buf = append(t.buf[:0], leaf)
+	level := 0
+	for ; t.size>>level&1 == 1; level++ {
+		leaf = tlog.NodeHash(t.edge[level], leaf)
+		t.edge[level] = tlog.Hash{}
+		t.buf = append(t.buf, leaf)
 	}
-	return out, nil
-}
-
-// append adds a leaf and gives the hashes to store for it, in order.
-func (t *tree) append(leaf tlog.Hash) ([]tlog.Hash, error) {
-	n := t.size
-	hashes, err := tlog.StoredHashesForRecordHash(n, leaf, t)
-	if err != nil {
-		return nil, err
+	if level == len(t.edge) {
+		t.edge = append(t.edge, leaf)
 	}
-	// The leaf completes one subtree for each trailing one of n; their left
-	// halves are no longer on the edge.
-	top := len(hashes) - 1
-	for level := range top {
-		delete(t.edge, tlog.StoredHashIndex(level, n>>level-1))
-	}
-	t.edge[tlog.StoredHashIndex(top, n>>top)] = hashes[top]
+	t.edge[level] = leaf
 	t.size++
-	return hashes, nil
+	return t.buf
 }
 
 // load replaces the tree by the edge of a stored one.
@@ -60,11 +48,27 @@ func (t *tree) load(size int64, read func([]int64) ([]tlog.Hash, error)) error {
 		return err
 	}
 	t.size = size
-	clear(t.edge)
-	for i, ix := range indexes {
-		t.edge[ix] = hashes[i]
+	t.edge = make([]tlog.Hash, bits.Len64(uint64(size)))
+	for level := range t.edge {
+		if size>>level&1 == 1 {
+			t.edge[level], hashes = hashes[0], hashes[1:]
+		}
 	}
 	return nil
 }
 
-func (t *tree) root() (tlog.Hash, error) { return tlog.TreeHash(t.size, t) }
+// root folds the edge from the right, as RFC 6962 section 2.1 has it. An empty log
+// has none.
+func (t *tree) root() (root tlog.Hash) {
+	first := true
+	for level, h := range t.edge {
+		switch {
+		case t.size>>level&1 == 0:
+		case first:
+			root, first = h, false
+		default:
+			root = tlog.NodeHash(h, root)
+		}
+	}
+	return root
+}

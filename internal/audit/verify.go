@@ -94,6 +94,7 @@ type storeCheck struct {
 	head Head
 	rep  *Report
 	tree *tree
+	hash hasher
 	last int64 // id of the row before
 
 	stored []tlog.Hash // the next stored hashes, a window
@@ -107,7 +108,7 @@ func (c *storeCheck) row(r Row) error {
 	}
 	c.last = r.ID
 	c.rep.Entries++
-	if err := r.checkPayload(); err != nil {
+	if err := c.hash.checkPayload(&r); err != nil {
 		return bad(err.Error())
 	}
 	if r.Erased() {
@@ -127,11 +128,7 @@ func (c *storeCheck) row(r Row) error {
 	case r.Leaf < n || n >= c.head.Size:
 		return bad("it is not at its place")
 	}
-	hashes, err := c.tree.append(r.leafHash())
-	if err != nil {
-		return err
-	}
-	for i, h := range hashes {
+	for i, h := range c.tree.append(c.hash.leaf(&r)) {
 		got, err := c.next()
 		if err != nil {
 			return err
@@ -172,11 +169,7 @@ func (c *storeCheck) end(want Checkpoint) error {
 	if c.head.Size == 0 {
 		return nil
 	}
-	root, err := c.tree.root()
-	if err != nil {
-		return err
-	}
-	if root != want.Root {
+	if c.tree.root() != want.Root {
 		return &BadError{Leaf: -1, Why: "entries and stored hashes agree with each other, but not with the signed checkpoint: somebody changed both"}
 	}
 	return nil
