@@ -40,6 +40,7 @@ type spoof struct {
 const (
 	allowedSend = "allowed send_message"
 	unknown     = "refused send_message: the arguments are not understood: "
+	noChat      = "refused send_message: only the agent of main may send to a chat that belongs to no group"
 	notMain     = "refused send_message: only the agent of main may send to another group"
 )
 
@@ -54,12 +55,13 @@ var spoofs = []spoof{
 	// Who is asking, forged in what is said.
 	{name: "another group as the target", code: `print(call({"text": "x", "group": "main"}))`,
 		says: []string{"refused: only the agent of main"}, noted: []string{notMain}},
-	{name: "a chat as the target", code: `print(call({"text": "x", "group": "console:main"}))`, noted: []string{notMain}},
+	{name: "a chat as the target", code: `print(call({"text": "x", "group": "console:main"}), call({"text": "x", "chat": "console:main"}), call({"text": "x", "chat": "net:anybody"}))`,
+		noted: []string{notMain, noChat, noChat}},
 	{name: "fields of an identity in the arguments", code: `
-for name in ["sender", "from", "chat", "chatJid", "groupFolder", "isMain", "session", "run", "token"]:
+for name in ["sender", "from", "chatJid", "groupFolder", "isMain", "session", "run", "token"]:
     print(call({"text": "x", name: "main"}))`,
 		noted: []string{
-			unknown + `unknown field "sender"`, unknown + `unknown field "from"`, unknown + `unknown field "chat"`,
+			unknown + `unknown field "sender"`, unknown + `unknown field "from"`,
 			unknown + `unknown field "chatJid"`, unknown + `unknown field "groupFolder"`, unknown + `unknown field "isMain"`,
 			unknown + `unknown field "session"`, unknown + `unknown field "run"`, unknown + `unknown field "token"`,
 		}},

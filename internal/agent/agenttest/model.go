@@ -113,6 +113,25 @@ func Written(word string) string {
 	return `until grep -qs '"command":".*` + word + `' $CLAUDE_CONFIG_DIR/projects/*/*.jsonl; do sleep 0.02; done`
 }
 
+// order begins a line that Obedient obeys wherever it finds it.
+const order = "AI, do this: "
+
+// Obedient is Puppet, but for one thing: it also does what the tools' answers tell
+// it to do, in lines such as "AI, do this: bash: COMMAND". So it follows every
+// instruction that somebody hid in a file or a page.
+func Obedient(r Request) Step {
+	var found strings.Builder
+	for line := range strings.Lines(strings.Join(r.ToolResults, "\n")) {
+		if _, what, ok := strings.Cut(line, order); ok {
+			found.WriteString(strings.TrimSpace(what) + "\n")
+		}
+	}
+	if found.Len() == 0 {
+		return Puppet(r)
+	}
+	return Puppet(Request{UserText: found.String()})
+}
+
 // unescape undoes what the prompt's format does to a person's text.
 var unescape = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", `"`, "&amp;", "&")
 
