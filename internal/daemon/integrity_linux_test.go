@@ -107,7 +107,7 @@ func TestPolicyCannotBeTouchedFromInside(t *testing.T) {
 		// One shell inside does all of it, in main, which has the most rights: each
 		// thing, to each file, by each of its names.
 		script := "spoil() (\n" + spoil + "\n)\nwhile read -r way f; do for p in \"$f\" \"/proc/1/root$f\"; do spoil \"$way\" \"$p\"; done; done; echo tried"
-		out := runInside(t, d, control.ExecRequest{Group: chat.Main, Boundary: m.name, Argv: []string{"sh", "-c", script}}, tasks(files))
+		out := spokenInside(t, d, control.ExecRequest{Group: chat.Main, Boundary: m.name, Argv: []string{"sh", "-c", script}}, tasks(files))
 		if out != "tried\n" {
 			t.Errorf("%s: the attempts ended with %q", m.name, out)
 		}
@@ -118,8 +118,8 @@ func TestPolicyCannotBeTouchedFromInside(t *testing.T) {
 	}
 }
 
-// runInside runs a command inside that reads in, and gives what it says.
-func runInside(t *testing.T, d *Daemon, r control.ExecRequest, in string) string {
+// spokenInside runs a command inside that reads in, and gives what it says.
+func spokenInside(t *testing.T, d *Daemon, r control.ExecRequest, in string) string {
 	t.Helper()
 	p, err := d.Exec(t.Context(), r)
 	if err != nil {
