@@ -272,7 +272,7 @@ func (l *limiter) extension(g chat.Group, run chat.RunID, day string, a grant.Ac
 		Act: extendDay, Group: g, Run: run, Title: fmt.Sprintf("The budget of this day for %s is used up. Extend it for today?", a.Name()),
 		Parts: []approval.Part{
 			{Name: "account", Value: a.Key()}, {Name: "day", Value: day},
-			{Name: "limit", Value: words(a.Limit(u.Extra))}, {Name: "would be added, for this day alone", Value: words(step)},
+			{Name: "limit", Value: amountWords(a.Limit(u.Extra))}, {Name: "would be added, for this day alone", Value: amountWords(step)},
 		},
 	}
 	if run != "" {
@@ -281,8 +281,8 @@ func (l *limiter) extension(g chat.Group, run chat.RunID, day string, a grant.Ac
 	return e
 }
 
-// words say an amount; what is not bounded is left out.
-func words(a grant.Amount) string {
+// amountWords say an amount; what is not bounded is left out.
+func amountWords(a grant.Amount) string {
 	var parts []string
 	if a.Micros > 0 {
 		parts = append(parts, config.USD(a.Micros).String())
