@@ -81,21 +81,25 @@ func cost(p config.Price, u egress.Usage) int64 {
 
 func (l *limiter) spend(g chat.Group, run chat.RunID, use store.Use) {
 	day, _ := l.today()
-	m := &meter{} // between runs nothing is kept
-	if run != "" {
-		m = l.meter(run, g)
-		m.mu.Lock()
-		m.spent = m.spent.Plus(use.Amount())
-		if n := use.Tokens(); n > 0 {
-			m.price = float64(use.Micros) / float64(n)
-		}
-		m.mu.Unlock()
+	l.mu.Lock()
+	m := l.meters[run]
+	if m == nil { // between runs nothing is kept
+		m = &meter{}
 	}
-	m.writes.Go(func() {
+	m.writes.Add(1) // under mu, so that Settled either waits for it or came before
+	l.mu.Unlock()
+	m.mu.Lock()
+	m.spent = m.spent.Plus(use.Amount())
+	if n := use.Tokens(); n > 0 {
+		m.price = float64(use.Micros) / float64(n)
+	}
+	m.mu.Unlock()
+	go func() {
+		defer m.writes.Done()
 		if err := l.d.store.Spend(context.Background(), run, g, day, use); err != nil {
 			l.d.log.Error("what the model cost could not be noted", "run", run, "err", err)
 		}
-	})
+	}()
 }
 
 // admit is asked before each message to the model. What a request may come to is

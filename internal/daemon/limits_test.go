@@ -284,12 +284,11 @@ func TestConsentAndBudgetOfClaude(t *testing.T) {
 		t.Errorf("%d requests before the no, %d after it", asked, now)
 	}
 	waits := bobSays(t, d, "m5", "say: more")
-	becomes(t, d, waits, "held")
-	q = question(t, d, extendDay)
-	m.Use(agenttest.Puppet)
-	answers(t, d, q.Code, true)
 	becomes(t, d, waits, "held") // for the owner's consent: the session is a new one
 	answers(t, d, question(t, d, "host-run").Code, true)
+	q = question(t, d, extendDay) // and then for the budget; the consent stays
+	m.Use(agenttest.Puppet)
+	answers(t, d, q.Code, true)
 	becomes(t, d, waits, control.Succeeded)
 	checkCost(t, d)
 }

@@ -135,14 +135,16 @@ func (s *Store) Opens(ctx context.Context) (time.Time, error) {
 }
 
 // Free lets messages be taken up now that wait for a reason, with the hash of the
-// question that the owner said yes to, if that is why. It says how many there were.
+// question that the owner said yes to, if that is why; an earlier yes stays. It says
+// how many there were.
 func (s *Store) Free(ctx context.Context, hold, consent string) (int, error) {
 	var n int64
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		if _, err := t.exec(ctx, `DELETE FROM told WHERE hold = ?`, hold); err != nil {
 			return err
 		}
-		res, err := t.exec(ctx, `UPDATE inbox SET due = 0, hold = '', consent = ? WHERE state = 'waiting' AND due > 0 AND hold = ?`, consent, hold)
+		res, err := t.exec(ctx, `UPDATE inbox SET due = 0, hold = '', consent = CASE ? WHEN '' THEN consent ELSE ? END
+			WHERE state = 'waiting' AND due > 0 AND hold = ?`, consent, consent, hold)
 		if err != nil {
 			return err
 		}
