@@ -150,15 +150,19 @@ func TestHeldMessagesGoOnByThemselves(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { q.Run(ctx); close(done) }()
+		runs := func() int {
+			synctest.Wait()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return len(w.order)
+		}
 		time.Sleep(75*time.Minute - time.Second)
-		synctest.Wait()
-		if len(w.order) != 0 {
+		if runs() != 0 {
 			t.Error("it was taken up too early")
 		}
 		time.Sleep(time.Second)
-		synctest.Wait()
-		if len(w.order) != 1 {
-			t.Errorf("%d runs when it opens", len(w.order))
+		if n := runs(); n != 1 {
+			t.Errorf("%d runs when it opens", n)
 		}
 		cancel()
 		<-done
