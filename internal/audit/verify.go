@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -49,8 +50,76 @@ func (e *BadError) Error() string {
 	return s + ": " + e.Why
 }
 
-// hashWindow is how many stored hashes Verify reads at once.
-const hashWindow = 4096
+// How many stored hashes Verify reads at once, and how many rows.
+const (
+	hashWindow = 4096
+	rowsAhead  = 64
+)
+
+// windows reads the first n stored hashes, many at once.
+func windows(ctx context.Context, src Source, n int64) iter.Seq2[[]tlog.Hash, error] {
+	return func(yield func([]tlog.Hash, error) bool) {
+		for read := int64(0); read < n; read += hashWindow {
+			indexes := make([]int64, min(n-read, hashWindow))
+			for i := range indexes {
+				indexes[i] = read + int64(i)
+			}
+			if hashes, err := src.ReadHashes(ctx, indexes); !yield(hashes, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// ahead runs a source in a goroutine of its own, so that it reads on while what it
+// gave is used: size values at a time, and at most a few times that many ahead.
+// Source and goroutine are over when the loop is.
+func ahead[T any](ctx context.Context, size int, source iter.Seq2[T, error]) iter.Seq2[T, error] {
+	type value struct {
+		v   T
+		err error
+	}
+	return func(yield func(T, error) bool) {
+		whole := ctx
+		ctx, stop := context.WithCancel(ctx)
+		given := make(chan []value, 2)
+		defer func() {
+			stop()
+			for range given { // until it is closed
+			}
+		}()
+		go func() {
+			defer close(given)
+			var some []value
+			give := func() bool {
+				select {
+				case given <- some:
+					some = nil
+					return true
+				case <-ctx.Done():
+					return false
+				}
+			}
+			for v, err := range source {
+				if some = append(some, value{v, err}); len(some) == size && !give() {
+					return
+				}
+			}
+			give()
+		}()
+		for some := range given {
+			for _, x := range some {
+				if !yield(x.v, x.err) {
+					return
+				}
+			}
+		}
+		if err := whole.Err(); err != nil { // it was not read to its end
+			var none T
+			yield(none, err)
+		}
+	}
+}
 
 // Verify checks a store's whole log: every payload against its commitment,
 // every row against its leaf, the leaves against the stored hashes, and the root
@@ -75,8 +144,11 @@ func Verify(ctx context.Context, src Source, v note.Verifier) (Report, error) {
 			return rep, &BadError{Leaf: -1, Why: fmt.Sprintf("the store counts %d entries, the checkpoint %d", head.Size, want.Size)}
 		}
 	}
-	check := &storeCheck{ctx: ctx, src: src, head: head, rep: &rep, tree: newTree()}
-	for r, err := range src.Rows(ctx, Filter{}) {
+	check := &storeCheck{head: head, rep: &rep, tree: newTree()}
+	var done func()
+	check.hashes, done = iter.Pull2(ahead(ctx, 1, windows(ctx, src, tlog.StoredHashCount(head.Size))))
+	defer done()
+	for r, err := range ahead(ctx, rowsAhead, src.Rows(ctx, Filter{})) {
 		if err != nil {
 			return rep, err
 		}
@@ -89,16 +161,14 @@ func Verify(ctx context.Context, src Source, v note.Verifier) (Report, error) {
 
 // storeCheck is one pass of Verify over the rows.
 type storeCheck struct {
-	ctx  context.Context
-	src  Source
 	head Head
 	rep  *Report
 	tree *tree
 	hash hasher
 	last int64 // id of the row before
 
-	stored []tlog.Hash // the next stored hashes, a window
-	read   int64       // how many were read
+	stored []tlog.Hash // the next stored hashes, of a window
+	hashes func() ([]tlog.Hash, error, bool)
 }
 
 func (c *storeCheck) row(r Row) error {
@@ -146,16 +216,17 @@ func (c *storeCheck) row(r Row) error {
 // next gives the next stored hash.
 func (c *storeCheck) next() (tlog.Hash, error) {
 	if len(c.stored) == 0 {
-		n := min(tlog.StoredHashCount(c.head.Size)-c.read, hashWindow)
-		indexes := make([]int64, n)
-		for i := range indexes {
-			indexes[i] = c.read + int64(i)
+		window, err, ok := c.hashes()
+		if err == nil && (!ok || len(window) == 0) {
+			err = errors.New("there are fewer stored hashes than entries")
 		}
-		var err error
-		if c.stored, err = c.src.ReadHashes(c.ctx, indexes); err != nil {
+		switch {
+		case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
+			return tlog.Hash{}, err
+		case err != nil:
 			return tlog.Hash{}, &BadError{Leaf: -1, Why: err.Error()}
 		}
-		c.read += n
+		c.stored = window
 	}
 	h := c.stored[0]
 	c.stored = c.stored[1:]

@@ -230,6 +230,13 @@ const hashChunk = 4096
 func (r *Reader) ReadHashes(ctx context.Context, indexes []int64) ([]tlog.Hash, error) {
 	out := make([]tlog.Hash, 0, len(indexes))
 	for chunk := range slices.Chunk(indexes, hashChunk) {
+		if n := len(chunk); n > 1 && row(chunk) {
+			var err error
+			if out, err = r.hashRow(ctx, out, chunk[0], n); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		found := make(map[int64]tlog.Hash, len(chunk))
 		query := []byte(`SELECT pos, hash FROM audit_hash WHERE pos IN (`)
 		for i, ix := range chunk {
@@ -257,6 +264,42 @@ func (r *Reader) ReadHashes(ctx context.Context, indexes []int64) ([]tlog.Hash, 
 			}
 			out = append(out, h)
 		}
+	}
+	return out, nil
+}
+
+// row says that indexes follow each other.
+func row(indexes []int64) bool {
+	for i, ix := range indexes {
+		if ix != indexes[0]+int64(i) {
+			return false
+		}
+	}
+	return true
+}
+
+// hashRow adds n hashes that follow each other, which is how a whole log is read.
+func (r *Reader) hashRow(ctx context.Context, out []tlog.Hash, first int64, n int) ([]tlog.Hash, error) {
+	next := first
+	missing := func() error { return fmt.Errorf("hash %d of the audit log is missing: %w", next, ErrNotFound) }
+	err := each(ctx, r.db, func(rows *sql.Rows) error {
+		var pos int64
+		var hash sql.RawBytes
+		if err := rows.Scan(&pos, &hash); err != nil {
+			return err
+		}
+		if pos != next || len(hash) != tlog.HashSize {
+			return missing()
+		}
+		out = append(out, tlog.Hash(hash))
+		next++
+		return nil
+	}, `SELECT pos, hash FROM audit_hash WHERE pos >= ? AND pos < ? ORDER BY pos`, first, first+int64(n))
+	if err == nil && next != first+int64(n) {
+		err = missing()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the hashes of the audit log: %w", explain(r.path, err))
 	}
 	return out, nil
 }
