@@ -112,7 +112,7 @@ func (r Request) servers(mode Mode, agent string) ([]Server, error) {
 // serverHost is the host of a server's address, treated as the owner says of the
 // host. The owner named this address, so one of this machine or its network
 // needs no further word; a name that leads there does.
-func serverHost(c config.MCPServer, terms map[string]Terms) (Host, bool, error) {
+func serverHost(c config.MCPServer, terms []Host) (Host, bool, error) {
 	u, err := url.Parse(c.URL.Reveal())
 	if err != nil {
 		return Host{}, false, fmt.Errorf("it cannot be read") // the text may hold a secret

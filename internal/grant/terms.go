@@ -3,8 +3,10 @@ package grant
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"nanoclaw/internal/config"
@@ -149,35 +151,38 @@ func (t *Terms) check(h Host) error {
 }
 
 // termsOf are the terms of a group: those of the configuration, and before them
-// the group's own. The keys are PATTERN:PORT.
-func termsOf(common, own map[string]config.EgressHost) (map[string]Terms, error) {
-	out := map[string]Terms{}
+// the group's own, as hosts in the order of PATTERN:PORT.
+func termsOf(common, own map[string]config.EgressHost) ([]Host, error) {
+	terms := map[string]Terms{}
 	for _, from := range []map[string]config.EgressHost{common, own} {
 		for entry, h := range from {
 			host, t, err := parseTerms(entry, h)
 			if err != nil {
 				return nil, fmt.Errorf("egress host %q: %w", printable(entry), err)
 			}
-			out[host.key()] = t
+			terms[host.key()] = t
 		}
 	}
-	return out, nil
+	treated := make([]Host, 0, len(terms))
+	for _, key := range slices.Sorted(maps.Keys(terms)) {
+		pattern, port, _ := strings.Cut(key, ":")
+		n, _ := ParsePort(port)
+		treated = append(treated, Host{Pattern: pattern, Port: n, Terms: terms[key]})
+	}
+	return treated, nil
 }
 
 // applyTerms gives each line the most specific terms that cover it, and adds a
 // line for each host with terms of its own below a granted wildcard, so that the
 // list says all by itself.
-func applyTerms(hosts []Host, terms map[string]Terms) []Host {
-	var treated []Host
-	for key, t := range terms {
-		pattern, port, _ := strings.Cut(key, ":")
-		n, _ := ParsePort(port)
-		treated = append(treated, Host{Pattern: pattern, Port: n, Terms: t})
-	}
-	slices.SortFunc(treated, func(a, b Host) int { return strings.Compare(a.key(), b.key()) })
-	for _, t := range treated {
-		have := slices.ContainsFunc(hosts, func(h Host) bool { return h.key() == t.key() })
-		if h, ok := match(hosts, sample(t.Pattern), t.Port); ok && !have && covers(h.Pattern, t.Pattern) {
+func applyTerms(hosts, treated []Host) []Host {
+	for i := range treated {
+		t := &treated[i]
+		have := slices.ContainsFunc(hosts, func(h Host) bool { return h.Port == t.Port && h.Pattern == t.Pattern })
+		if have {
+			continue
+		}
+		if h, ok := match(hosts, sample(t.Pattern), t.Port); ok && covers(h.Pattern, t.Pattern) {
 			hosts = append(hosts, Host{Pattern: t.Pattern, Port: t.Port, Reason: h.Reason})
 		}
 	}
@@ -203,7 +208,7 @@ func covers(outer, inner string) bool {
 	return outer == inner || wild && strings.HasSuffix(strings.TrimPrefix(inner, "*"), suffix)
 }
 
-func (h Host) key() string { return fmt.Sprintf("%s:%d", h.Pattern, h.Port) }
+func (h Host) key() string { return h.Pattern + ":" + strconv.Itoa(h.Port) }
 
 // Denied is one line of what is refused whatever else allows it.
 type Denied struct {
