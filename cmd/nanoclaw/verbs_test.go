@@ -255,11 +255,18 @@ func TestPrinting(t *testing.T) {
 	b.host.OnPair = func(_ context.Context, r control.PairRequest) (control.PairingCode, error) {
 		return control.PairingCode{Group: r.Group, Code: "k4m2-9x7a", Until: at}, nil
 	}
+	b.host.OnConfigPlan = func(context.Context) (control.ConfigPlan, error) {
+		return control.ConfigPlan{Security: true, Text: "Rights of family that grow:\n  sender wa:3\n", Plan: []byte(`{"security":true}`)}, nil
+	}
+	b.host.OnConfigReload = func(context.Context) (control.ConfigPlan, error) {
+		return control.ConfigPlan{}, &control.Error{Code: control.CodeRefused, Message: "only a restart accepts it", Hint: "restart nanoclaw"}
+	}
 	// These ask a daemon, so there is one.
 	served := startDaemon(t, b)
 
 	var all strings.Builder
 	for _, args := range []string{
+		"config plan", "config diff --json", "config reload",
 		"status", "status --json", "group list", "runs", "runs r1", "runs r9", "policy show", "policy show --json",
 		"policy show -g family", "policy show -g family --json", "policy show --render native", "policy show --render native --json",
 		"policy explain HOME", "policy explain HOME read:/x", "policy explain /x --json", "policy explain -g family /x", "policy explain x", "doctor", "doctor --no-probe --json", "doctor --attack", "doctor --attack --json", "audit list", "audit show 1",

@@ -331,15 +331,15 @@ func TestRestartTellsThePlan(t *testing.T) {
 // nothing: what was changed meanwhile waits for a restart that somebody asked for.
 func TestAStartAfterACrashAcceptsNothing(t *testing.T) {
 	i := newInstall(t, hostConfig)
-	d, stop := i.run()
-	stop()
+	_, first := i.run()
+	first()
 	crash := func() {
 		d := i.open()
 		must(t, d.store.SetMeta(t.Context(), runningKey, runs))
 		must(t, d.Close())
 	}
 	crash()
-	d, stop = i.run() // the same configuration: nothing to accept
+	d, stop := i.run() // the same configuration: nothing to accept
 	if a := ask(t, d, chat.Main, "true"); a.State != control.Succeeded {
 		t.Fatalf("%+v", a.Answer)
 	}
