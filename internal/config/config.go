@@ -70,6 +70,11 @@ type Config struct {
 	// MCPServers are servers of the Model Context Protocol, by name, in the form of
 	// .mcp.json with what it lacks. What a workspace brings along is never used.
 	MCPServers map[string]MCPServer `json:"mcpServers"`
+	// GlobalMcpInheritance says who gets the MCP servers of your own Claude Code,
+	// those of the user in ~/.claude.json and ~/.claude/settings.json: "main-only",
+	// "all-groups" or "none". They are there in host mode alone. A server of the same
+	// name above goes before them.
+	GlobalMcpInheritance string `json:"globalMcpInheritance"`
 	// People are who has a role, by their identity as CHANNEL:SENDER. A role belongs
 	// to a sender and never to a chat. Whoever only speaks need not be here: see
 	// senders of a group.
@@ -421,6 +426,12 @@ type MCPServer struct {
 	SecretsInside bool `json:"secretsInside,omitempty"`
 	// Tools are the only ones that may be called, with own or url. Empty: all.
 	Tools []string `json:"tools,omitempty"`
+	// Dangerous asks the owner about every call by a group other than main. With own
+	// or url the host holds it; a program inside is asked about before its tool is
+	// used, and the agent's own shell could go around that.
+	Dangerous bool `json:"dangerous,omitempty"`
+	// DangerousTools does the same for these tools alone.
+	DangerousTools []string `json:"dangerousTools,omitempty"`
 	// Timeout bounds one call of a tool. Empty: the agent's own, which is long.
 	Timeout Duration `json:"timeout,omitempty"`
 	// StartTime is how long an agent's first answer may wait for the server to
@@ -429,6 +440,10 @@ type MCPServer struct {
 	// AlwaysLoad shows the tools to the model from the beginning, and not when it
 	// looks for them.
 	AlwaysLoad bool `json:"alwaysLoad,omitempty"`
+
+	// From is the file of the owner's own Claude Code that the server is from. It is
+	// no key of this file.
+	From string `json:"-"`
 }
 
 // Person is somebody on a chat network.

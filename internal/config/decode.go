@@ -281,12 +281,15 @@ type field struct {
 	secret bool
 }
 
-// fieldsOf lists the fields of a struct in order.
+// fieldsOf lists the fields of a struct in order, but for those that are no keys.
 func fieldsOf(t reflect.Type) []field {
 	fields := make([]field, 0, t.NumField())
 	for i := range t.NumField() {
 		f := t.Field(i)
 		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if key == "-" {
+			continue
+		}
 		fields = append(fields, field{key, i, f.Tag.Get("secret") == "true"})
 	}
 	return fields

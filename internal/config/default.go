@@ -77,7 +77,10 @@ func Default() Config {
 			Upload: 2 << 30, Download: 20 << 30, Connections: 20_000,
 		},
 		MCPServers: map[string]MCPServer{},
-		Groups:     map[string]Group{mainGroup: {}},
+
+		GlobalMcpInheritance: InheritMain,
+
+		Groups: map[string]Group{mainGroup: {}},
 	}
 }
 

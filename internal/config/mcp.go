@@ -202,6 +202,14 @@ func (v *validator) serverReach(field Path, s MCPServer, c *Config, o Options) {
 			v.add(field.plus("tools", i), "the name of a tool", quote(t), "")
 		}
 	}
+	if s.Dangerous && len(s.DangerousTools) > 0 {
+		v.add(field.plus("dangerousTools"), "either dangerous, for all tools, or dangerousTools", "both", "")
+	}
+	for i, t := range s.DangerousTools {
+		if t == "" || hasControl(t) || len(t) > 200 {
+			v.add(field.plus("dangerousTools", i), "the name of a tool", quote(t), "")
+		}
+	}
 	for i, h := range s.Egress {
 		v.entry(field.plus("egress", i), h, hostForm, o.CheckHost)
 	}

@@ -39,6 +39,11 @@ func TestServers(t *testing.T) {
 		{"name that could be a tool's", `"a..b": {"command": "npx", "modes": ["host"]}`, "two _ separate"},
 		{"names that become one", `"a.b": {"command": "npx", "modes": ["host"]}, "a_b": {"command": "npx", "modes": ["host"]}`, `agents see "a_b", as that of "a.b"`},
 		{"options for a program", `"a": {"command": "npx -y x", "modes": ["host"]}`, ""},
+		{"dangerous", `"a": {"command": "npx", "modes": ["host"], "dangerous": true}, "b": {"command": "npx", "modes": ["host"], "dangerousTools": ["send"]}`, ""},
+		{"dangerous twice", `"a": {"command": "npx", "modes": ["host"], "dangerous": true, "dangerousTools": ["send"]}`, "either dangerous"},
+		{"a dangerous tool without a name", `"a": {"command": "npx", "modes": ["host"], "dangerousTools": [""]}`, "the name of a tool"},
+		{"a file of our own", `"a": {"command": "npx", "modes": ["host"], "From": "~/.claude.json"}`, `"From"`},
+		{"names that become one by case", `"a-b": {"command": "npx", "modes": ["host"]}, "A-B": {"command": "npx", "modes": ["host"]}`, `as that of "A-B"`},
 		{"unknown key", `"a": {"command": "npx", "modes": ["host"], "trust": true}`, `"trust"`},
 	}
 	for _, test := range tests {

@@ -58,6 +58,7 @@ func schema() (*jsonschema.Schema, error) {
 	}
 	for property, known := range map[*jsonschema.Schema][]string{
 		s.Properties["executionMode"]:                                     {modeContainer, modeHost},
+		s.Properties["globalMcpInheritance"]:                              inheritances,
 		s.Properties["agent"].Properties["kind"]:                          agentKinds,
 		s.Properties["boundary"].Properties["engine"]:                     engines,
 		s.Properties["groups"].AdditionalProperties.Properties["mode"]:    {"", modeContainer, modeHost},
@@ -93,10 +94,10 @@ func describeSchema(s *jsonschema.Schema, t reflect.Type, words map[string]strin
 		if t == reflect.TypeFor[MCPServer]() {
 			s.Required = []string{"modes"}
 		}
-		for i, f := range fieldsOf(t) {
+		for _, f := range fieldsOf(t) {
 			property := s.Properties[f.key]
-			describeSchema(property, t.Field(i).Type, words)
-			property.Description = words[t.Name()+"."+t.Field(i).Name]
+			describeSchema(property, t.Field(f.index).Type, words)
+			property.Description = words[t.Name()+"."+t.Field(f.index).Name]
 		}
 	}
 }

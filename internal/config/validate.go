@@ -38,6 +38,7 @@ func (c *Config) Validate(o Options) Problems {
 		between(&v, at("audit", "anchorChat"), c.Audit.AnchorChat, Duration(time.Minute), Duration(366*24*time.Hour))
 	}
 	v.servers(c, o)
+	v.oneOf(at("globalMcpInheritance"), c.GlobalMcpInheritance, inheritances...)
 	v.oneOf(at("permissionMode"), c.PermissionMode, permissionBypass, permissionAsk)
 	v.permissions(at("permissions"), c.Permissions, o)
 	v.approvals(c)
