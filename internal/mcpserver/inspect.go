@@ -33,7 +33,24 @@ type Definitions struct {
 	Hash string `json:"hash"`
 	// Tools has the hash of each tool's definition, by its name.
 	Tools map[string]string `json:"tools"`
+	// Instructions is the hash of what the server tells agents of itself, "" for
+	// nothing.
+	Instructions string `json:"instructions,omitempty"`
+	// Texts are the definitions themselves, so that a change can be shown: by tool,
+	// and the instructions under "(instructions)". They are missing where they are
+	// longer than anybody would read.
+	Texts map[string]string `json:"texts,omitempty"`
 }
+
+// instructionsName is what instructions are called among the tools. No tool has
+// it: see nameOf.
+const instructionsName = "(instructions)"
+
+// Bounds of the texts that are kept, in bytes.
+const (
+	maxText  = 32 << 10  // of one definition
+	maxTexts = 512 << 10 // of one server
+)
 
 // Names are the tools' names in order.
 func (d Definitions) Names() []string {
@@ -45,34 +62,76 @@ func (d Definitions) Names() []string {
 	return out
 }
 
-// define hashes tools as a server lists them. Only what is said counts, and not
-// in which order or with how much white space: a definition is hashed as JSON
-// with sorted keys, numbers as they were written.
-func define(tools []json.RawMessage) (Definitions, error) {
-	d := Definitions{Tools: map[string]string{}}
+// define hashes tools as a server lists them, and its instructions. Only what is
+// said counts, and not in which order or with how much white space: a definition
+// is hashed as JSON with sorted keys, numbers as they were written.
+func define(tools []json.RawMessage, instructions json.RawMessage) (Definitions, error) {
+	d := Definitions{Tools: map[string]string{}, Texts: map[string]string{}}
+	size := 0
+	keep := func(name string, text []byte) {
+		if size += len(text); len(text) <= maxText && size <= maxTexts {
+			d.Texts[name] = string(text)
+		}
+	}
+	seen := map[string]string{}
 	for _, raw := range tools {
-		canonical, err := canonical(raw)
+		text, err := canonical(raw)
 		if err != nil {
 			return d, err
 		}
-		var named struct {
-			Name string `json:"name"`
+		name, err := nameOf(text)
+		if err != nil {
+			return d, err
 		}
-		if err := json.Unmarshal(canonical, &named); err != nil || named.Name == "" {
-			return d, errors.New("it lists a tool without a name")
+		if other, twice := seen[agentName(name)]; twice {
+			return d, fmt.Errorf("it lists the tool %.60q twice, or another that agents could not tell from it: %.60q", name, other)
 		}
-		if _, twice := d.Tools[named.Name]; twice {
-			return d, fmt.Errorf("it lists the tool %.60q twice", named.Name)
-		}
-		sum := sha256.Sum256(canonical)
-		d.Tools[named.Name] = hex.EncodeToString(sum[:])
+		seen[agentName(name)] = name
+		d.Tools[name] = hashOf(text)
+		keep(name, text)
 	}
 	all := sha256.New()
 	for _, name := range d.Names() {
 		fmt.Fprintf(all, "%s %s\n", d.Tools[name], name)
 	}
+	if len(instructions) > 0 {
+		d.Instructions = hashOf(instructions)
+		fmt.Fprintf(all, "%s %s\n", d.Instructions, instructionsName)
+		keep(instructionsName, instructions)
+	}
 	d.Hash = hex.EncodeToString(all.Sum(nil))
 	return d, nil
+}
+
+// nameOf is the name of the tool that a definition is of.
+func nameOf(definition []byte) (string, error) {
+	var named map[string]json.RawMessage
+	var name string
+	if json.Unmarshal(definition, &named) != nil || json.Unmarshal(named["name"], &name) != nil || name == "" || name == instructionsName {
+		return "", errors.New("it lists a tool without a name")
+	}
+	return name, nil
+}
+
+// agentName is a name as agents see it: Claude Code makes "_" of whatever is not a
+// letter, a digit, "_" or "-".
+func agentName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '_'
+	}, name)
+}
+
+// hashOf is the hash of a JSON value in its one form.
+func hashOf(raw json.RawMessage) string {
+	text, err := canonical(raw)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }
 
 // canonical gives a JSON value in one form.
@@ -102,7 +161,8 @@ func Inspect(ctx context.Context, t mcp.Transport) (Definitions, error) {
 	defer conn.Close()
 	q := &questioner{conn: conn}
 	var hello struct {
-		ServerInfo struct{ Name, Version string } `json:"serverInfo"`
+		ServerInfo   struct{ Name, Version string } `json:"serverInfo"`
+		Instructions json.RawMessage                `json:"instructions"`
 	}
 	err = q.ask(ctx, "initialize", map[string]any{
 		"protocolVersion": ProtocolVersion, "capabilities": map[string]any{},
@@ -118,7 +178,7 @@ func Inspect(ctx context.Context, t mcp.Transport) (Definitions, error) {
 	if err != nil {
 		return Definitions{}, err
 	}
-	d, err := define(tools)
+	d, err := define(tools, hello.Instructions)
 	d.Server = clip(strings.TrimSpace(hello.ServerInfo.Name+" "+hello.ServerInfo.Version), 100)
 	return d, err
 }

@@ -3,6 +3,7 @@ package mcpserver
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -46,7 +47,7 @@ func TestDefine(t *testing.T) {
 		return out
 	}
 	base := raw(`{"name":"a","description":"<x>","n":1.0}`, `{"name":"b","unknown":{"y":1,"x":2}}`)
-	want, err := define(base)
+	want, err := define(base, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func TestDefine(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := define(test.list)
+			got, err := define(test.list, nil)
 			switch {
 			case test.err != "":
 				if err == nil || !strings.Contains(err.Error(), test.err) {
@@ -105,6 +106,85 @@ func TestBook(t *testing.T) {
 	}
 	if p, ok := b.Page("s"); !ok || !p.Since.Equal(now) {
 		t.Errorf("page %+v", p)
+	}
+}
+
+// What a server says first is pinned; what it says later waits beside that until
+// it is accepted as it was shown, also after a restart.
+func TestBookPins(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "book.json")
+	var b *Book
+	open := func() {
+		t.Helper()
+		var err error
+		if b, err = OpenBook(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	says := func(instructions string, tools ...string) Definitions {
+		t.Helper()
+		var raw []json.RawMessage
+		for _, tool := range tools {
+			raw = append(raw, json.RawMessage(tool))
+		}
+		d, err := define(raw, json.RawMessage(instructions))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	keep := func(d Definitions) (Change, Page) {
+		t.Helper()
+		c := b.Compare("s", d)
+		if err := b.Keep("s", d, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		open()
+		p, _ := b.Page("s")
+		return c, p
+	}
+	open()
+	first := says(`"be kind"`, `{"name":"a"}`, `{"name":"b"}`)
+	if c, p := keep(first); !c.News || !c.First || p.By != FirstUse || len(p.Accepted().Tools) != 2 || p.Accepted().Instructions == "" {
+		t.Errorf("first use: %+v, %+v", c, p)
+	}
+	second := says(`"be cruel"`, `{"name":"b","description":"x"}`, `{"name":"c"}`)
+	c, p := keep(second)
+	if !c.News || !c.Grows() || len(p.Accepted().Tools) != 0 || p.Accepted().Instructions != "" || p.Now().Hash != second.Hash || p.Hash != first.Hash {
+		t.Errorf("a change: %+v, %+v", c, p)
+	}
+	want := []Shown{{"b", `{"name":"b"}`, `{"description":"x","name":"b"}`}, {"c", "", `{"name":"c"}`}, {"a", "it was there", ""}, {"(instructions)", `"be kind"`, `"be cruel"`}}
+	if got, err := p.Difference(false); err != nil || cmp.Diff(want, got) != "" {
+		t.Errorf("difference: %v %s", err, cmp.Diff(want, got))
+	}
+	if c, _ := keep(second); c.News {
+		t.Error("the same change is news again")
+	}
+	if err := b.Pin("s", first.Hash, "me", time.Now()); !errors.Is(err, ErrOther) {
+		t.Errorf("what is not said any more was pinned: %v", err)
+	}
+	if _, p := keep(first); p.Next != nil || len(p.Accepted().Tools) != 2 {
+		t.Errorf("taken back: %+v", p)
+	}
+	keep(second)
+	if err := b.Pin("s", second.Hash, "me", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	open()
+	if p, _ := b.Page("s"); p.By != "me" || p.Next != nil || p.Hash != second.Hash || len(p.Accepted().Tools) != 2 {
+		t.Errorf("accepted: %+v", p)
+	}
+	if c, p := keep(says(`"be cruel"`, `{"name":"c"}`)); c.Grows() || len(p.Accepted().Tools) != 1 {
+		t.Errorf("a tool is gone: %+v, %+v", c, p)
+	}
+	long := says("", fmt.Sprintf(`{"name":"long","description":%q}`, strings.Repeat("x", maxText)))
+	if _, p := keep(long); p.Accepted().Tools["long"] != "" {
+		t.Error("a new tool is accepted")
+	} else if _, err := p.Difference(false); err == nil {
+		t.Error("what is too long is shown in part")
+	}
+	if _, err := define([]json.RawMessage{json.RawMessage(`{"name":"a.b"}`), json.RawMessage(`{"name":"a_b"}`)}, nil); err == nil {
+		t.Error("two tools have one name for agents")
 	}
 }
 

@@ -29,6 +29,8 @@ type RelayOptions struct {
 	Name string
 	// Tools are the only ones that may be called; empty: all.
 	Tools []string
+	// Guard judges requests and what the server says of its tools. Nil: nobody does.
+	Guard *Guard
 	// Timeout bounds one request. 0 is no bound but the session's life.
 	Timeout time.Duration
 	// Start starts the program.
@@ -203,9 +205,22 @@ func (r *Relay) ask(ctx context.Context, e envelope) (envelope, error) {
 		return envelope{}, err
 	}
 	if e.Method == "initialize" {
-		return p.hello, nil
+		return r.heard(p.hello), nil
 	}
-	return p.ask(ctx, e)
+	answer, err := p.ask(ctx, e)
+	return r.heard(answer), err
+}
+
+// heard is what the agent may hear of an answer.
+func (r *Relay) heard(e envelope) envelope {
+	if r.o.Guard == nil || e.Result == nil {
+		return e
+	}
+	var out envelope
+	if json.Unmarshal(r.o.Guard.Said(envelope{ID: json.RawMessage("0"), Result: e.Result}.line()), &out) == nil && out.Result != nil {
+		e.Result = out.Result
+	}
+	return e
 }
 
 // pace lets burst requests through at once, and then one each interval: each
@@ -234,7 +249,7 @@ func (r *Relay) pace(ctx context.Context) error {
 // they have one reading.
 func (r *Relay) judge(e envelope) (tool string, params json.RawMessage, err error) {
 	if e.Method != "tools/call" {
-		return "", e.Params, nil
+		return "", e.Params, r.guarded(e.Method, e.Params, new(json.RawMessage))
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(e.Params, &fields); err != nil || json.Unmarshal(fields["name"], &tool) != nil || tool == "" {
@@ -248,8 +263,22 @@ func (r *Relay) judge(e envelope) (tool string, params json.RawMessage, err erro
 	if len(r.o.Tools) > 0 && !slices.Contains(r.o.Tools, tool) {
 		return tool, nil, fmt.Errorf("the owner has not allowed the tool %.100q of the MCP server %s: there are %s", tool, r.o.Name, strings.Join(r.o.Tools, ", "))
 	}
-	params, err = json.Marshal(fields)
+	if params, err = json.Marshal(fields); err == nil {
+		err = r.guarded(e.Method, params, &params)
+	}
 	return tool, params, err
+}
+
+// guarded has the guard judge a request, which may give it other params.
+func (r *Relay) guarded(method string, given json.RawMessage, params *json.RawMessage) error {
+	if r.o.Guard == nil {
+		return nil
+	}
+	other, err := r.o.Guard.Request(method, given)
+	if other != nil {
+		*params = other
+	}
+	return err
 }
 
 // notify passes on what has a meaning without an answer: that a request was

@@ -37,13 +37,27 @@ type Watch struct {
 	// changed is told of each server that became well or stopped being so.
 	changed func(key string, was, is Health)
 
+	soon map[string]chan struct{} // a look is wanted now
+
 	mu    sync.Mutex
 	known map[string]Health
 }
 
 // NewWatch makes a watch over servers. changed may be nil.
 func NewWatch(keys []string, look Look, changed func(key string, was, is Health)) *Watch {
-	return &Watch{look: look, keys: keys, changed: changed, known: map[string]Health{}}
+	w := &Watch{look: look, keys: keys, changed: changed, known: map[string]Health{}, soon: map[string]chan struct{}{}}
+	for _, key := range keys {
+		w.soon[key] = make(chan struct{}, 1)
+	}
+	return w
+}
+
+// Nudge has Run look at a server soon. It never waits.
+func (w *Watch) Nudge(key string) {
+	select {
+	case w.soon[key] <- struct{}{}: // of a key that nobody watches it is nil
+	default:
+	}
 }
 
 // Run looks at each server, and again and again until ctx ends: at those that
@@ -66,6 +80,7 @@ func (w *Watch) follow(ctx context.Context, key string, slots chan struct{}) {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
+		case <-w.soon[key]:
 		}
 		select {
 		case <-ctx.Done():
