@@ -29,7 +29,8 @@ import (
 // the loopback servers that stand behind them. The gateway judges the pretended
 // addresses; only its last step, the dial, is turned to loopback.
 type world struct {
-	t testing.TB
+	guard MCPGuard // of the MCP server tracker
+	t     testing.TB
 
 	mu      sync.Mutex
 	names   map[string][]string // absolute name to addresses

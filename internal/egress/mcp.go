@@ -30,6 +30,25 @@ type MCPServer struct {
 	// url and header are behind functions, which print as addresses at most.
 	url    func() *url.URL
 	header func() http.Header
+	guard  MCPGuard
+}
+
+// MCPGuard judges what passes between an agent and a server. A nil one lets all
+// pass.
+type MCPGuard interface {
+	// Request judges a request, and gives other params if they replace its own.
+	Request(method string, params json.RawMessage) (json.RawMessage, error)
+	// Said gives what the agent may hear of a message of the server.
+	Said(msg json.RawMessage) json.RawMessage
+}
+
+// As is how the agent knows it.
+func (s MCPServer) As() string { return s.as }
+
+// Guarded is the server with a guard.
+func (s MCPServer) Guarded(by MCPGuard) MCPServer {
+	s.guard = by
+	return s
 }
 
 // NewMCPServer makes one of its lines in the grant and its secrets.
@@ -180,6 +199,7 @@ type mcpCall struct {
 	event  Event
 	start  time.Time
 	id     json.RawMessage // of the JSON-RPC request
+	params json.RawMessage // and its params
 	up     int64
 	down   int64
 }
@@ -273,7 +293,10 @@ func (c *mcpCall) read() ([]byte, *refusal) {
 	if e := c.r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return nil, &refusal{status: 415, text: "the message is encoded (" + clean(e) + ") and cannot be looked at: send it plain"}
 	}
-	return body, c.judge(body)
+	if no := c.judge(body); no != nil {
+		return nil, no
+	}
+	return c.guarded(body)
 }
 
 // judge reads what is asked. The message goes on as it is, so it must not read
@@ -291,6 +314,7 @@ func (c *mcpCall) judge(body []byte) *refusal {
 		case "method":
 			c.event.RPC = clean(text(value))
 		case "params":
+			c.params = slices.Clone(value)
 			if value[0] != '{' {
 				return nil
 			}
@@ -377,9 +401,14 @@ func (c *mcpCall) reply(resp *http.Response, idle *idler) *refusal {
 	if resp.ContentLength >= 0 {
 		h.Set("Content-Length", fmt.Sprint(resp.ContentLength))
 	}
+	body, no := c.heard(resp)
+	if no != nil {
+		clear(h)
+		return no
+	}
 	c.event.Status = resp.StatusCode
 	c.w.WriteHeader(resp.StatusCode)
-	return c.pass(resp.Body, idle)
+	return c.pass(body, idle)
 }
 
 func (c *mcpCall) pass(from io.Reader, idle *idler) *refusal {

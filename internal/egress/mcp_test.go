@@ -38,7 +38,7 @@ func (w *world) tracker(h http.HandlerFunc, change ...func(*grant.Server, *Optio
 	if text := fmt.Sprintf("%v %+v %#v", server, server, server); strings.Contains(text, "canary") {
 		w.t.Errorf("a print shows the secret: %s", text)
 	}
-	o.Servers = []MCPServer{server}
+	o.Servers = []MCPServer{server.Guarded(w.guard)}
 	return "http://" + listen(w.t.(*testing.T), w.gateway(o), wire.MCP) + grant.MCPPath("tracker"), a
 }
 
