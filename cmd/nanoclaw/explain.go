@@ -30,6 +30,8 @@ says so. A question is one of
   URL             may it ask for this? A GET, or "POST https://HOST/PATH"
   $VAR            is this variable in its environment?
   tool:NAME       may it call this host tool, or ask the provider for web_search?
+                  Also a tool of an MCP server: tool:mcp__SERVER__TOOL
+  mcp:NAME        has it this MCP server?
   call:NAME       may it make this system call? Also with the arguments as
                   numbers: call:socket(1,1,0)
 

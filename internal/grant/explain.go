@@ -18,6 +18,9 @@ const (
 	AboutHost Kind = "host"
 	AboutVar  Kind = "variable"
 	AboutTool Kind = "tool"
+	// AboutServer is an MCP server, by its name in the configuration or as agents
+	// have it. Its tools are asked about as tools: tool:mcp__SERVER__TOOL.
+	AboutServer Kind = "mcp"
 	// AboutCall is a system call. No line of a grant names one: the boundary
 	// refuses the same calls to everybody, and answers.
 	AboutCall Kind = "call"
@@ -44,7 +47,9 @@ var ErrQuestion = errors.New("it is not clear what is asked about")
 //	host, host:port  HTTPS where no port is named
 //	https://host/x   one request; also "POST https://host/x"
 //	$VAR or VAR      a variable of the environment
-//	tool:NAME        a host tool, or one that the model's provider runs
+//	tool:NAME        a host tool, one that the model's provider runs, or one of an
+//	                 MCP server: tool:mcp__SERVER__TOOL
+//	mcp:NAME         an MCP server
 //	call:NAME        a system call, also with numbers: call:socket(1,1,0)
 func ParseQuestion(s string) (Question, error) {
 	if q, ok := parseURL(s); ok {
@@ -54,7 +59,7 @@ func ParseQuestion(s string) (Question, error) {
 	switch {
 	case cut && rest != "" && slices.Contains(ops, Op(prefix)):
 		return Question{Kind: AboutPath, Op: Op(prefix), Name: rest}, nil
-	case cut && rest != "" && (prefix == "tool" || prefix == "call"):
+	case cut && rest != "" && (prefix == "tool" || prefix == "call" || prefix == "mcp"):
 		return Question{Kind: Kind(prefix), Name: rest}, nil
 	case strings.HasPrefix(s, "/"):
 		return Question{Kind: AboutPath, Op: OpRead, Name: s}, nil
@@ -70,7 +75,7 @@ func ParseQuestion(s string) (Question, error) {
 	case isVariable(s) && (strings.Contains(s, "_") || s == strings.ToUpper(s)):
 		return Question{Kind: AboutVar, Name: s}, nil
 	}
-	return Question{}, fmt.Errorf("%q: %w: write a path in full, host:port, $VARIABLE, tool:NAME or call:NAME", printable(s), ErrQuestion)
+	return Question{}, fmt.Errorf("%q: %w: write a path in full, host:port, $VARIABLE, tool:NAME, mcp:NAME or call:NAME", printable(s), ErrQuestion)
 }
 
 // String is the question as ParseQuestion reads it.
@@ -140,6 +145,8 @@ func Explain(g Grant, m Machine, q Question) Answer {
 		a = g.explainVar(q)
 	case AboutTool:
 		a = g.explainTool(q)
+	case AboutServer:
+		a = g.explainServer(q.Name)
 	default:
 		a.Why = "a grant has no lines about this"
 	}
@@ -161,6 +168,9 @@ func (g Grant) explainTool(q Question) Answer {
 		if t.Name == q.Name {
 			return Answer{Allowed: true, Line: t.line()}
 		}
+	}
+	if as, tool, ok := ServerTool(q.Name); ok {
+		return g.explainServersTool(as, tool)
 	}
 	if config.IsServerTool(q.Name) {
 		return g.explainServerTool(q.Name)

@@ -62,6 +62,15 @@ type Server struct {
 	// Secrets names what is secret and inside the agent's boundary all the same,
 	// since the owner accepted it.
 	Secrets []string `json:"secrets,omitempty"`
+	// Ask says that the owner is asked about every call, AskTools that they are about
+	// these tools. Main is never asked about.
+	Ask      bool     `json:"ask,omitempty"`
+	AskTools []string `json:"ask_tools,omitempty"`
+	// Pin is the hash of the definitions of tools that were accepted, "" if it was
+	// not looked at yet. Waiting are the tools that are left out until the owner
+	// accepts what the server says of them.
+	Pin     string   `json:"pin,omitempty"`
+	Waiting []string `json:"waiting,omitempty"`
 	// State is active, filtered or failed; Reason is why, and Fix what to do.
 	State  string `json:"state"`
 	Reason string `json:"reason"`
@@ -70,6 +79,36 @@ type Server struct {
 
 // Active says that the session has it.
 func (s Server) Active() bool { return s.State == ServerActive }
+
+// Asks says whether the owner is asked about each call of a tool. A tool goes by
+// the name that agents have for it.
+func (s Server) Asks(tool string) bool {
+	return s.Ask || slices.ContainsFunc(s.AskTools, func(t string) bool { return config.As(t) == config.As(tool) })
+}
+
+// Dangerous says that the owner is asked about some of its tools.
+func (s Server) Dangerous() bool { return s.Ask || len(s.AskTools) > 0 }
+
+// ServerTool splits the name of a tool as agents have it, mcp__AS__TOOL. No
+// server's name has two "_" in a row.
+func ServerTool(name string) (as, tool string, ok bool) {
+	rest, ok := strings.CutPrefix(name, "mcp__")
+	if !ok {
+		return "", "", false
+	}
+	return strings.Cut(rest, "__")
+}
+
+// AskedOf gives the server of a tool that the owner is asked about, by the name
+// that agents have for it.
+func (g Grant) AskedOf(name string) (s Server, tool string, ok bool) {
+	as, tool, ok := ServerTool(name)
+	if !ok {
+		return Server{}, "", false
+	}
+	s, ok = g.Server(as)
+	return s, tool, ok && s.Asks(tool)
+}
 
 // servers are the configured servers of a group. Only Claude Code knows what to
 // do with them.
@@ -87,26 +126,37 @@ func (r Request) servers(mode Mode, agent string) ([]Server, error) {
 			continue
 		}
 		s := Server{Name: name, As: config.As(name), Program: c.Command, Tools: slices.Clone(c.Tools), Secrets: c.Inside(),
-			State: ServerActive, Reason: "mcpServers." + name}
+			State: ServerActive, Reason: c.Where(name)}
+		if r.Group != chat.Main {
+			s.Ask, s.AskTools = c.Dangerous, slices.Clone(c.DangerousTools)
+		}
 		switch {
 		case c.Command == "":
 			s.Transport = ServerHTTP
 			if s.Way, s.TLS, err = serverHost(c, terms); err != nil {
-				s.State, s.Reason = ServerFailed, fmt.Sprintf("mcpServers.%s.url: %v", name, err)
+				s.State, s.Reason = ServerFailed, fmt.Sprintf("%s.url: %v", c.Where(name), err)
 			}
-			s.Way.Reason = "mcpServers." + name + ".url"
+			s.Way.Reason = c.Where(name) + ".url"
 		case c.Own:
 			s.Transport = ServerOwn
 		default:
 			s.Transport = ServerInside
 		}
 		if !slices.Contains(c.Modes, string(mode)) {
-			s.State, s.Reason = ServerFiltered, fmt.Sprintf("mcpServers.%s.modes has no %q", name, mode)
+			s.State, s.Reason = ServerFiltered, filteredReason(name, c, mode)
 		}
 		out = append(out, s)
 	}
 	slices.SortFunc(out, func(a, b Server) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
+}
+
+// filteredReason says why a mode has not a server.
+func filteredReason(name string, c config.MCPServer, mode Mode) string {
+	if c.From != "" {
+		return fmt.Sprintf("%s, and servers of your own Claude Code are not there in mode %q", c.Where(name), mode)
+	}
+	return fmt.Sprintf("%s.modes has no %q", c.Where(name), mode)
 }
 
 // serverHost is the host of a server's address, treated as the owner says of the
@@ -157,14 +207,19 @@ func (g *Grant) Fail(name, why, fix string) {
 }
 
 // Serves says whether a session with grant g is right for a run that would be
-// granted want: they are equal, but for servers that failed since. Those are of
-// no use to the session, and of no harm; to begin anew would cost its warmth.
+// granted want: they are equal, but for servers that failed since, or were looked
+// at for the first time. Those are of no use to the session, and of no harm; to
+// begin anew would cost its warmth.
 func (g Grant) Serves(want Grant) bool {
 	want.Servers = slices.Clone(want.Servers)
 	for i, w := range want.Servers {
 		have := slices.IndexFunc(g.Servers, func(s Server) bool { return s.Name == w.Name && s.Active() })
-		if have >= 0 && w.State == ServerFailed {
+		switch {
+		case have < 0:
+		case w.State == ServerFailed:
 			want.Servers[i] = g.Servers[have]
+		case g.Servers[have].Pin == "" && len(w.Waiting) == 0:
+			want.Servers[i].Pin = ""
 		}
 	}
 	return reflect.DeepEqual(g, want)
@@ -217,7 +272,7 @@ func ServerGrant(r Request, agents Grant, name string) (Grant, error) {
 	if !ok || !c.Own || !c.For(string(r.Group)) {
 		return Grant{}, &Refusal{"mcp.unknown", fmt.Sprintf("group %s has no MCP server %q with a boundary of its own", r.Group, name), ""}
 	}
-	why := "mcpServers." + name
+	why := c.Where(name)
 	g := Grant{Group: r.Group, Mode: agents.Mode, ModeReason: agents.ModeReason, Agent: ServerAgent,
 		Denied: agents.Denied, Budget: agents.Budget, Limits: agents.Limits,
 		Endpoints: []Endpoint{{"proxy", ProxyPort, "the egress proxy"}}}
@@ -277,12 +332,35 @@ func (s Server) line() string {
 	if len(s.Tools) > 0 {
 		text += ", only " + strings.Join(s.Tools, ", ")
 	}
+	switch {
+	case s.Ask:
+		text += ", each call asked about"
+	case len(s.AskTools) > 0:
+		text += ", asked about: " + strings.Join(s.AskTools, ", ")
+	}
 	text += "  # " + s.Reason
 	if s.Fix != "" {
 		text += "; " + s.Fix
+	}
+	if len(s.Waiting) > 0 {
+		text += "; left out until you accept them: " + wordList(s.Waiting)
 	}
 	if len(s.Secrets) > 0 {
 		text += "; SECRETS INSIDE: the agent can read " + strings.Join(s.Secrets, ", ")
 	}
 	return text
+}
+
+// wordList shows names that come from a server, so that they cannot pretend to be
+// more than names.
+func wordList(names []string) string {
+	const most = 10
+	var out []string
+	for _, n := range names[:min(len(names), most)] {
+		out = append(out, strconv.Quote(printable(n)))
+	}
+	if more := len(names) - most; more > 0 {
+		out = append(out, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(out, ", ")
 }

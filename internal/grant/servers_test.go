@@ -195,3 +195,113 @@ func TestServes(t *testing.T) {
 		}
 	}
 }
+
+// Other groups than main are asked about dangerous servers, and a question about a
+// server or its tool is answered by its line.
+func TestDangerousServers(t *testing.T) {
+	const text = `
+		"all": {"url": "https://mcp.example.org/", "dangerous": true, "modes": ["host"], "groups": ["*"], "tools": ["read", "send.all"]},
+		"some": {"command": "x", "dangerousTools": ["send.all"], "modes": ["host"], "groups": ["*"]},
+		"boxed": {"command": "x", "modes": ["container"], "groups": ["*"]},
+		"mine": {"command": "x", "modes": ["host"]}`
+	for group, want := range map[chat.Group]string{
+		"main": "", "family": "mcp__all__read mcp__all__send_all mcp__some__send_all",
+	} {
+		g, err := Decide(serversRequest(t, group, text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var asked []string
+		for _, name := range []string{"mcp__all__read", "mcp__all__send_all", "mcp__some__read", "mcp__some__send_all", "mcp__boxed__x", "mcp__mine__x", "mcp__nope__x", "mcp__all", "Bash"} {
+			if _, _, ok := g.AskedOf(name); ok {
+				asked = append(asked, name)
+			}
+		}
+		if got := strings.Join(asked, " "); got != want {
+			t.Errorf("%s is asked about %q, want %q", group, got, want)
+		}
+	}
+	g, err := Decide(serversRequest(t, "family", text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Servers[2].Waiting = []string{"new\x1b"}
+	tests := []struct {
+		question  string
+		allowed   bool
+		line, why string
+	}{
+		{"mcp:all", true, "mcp all http https://mcp.example.org:443/…, only read, send.all, each call asked about  # mcpServers.all", "a call that you said yes to"},
+		{"mcp:some", true, `mcp some stdio x, asked about: send.all  # mcpServers.some; left out until you accept them: "new\x1b"`, "no boundary"},
+		{"mcp:boxed", false, `mcp FILTERED boxed stdio x  # mcpServers.boxed.modes has no "host"`, `modes has no "host"`},
+		{"mcp:mine", false, "", "no MCP server of this name"},
+		{"tool:mcp__all__read", true, "mcp all ", "a call that you said yes to"},
+		{"tool:mcp__all__delete", false, "mcp all ", "the only ones"},
+		{"tool:mcp__some__read", true, "mcp some ", "it runs inside"},
+		{"tool:mcp__some__send_all", true, "mcp some ", "you are asked before"},
+		{"tool:mcp__some__new_", false, "mcp some ", "nanoclaw mcp pin some"},
+		{"tool:mcp__boxed__x", false, "mcp FILTERED boxed", "modes has no"},
+		{"tool:mcp__nope__x", false, "", "no MCP server"},
+	}
+	for _, test := range tests {
+		q, err := ParseQuestion(test.question)
+		if err != nil || q.String() != test.question {
+			t.Errorf("%s: read as %s, %v", test.question, q, err)
+		}
+		a := Explain(g, Machine{}, q)
+		if a.Allowed != test.allowed || !strings.HasPrefix(a.Line, test.line) || test.line == "" && a.Line != "" || !strings.Contains(a.Why, test.why) {
+			t.Errorf("%s: %+v", test.question, a)
+		}
+	}
+}
+
+// Servers of the owner's own Claude Code are named with their file, and are not
+// there in container mode.
+func TestInheritedServers(t *testing.T) {
+	r := serversRequest(t, chat.Main, "")
+	r.Config.Inherit("~/.claude.json", map[string]json.RawMessage{"theirs": json.RawMessage(`{"command": "x"}`)}, config.Options{})
+	g, err := Decide(r)
+	if err != nil || len(g.Servers) != 1 || g.Servers[0].line() != "mcp theirs stdio x  # ~/.claude.json: mcpServers.theirs" {
+		t.Errorf("%v, %+v", err, g.Servers)
+	}
+	list, err := r.servers(ContainerMode, Claude)
+	if err != nil || len(list) != 1 || list[0].State != ServerFiltered || !strings.Contains(list[0].Reason, `not there in mode "container"`) {
+		t.Errorf("%v, %+v", err, list)
+	}
+	r.Group = "family"
+	if g, err = Decide(r); err != nil || len(g.Servers) != 0 {
+		t.Errorf("family has %+v, %v", g.Servers, err)
+	}
+}
+
+// A session is kept for a server that was looked at for the first time, and not
+// for one whose tools became others or were accepted.
+func TestServesAfterPins(t *testing.T) {
+	g, err := Decide(serversRequest(t, chat.Main, `"a": {"command": "x", "modes": ["host"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(pin string, waiting ...string) Grant {
+		other := g
+		other.Servers = slices.Clone(g.Servers)
+		other.Servers[0].Pin, other.Servers[0].Waiting = pin, waiting
+		return other
+	}
+	tests := []struct {
+		name       string
+		have, want Grant
+		serves     bool
+	}{
+		{"the same", with("1"), with("1"), true},
+		{"the first look", with(""), with("1"), true},
+		{"the first look finds what is not accepted", with(""), with("", "x"), false},
+		{"a change", with("1"), with("1", "x"), false},
+		{"accepted", with("1", "x"), with("2"), false},
+		{"accepted by others", with("1"), with("2"), false},
+	}
+	for _, test := range tests {
+		if test.have.Serves(test.want) != test.serves {
+			t.Errorf("%s: serves %t", test.name, !test.serves)
+		}
+	}
+}
