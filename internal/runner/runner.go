@@ -121,6 +121,9 @@ type Options struct {
 	Hide func(string) string
 	// Limits are asked before a run begins. Nil: nothing is limited.
 	Limits Limiter
+	// Permit is told that the owner said yes to one call of an MCP server's tool, so
+	// that the host lets it pass once. Nil: nobody is told.
+	Permit func(s chat.SessionID, server, tool string, args json.RawMessage)
 	// Mask takes credentials out of what is written down of tools.
 	Mask *watch.Masker
 	// Install names this installation in the names of messages, and MaxAttempts is

@@ -34,7 +34,7 @@ func (r *Runner) watch(s *session, o *agent.Options) error {
 		o.Permission = agent.AskFirst
 	}
 	asks := func(t grant.ToolRule) bool { return t.Level == string(watch.Ask) }
-	if s.grant.Ask || slices.ContainsFunc(s.grant.Rules, asks) {
+	if s.grant.Ask || slices.ContainsFunc(s.grant.Rules, asks) || slices.ContainsFunc(s.grant.Servers, grant.Server.Dangerous) {
 		o.ToolTime += s.grant.Limits.AskTime
 	}
 	return nil
@@ -89,11 +89,12 @@ func (r *Runner) toolUsed(ctx context.Context, s *session, judge *watch.Judge, c
 		Rule: v.Rule, Count: judge.Calls(string(run)), Subagent: clip(c.Subagent),
 	}
 	answer := agent.ToolVerdict{Deny: cmp.Or(v.Reason, "the host refuses this call"), Stop: v.Stop}
-	switch v.Level {
-	case watch.Allow:
-		answer = agent.ToolVerdict{}
-	case watch.Ask:
+	server, tool, dangerous := s.grant.AskedOf(c.Name)
+	switch {
+	case v.Level == watch.Ask, v.Level == watch.Allow && dangerous:
 		answer = r.ask(ctx, s, run, c)
+	case v.Level == watch.Allow:
+		answer = agent.ToolVerdict{}
 	}
 	if answer.Deny != "" {
 		data.Verdict, data.Reason = "denied", answer.Deny
@@ -110,6 +111,9 @@ func (r *Runner) toolUsed(ctx context.Context, s *session, judge *watch.Judge, c
 		r.Log.Error("a tool call cannot be recorded and is refused", "session", s.id, "err", err)
 		return agent.ToolVerdict{Deny: "the host cannot record this call now, so it is refused"}
 	}
+	if dangerous && answer.Deny == "" && r.Permit != nil {
+		r.Permit(s.id, server.As, tool, answer.Input)
+	}
 	return answer
 }
 
@@ -120,7 +124,7 @@ func (r *Runner) ask(ctx context.Context, s *session, run chat.RunID, c agent.To
 	if !live {
 		return agent.ToolVerdict{Deny: "This needs the owner's consent, and no message of theirs is being answered. Wait for one."}
 	}
-	e, input := effectOf(s.grant.Group, s.id, run, c)
+	e, input := effectOf(s.grant, s.id, run, c)
 	r.bind(s, run, c, &e)
 	state, why := r.Consent(ctx, e, s.grant.Limits.AskTime, to)
 	if state != approval.Approved {
@@ -131,7 +135,7 @@ func (r *Runner) ask(ctx context.Context, s *session, run chat.RunID, c agent.To
 
 // effectOf is everything that a call would do, and its arguments exactly as they
 // are shown.
-func effectOf(g chat.Group, s chat.SessionID, run chat.RunID, c agent.ToolCall) (approval.Effect, json.RawMessage) {
+func effectOf(g grant.Grant, s chat.SessionID, run chat.RunID, c agent.ToolCall) (approval.Effect, json.RawMessage) {
 	var input json.RawMessage
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(c.Input, &fields) == nil && fields != nil {
@@ -146,11 +150,30 @@ func effectOf(g chat.Group, s chat.SessionID, run chat.RunID, c agent.ToolCall) 
 		who = "A subagent"
 		parts = append(parts, approval.Part{Name: "subagent", Value: c.Subagent})
 	}
+	parts = append(parts, serverPart(g, c.Name)...)
 	parts = append(parts, approval.Fields(c.Input)...)
 	return approval.Effect{
-		Act: "tool", Title: fmt.Sprintf("%s of group %s asks to use the tool %s.", who, g, clip(c.Name)),
-		Group: g, Run: run, Session: s, Parts: append(parts, approval.Part{Name: "in the folder", Value: cmp.Or(c.Dir, grant.Workspace)}),
+		Act: "tool", Title: fmt.Sprintf("%s of group %s asks to use the tool %s.", who, g.Group, clip(c.Name)),
+		Group: g.Group, Run: run, Session: s, Parts: append(parts, approval.Part{Name: "in the folder", Value: cmp.Or(c.Dir, grant.Workspace)}),
 	}, input
+}
+
+// serverPart names the MCP server of a tool, how it is reached, and which
+// definitions of its tools were accepted.
+func serverPart(g grant.Grant, tool string) []approval.Part {
+	as, _, ok := grant.ServerTool(tool)
+	if !ok {
+		return nil
+	}
+	s, ok := g.Server(as)
+	if !ok {
+		return nil
+	}
+	value := fmt.Sprintf("%s (%s, %s)", s.Name, s.Reason, s.Transport)
+	if s.Pin != "" {
+		value += "\ntools as accepted: " + s.Pin
+	}
+	return []approval.Part{{Name: "MCP server", Value: value}}
 }
 
 // chatOf is the chat that a run that goes on answers to.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -160,7 +161,7 @@ func TestNobodyToAsk(t *testing.T) {
 
 // Of a field that is there twice the value that is shown is the one that runs.
 func TestEffectIsWhatRuns(t *testing.T) {
-	e, input := effectOf("family", "s1", "r1", agent.ToolCall{Name: "Bash", Subagent: "x", Input: json.RawMessage(`{"command":"ls","n":1.0,"command":"rm x"}`)})
+	e, input := effectOf(grant.Grant{Group: "family"}, "s1", "r1", agent.ToolCall{Name: "Bash", Subagent: "x", Input: json.RawMessage(`{"command":"ls","n":1.0,"command":"rm x"}`)})
 	if string(input) != `{"command":"rm x","n":1.0}` {
 		t.Errorf("it runs %s", input)
 	}
@@ -196,5 +197,52 @@ func TestPromptHides(t *testing.T) {
 	p := r.prompt("family", []queue.Message{said("before", false), said("now", true)}, grant.Claude)
 	if strings.Contains(p.Text, "k4m2") || strings.Count(p.Text, "…") < 8 || !strings.Contains(p.Text, "before") {
 		t.Errorf("the prompt is %q", p.Text)
+	}
+}
+
+// A call of a dangerous server's tool is asked about, with the server and what was
+// accepted of it, and the host is told of a yes to exactly these arguments, and of
+// no other call.
+func TestDangerousCalls(t *testing.T) {
+	g := grant.Grant{Group: "family", Servers: []grant.Server{
+		{Name: "my.mail", As: "my_mail", Transport: grant.ServerHTTP, State: grant.ServerActive, Reason: "mcpServers.my.mail", AskTools: []string{"send.all"}, Pin: "abc"},
+		{Name: "gone", As: "gone", State: grant.ServerFailed, Ask: true},
+	}, Rules: []grant.ToolRule{{Level: "ask", Rule: "mcp__my_mail__list"}}}
+	g.Limits.AskTime = time.Hour
+	const args = `{"to":"ann","to":"bob"}`
+	tests := []struct {
+		tool      string
+		answer    approval.State
+		asked     bool
+		permitted string
+	}{
+		{"mcp__my_mail__send_all", approval.Approved, true, `my_mail send_all {"to":"bob"}`},
+		{"mcp__my_mail__send_all", approval.Denied, true, ""},
+		{"mcp__my_mail__send_all", approval.Expired, true, ""},
+		{"mcp__my_mail__list", approval.Approved, true, ""},
+		{"mcp__my_mail__read", approval.Denied, false, ""},
+		{"mcp__gone__x", approval.Denied, false, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.tool+" "+string(tt.answer), func(t *testing.T) {
+			var asked []approval.Effect
+			permitted := ""
+			a := watched(t, Options{Store: &records{}, Consent: func(_ context.Context, e approval.Effect, _ time.Duration, _ chat.Address) (approval.State, string) {
+				asked = append(asked, e)
+				return tt.answer, "because"
+			}, Permit: func(s chat.SessionID, server, tool string, args json.RawMessage) {
+				permitted = fmt.Sprintf("%s %s %s", server, tool, args)
+			}}, g)
+			v := a.Tool(t.Context(), agent.ToolCall{Name: tt.tool, Input: json.RawMessage(args)})
+			if (len(asked) == 1) != tt.asked || permitted != tt.permitted || (v.Deny != "") != (tt.asked && tt.answer != approval.Approved) {
+				t.Errorf("%+v, asked %+v, permitted %q", v, asked, permitted)
+			}
+			if tt.asked && asked[0].Parts[1] != (approval.Part{Name: "MCP server", Value: "my.mail (mcpServers.my.mail, http)\ntools as accepted: abc"}) {
+				t.Errorf("shown: %+v", asked[0].Parts)
+			}
+			if a.ToolTime <= time.Hour {
+				t.Errorf("there is %v to answer", a.ToolTime)
+			}
+		})
 	}
 }
