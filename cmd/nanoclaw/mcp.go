@@ -20,14 +20,15 @@ import (
 func (a *app) mcpCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mcp",
-		Short: "Show and try the MCP servers of the configuration",
+		Short: "Show, try and accept MCP servers",
 		Long: `Show and try the servers of the Model Context Protocol that the configuration
-names under mcpServers. Servers that a workspace brings along are never used.`,
-		Example: "  nanoclaw mcp list\n  nanoclaw mcp test tracker",
+names under mcpServers, and those of your own Claude Code (globalMcpInheritance).
+Servers that a workspace brings along are never used.`,
+		Example: "  nanoclaw mcp list\n  nanoclaw mcp test tracker\n  nanoclaw mcp pin tracker",
 		Args:    cobra.NoArgs,
 		RunE:    needVerb,
 	}
-	cmd.AddCommand(a.mcpListCmd(), a.mcpTestCmd())
+	cmd.AddCommand(a.mcpListCmd(), a.mcpTestCmd(), a.mcpPinCmd())
 	return cmd
 }
 
@@ -98,15 +99,35 @@ func printServers(w io.Writer, list []control.ServerInfo) error {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "SERVER\tGROUP\tWAY\tSTATE\tTOOLS\tREASON")
+	fmt.Fprintln(t, "SERVER\tGROUP\tWAY\tSTATE\tTOOLS\tPIN\tREASON")
 	for _, s := range list {
 		tools := "?"
 		if s.Hash != "" {
 			tools = fmt.Sprint(len(s.Tools))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", channel.OneLine(s.Name, 60), s.Group, s.Transport, s.State, tools, channel.OneLine(joined("; ", s.Reason, s.Fix, secretsWords(s)), 400))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", channel.OneLine(s.Name, 60), s.Group, s.Transport, s.State, tools, pinWords(s), channel.OneLine(joined("; ", s.Reason, s.Fix, asksWords(s), secretsWords(s)), 400))
 	}
 	return t.Flush()
+}
+
+// pinWords say which definitions of its tools count, and who accepted them.
+func pinWords(s control.ServerInfo) string {
+	switch {
+	case len(s.Waiting) > 0:
+		return fmt.Sprintf("%d wait for you", len(s.Waiting))
+	case s.Pin != "":
+		return fmt.Sprintf("%.12s (%s)", s.Pin, channel.OneLine(s.By, 40))
+	case s.Hash != "":
+		return "none"
+	}
+	return "?"
+}
+
+func asksWords(s control.ServerInfo) string {
+	if !s.Asks {
+		return ""
+	}
+	return "you are asked about calls"
 }
 
 func secretsWords(s control.ServerInfo) string {

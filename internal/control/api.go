@@ -127,6 +127,9 @@ type Observer interface {
 	// Servers tells of the owner's MCP servers, for each group that has them; with
 	// Test it looks at them first.
 	Servers(ctx context.Context, q ServersQuery) ([]ServerInfo, error)
+	// PinServer shows what waits to be accepted of what an MCP server says of its
+	// tools, or accepts it.
+	PinServer(ctx context.Context, r PinRequest) (Pin, error)
 	// Doctor examines this machine; with Probe it starts a boundary and lets the
 	// probe try to break out. With Attack it tries the catalogue of attacks instead.
 	Doctor(ctx context.Context, q DoctorQuery) (DoctorReport, error)
@@ -247,7 +250,8 @@ type Status struct {
 	Outbox   int           `json:"outbox"`   // messages that wait for delivery
 	Config   string        `json:"config"`
 	Data     string        `json:"data"`
-	// Servers tells of the MCP servers that cannot be had, each in a line.
+	// Servers tells of the MCP servers that a group has not, or not whole, each in a
+	// line.
 	Servers []string `json:"mcp,omitempty"`
 }
 
@@ -363,6 +367,33 @@ type ServerInfo struct {
 	Hash  string            `json:"hash,omitempty"`
 	Tools map[string]string `json:"tools,omitempty"`
 	Since time.Time         `json:"since,omitzero"`
+	// Pin is the hash of the definitions that were accepted, By who accepted them,
+	// and Waiting the tools that are left out until the owner accepts what is said of
+	// them. Asks says that the owner is asked about calls.
+	Pin     string   `json:"pin,omitempty"`
+	By      string   `json:"by,omitempty"`
+	Waiting []string `json:"waiting,omitempty"`
+	Asks    bool     `json:"asks,omitempty"`
+}
+
+// PinRequest asks what waits to be accepted of a server's tools. With Hash, what
+// was shown under it is accepted.
+type PinRequest struct {
+	Name  string     `json:"name"`
+	Group chat.Group `json:"group,omitempty"`
+	Hash  string     `json:"hash,omitempty"`
+}
+
+// Pin is what waits to be accepted: definitions of tools, as they were and are.
+// They are the server's words.
+type Pin struct {
+	Server string `json:"server"`
+	// Group is empty where all groups meet the same server.
+	Group chat.Group `json:"group,omitempty"`
+	Hash  string     `json:"hash"`
+	Text  string     `json:"text,omitempty"`
+	// Done says that nothing waits any more.
+	Done bool `json:"done"`
 }
 
 // DoctorQuery says how deep to look.

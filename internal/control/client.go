@@ -233,6 +233,11 @@ func (c *Client) Policy(ctx context.Context, q PolicyQuery) (Policy, error) {
 	return call[Policy](ctx, c, "policy", q)
 }
 
+// PinServer shows what waits to be accepted of an MCP server, or accepts it.
+func (c *Client) PinServer(ctx context.Context, r PinRequest) (Pin, error) {
+	return call[Pin](ctx, c, "mcp/pin", r)
+}
+
 // Servers tells of the MCP servers.
 func (c *Client) Servers(ctx context.Context, q ServersQuery) ([]ServerInfo, error) {
 	return call[[]ServerInfo](ctx, c, "mcp", q)

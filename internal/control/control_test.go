@@ -105,6 +105,9 @@ func TestActs(t *testing.T) {
 		OnPolicy: func(_ context.Context, q control.PolicyQuery) (control.Policy, error) {
 			return control.Policy{Text: "grant of " + string(q.Group), Grant: []byte(`{"group":"main"}`)}, nil
 		},
+		OnPin: func(_ context.Context, r control.PinRequest) (control.Pin, error) {
+			return control.Pin{Server: r.Name, Hash: r.Hash}, nil
+		},
 		OnServers: func(_ context.Context, q control.ServersQuery) ([]control.ServerInfo, error) {
 			return []control.ServerInfo{{Name: q.Name, State: fmt.Sprint(q.Test)}}, nil
 		},
@@ -156,6 +159,7 @@ func TestActs(t *testing.T) {
 		{"runs", func() (any, error) { return c.Runs(ctx, control.RunsQuery{Group: "g"}) }, []control.RunInfo{{ID: "r1", Group: "g", State: "running", Created: at}}},
 		{"run", func() (any, error) { return c.RunByID(ctx, "r9") }, control.RunInfo{ID: "r9", State: "failed"}},
 		{"policy", func() (any, error) { return c.Policy(ctx, control.PolicyQuery{Group: "g"}) }, control.Policy{Text: "grant of g", Grant: []byte(`{"group":"main"}`)}},
+		{"mcp/pin", func() (any, error) { return c.PinServer(ctx, control.PinRequest{Name: "s", Hash: "h"}) }, control.Pin{Server: "s", Hash: "h"}},
 		{"mcp", func() (any, error) { return c.Servers(ctx, control.ServersQuery{Name: "s", Test: true}) }, []control.ServerInfo{{Name: "s", State: "true"}}},
 		{"doctor", func() (any, error) { return c.Doctor(ctx, control.DoctorQuery{Probe: true}) }, control.DoctorReport{Checks: []control.Check{{Name: "probe", State: "true"}}}},
 		{"stop", func() (any, error) { return c.Stop(ctx, control.StopRequest{Run: "r1"}) }, control.Stopped{Runs: []chat.RunID{"r1"}}},

@@ -34,6 +34,7 @@ type Host struct {
 	OnRun          func(context.Context, chat.RunID) (control.RunInfo, error)
 	OnPolicy       func(context.Context, control.PolicyQuery) (control.Policy, error)
 	OnServers      func(context.Context, control.ServersQuery) ([]control.ServerInfo, error)
+	OnPin          func(context.Context, control.PinRequest) (control.Pin, error)
 	OnDoctor       func(context.Context, control.DoctorQuery) (control.DoctorReport, error)
 	OnList         func(context.Context, control.AuditQuery) ([]control.AuditEntry, error)
 	OnExport       func(context.Context, control.ExportQuery, io.Writer) error
@@ -184,6 +185,11 @@ func (h *Host) Policy(ctx context.Context, q control.PolicyQuery) (control.Polic
 // Servers calls OnServers.
 func (h *Host) Servers(ctx context.Context, q control.ServersQuery) ([]control.ServerInfo, error) {
 	return call(h.OnServers, ctx, q)
+}
+
+// PinServer calls OnPin.
+func (h *Host) PinServer(ctx context.Context, r control.PinRequest) (control.Pin, error) {
+	return call(h.OnPin, ctx, r)
 }
 
 // Doctor calls OnDoctor.
