@@ -118,6 +118,7 @@ func (d *Daemon) readConfig() (*config.Config, config.Fingerprint, promptsRead, 
 	if err != nil {
 		return nil, print, promptsRead{}, err
 	}
+	d.inheritNow(c)
 	read, err := prompts(d.opt.Paths, c)
 	return c, print, read, err
 }

@@ -32,6 +32,7 @@ func (d *Daemon) newDesk() {
 			d.outbox.Wake()
 		},
 	})
+	d.desk.Handle(pinAct, d.pinAnswered)
 }
 
 // place is a chat that is told of a question: whole, or in one line where others

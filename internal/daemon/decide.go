@@ -24,6 +24,9 @@ func (d *Daemon) decide(ctx context.Context, g chat.Group, t grant.Trigger) (gra
 	if err := d.checkConfig(ctx); err != nil {
 		return grant.Grant{}, err
 	}
+	if err := d.checkInherited(ctx, g); err != nil {
+		return grant.Grant{}, err
+	}
 	r, err := d.request(ctx, g, t)
 	if err != nil {
 		return grant.Grant{}, err

@@ -262,6 +262,7 @@ func (d *Daemon) watchPolicy(ctx context.Context) {
 		}
 		if ctx.Err() == nil {
 			d.checkConfig(ctx)
+			d.watchInherited(ctx)
 		}
 	}
 }
@@ -273,7 +274,7 @@ func (d *Daemon) policyPaths() []string {
 	for i, f := range d.policy.files {
 		paths[i] = f.path
 	}
-	return paths
+	return append(paths, d.inherited.paths()...)
 }
 
 // waitSettled waits until nothing happens any more, so that a file is looked at when

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -28,8 +27,10 @@ import (
 
 // servers is what the daemon knows of the owner's MCP servers.
 type servers struct {
-	book  *mcpserver.Book
-	watch *mcpserver.Watch
+	book    *mcpserver.Book
+	watch   *mcpserver.Watch
+	permits permits
+	asked   map[string]bool // under permits.mu: the owner was asked about a first use
 }
 
 // target is a server as it is looked at: on behalf of one group, since a program
@@ -52,18 +53,23 @@ func (d *Daemon) openServers() (err error) {
 	if d.mcp.book, err = mcpserver.OpenBook(filepath.Join(d.opt.Paths.DataDir, "mcp-tools.json")); err != nil {
 		return err
 	}
+	if err := d.takeUpPins(); err != nil {
+		return err
+	}
 	var keys []string
 	for _, name := range d.serverNames() {
 		s := d.config.MCPServers[name]
+		before := len(keys)
 		for _, g := range d.groupNames() {
 			if s.For(string(g)) && slices.Contains(s.Modes, d.modeOf(g)) {
 				keys = append(keys, target{name, g}.key())
 			}
 		}
+		if len(keys) == before {
+			d.warn(d.nowhere(name, s))
+		}
 		if inside := s.Inside(); len(inside) > 0 {
-			text := secretsInside(name, inside)
-			d.opt.Say("WARNING: " + text)
-			d.log.Warn(text)
+			d.warn(secretsInside(name, inside))
 		}
 	}
 	d.mcp.watch = mcpserver.NewWatch(keys, d.lookAtServer, func(key string, _, is mcpserver.Health) {
@@ -75,6 +81,17 @@ func (d *Daemon) openServers() (err error) {
 		d.log.Warn("an MCP server cannot be had and is left out", "server", t.server, "group", t.group, "why", is.Failed, "fix", is.Fix)
 	})
 	return nil
+}
+
+// nowhere is the warning about a server that no group has.
+func (d *Daemon) nowhere(name string, s config.MCPServer) string {
+	var have []string
+	for _, g := range d.groupNames() {
+		if s.For(string(g)) {
+			have = append(have, fmt.Sprintf("%s is in %s mode", g, d.modeOf(g)))
+		}
+	}
+	return fmt.Sprintf("MCP server %s: no group ever has it, since it is there in mode %s alone, and %s (%s)", name, strings.Join(s.Modes, ", "), strings.Join(have, ", "), s.Where(name))
 }
 
 // secretsInside is the warning about a server whose secrets agents can read.
@@ -99,6 +116,7 @@ func (d *Daemon) judgeServers(g *grant.Grant) {
 			g.Fail(s.Name, why, fix)
 		}
 	}
+	d.judgePins(g)
 }
 
 // programInside says why the program of a server cannot be run in the boundary
@@ -332,30 +350,6 @@ func (d *Daemon) pageOf(t target) string {
 
 // serverNames are the servers of the configuration in order.
 func (d *Daemon) serverNames() []string { return slices.Sorted(maps.Keys(d.config.MCPServers)) }
-
-// noteTools writes down what a server says of its tools. A change is told to the
-// owner: whoever runs the server can steer agents by it.
-func (d *Daemon) noteTools(ctx context.Context, t target, found mcpserver.Definitions) {
-	name := d.pageOf(t)
-	c := d.mcp.book.Compare(name, found)
-	if c.None() {
-		return
-	}
-	err := d.store.Record(ctx, audit.Entry{At: time.Now(), Kind: audit.MCPTools, Group: t.group, Data: audit.MCPToolsData{
-		Server: t.server, Says: found.Server, Was: c.Was, Is: c.Is, Change: c.Words(), Tools: found.Tools,
-	}})
-	if err == nil {
-		err = d.mcp.book.Keep(name, found, time.Now())
-	}
-	if err != nil {
-		d.log.Error("the tools of an MCP server could not be written down", "server", t.server, "err", err)
-		return
-	}
-	if !c.First {
-		d.tellOwner(ctx, "mcp:"+name+":"+c.Is, fmt.Sprintf("The MCP server %s changed its tools. %s.\nWhat it says of them is read by agents. If you did not expect this, look at it: nanoclaw mcp test %s", t.server, c.Words(), t.server))
-		d.outbox.Wake()
-	}
-}
 
 // asked are the servers of a grant that the host asks over HTTP, with their
 // secrets.

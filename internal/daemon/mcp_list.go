@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
@@ -63,8 +64,14 @@ func (d *Daemon) serversOf(ctx context.Context, g chat.Group, q control.ServersQ
 		info := control.ServerInfo{Name: s.Name, Group: g, As: s.As, Transport: string(s.Transport), State: s.State, Reason: s.Reason, Fix: s.Fix, Secrets: s.Secrets}
 		info.Checked = d.mcp.watch.Health(target{s.Name, g}.key()).At
 		if page, ok := d.mcp.book.Page(d.pageOf(target{s.Name, g})); ok {
-			info.Says, info.Hash, info.Tools, info.Since = page.Server, page.Hash, page.Tools, page.Since
+			now := page.Now()
+			info.Says, info.Hash, info.Tools, info.Since = now.Server, now.Hash, now.Tools, page.Since
+			info.Pin, info.Waiting = s.Pin, s.Waiting
+			if d.holds(target{s.Name, g}, page) {
+				info.Pin, info.By = page.Hash, page.By
+			}
 		}
+		info.Asks = s.Dangerous()
 		out = append(out, info)
 	}
 	return out, nil
@@ -81,13 +88,26 @@ func (d *Daemon) refusedServers(g chat.Group, q control.ServersQuery, no *grant.
 	return out
 }
 
-// failedServers tells of the servers that cannot be had, each in a line.
-func (d *Daemon) failedServers() []string {
+// missingServers tells of the servers that a group has not, or not whole, each in a
+// line. It looks at what is known, and asks nobody.
+func (d *Daemon) missingServers() []string {
 	var out []string
 	for _, g := range d.groupNames() {
 		for _, name := range d.serverNames() {
-			if h := d.mcp.watch.Health(target{name, g}.key()); h.Failed != "" {
+			s, t := d.config.MCPServers[name], target{name, g}
+			if !s.For(string(g)) {
+				continue
+			}
+			page, known := d.mcp.book.Page(d.pageOf(t))
+			a, _ := d.accepted(t)
+			waits := known && len(a.Tools) < len(page.Now().Tools)
+			switch h := d.mcp.watch.Health(t.key()); {
+			case !slices.Contains(s.Modes, d.modeOf(g)):
+				out = append(out, fmt.Sprintf("%s of %s is left out: %s.modes has no %q", name, g, s.Where(name), d.modeOf(g)))
+			case h.Failed != "":
 				out = append(out, fmt.Sprintf("%s of %s cannot be had: %s", name, g, h.Failed))
+			case waits:
+				out = append(out, fmt.Sprintf("%s of %s: %d of %d tools wait until you accept them: nanoclaw mcp pin %s", name, g, len(page.Now().Tools)-len(a.Tools), len(page.Now().Tools), name))
 			}
 		}
 	}
@@ -107,6 +127,8 @@ func (d *Daemon) checkServers(ctx context.Context) ([]control.Check, error) {
 			if s.State == grant.ServerFailed {
 				c.State = string(doctor.Warn)
 			}
+		case len(s.Waiting) > 0:
+			c.State, c.Detail, c.Fix = string(doctor.Warn), fmt.Sprintf("group %s has it without %d tools that you have not accepted", s.Group, len(s.Waiting)), "nanoclaw mcp pin "+s.Name
 		case len(s.Secrets) > 0:
 			c.State, c.Detail, c.Fix = string(doctor.Warn), secretsInside(s.Name, s.Secrets), fmt.Sprintf(`"own": true in mcpServers.%s`, s.Name)
 		case s.Checked.IsZero():

@@ -27,7 +27,7 @@ import (
 // sessionServers makes what a session has of the owner's MCP servers. Programs
 // of own boundaries are started when they are first asked.
 func (d *Daemon) sessionServers(g grant.Grant, c runner.Caller) runner.Servers {
-	s := &serverSession{relays: map[string]*mcpserver.Relay{}}
+	s := &serverSession{relays: map[string]*mcpserver.Relay{}, end: func() { d.mcp.permits.end(c.Session) }}
 	for _, server := range g.Servers {
 		if !server.Active() {
 			continue
@@ -38,7 +38,7 @@ func (d *Daemon) sessionServers(g grant.Grant, c runner.Caller) runner.Servers {
 			continue
 		}
 		s.relays[server.As] = mcpserver.NewRelay(mcpserver.RelayOptions{
-			Name: server.Name, Tools: server.Tools, Timeout: time.Duration(conf.Timeout), Log: d.log.With("session", c.Session),
+			Name: server.Name, Tools: server.Tools, Guard: d.guardServer(g, c, server), Timeout: time.Duration(conf.Timeout), Log: d.log.With("session", c.Session),
 			Start: func(ctx context.Context) (mcpserver.Process, error) { return d.startServer(ctx, g, server) },
 			Called: func(method, tool, refused string) error {
 				data := audit.MCPCalledData{Server: server.Name, Method: method, Tool: tool, Verdict: "allowed", Reason: refused}
@@ -87,6 +87,7 @@ func (d *Daemon) serverArgv(s grant.Server) []string {
 type serverSession struct {
 	agent  []agent.MCPServer
 	relays map[string]*mcpserver.Relay
+	end    func()
 }
 
 // Agent gives those that the agent starts or connects to itself.
@@ -112,6 +113,7 @@ func (s *serverSession) Close() {
 		all.Go(r.Close)
 	}
 	all.Wait()
+	s.end()
 }
 
 // startServer starts the program of a server: in its own boundary, or, to look

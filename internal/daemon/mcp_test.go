@@ -35,6 +35,7 @@ const (
 // tools of these names, and what it was asked.
 type webServer struct {
 	url    string
+	token  string
 	server *mcp.Server
 
 	mu    sync.Mutex
@@ -42,14 +43,14 @@ type webServer struct {
 }
 
 func newWebServer(t *testing.T) *webServer {
-	w := &webServer{server: mcp.NewServer(&mcp.Implementation{Name: "web", Version: "1"}, nil)}
+	w := &webServer{token: webToken, server: mcp.NewServer(&mcp.Implementation{Name: "web", Version: "1"}, nil)}
 	w.addTool("echo", "says what it is told")
 	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return w.server }, nil)
 	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.mu.Lock()
 		w.asked = append(w.asked, r.Header.Clone())
 		w.mu.Unlock()
-		if r.Header.Get("Authorization") != "Bearer "+webToken || r.URL.Path != "/mcp" {
+		if r.Header.Get("Authorization") != "Bearer "+w.token || r.URL.Path != "/mcp" {
 			http.Error(rw, "who are you?", http.StatusUnauthorized)
 			return
 		}
@@ -183,7 +184,7 @@ func TestMCPServers(t *testing.T) {
 	if strings.Contains(told, "theirs (") || strings.Contains(told, "theirs:") {
 		t.Error("the agent was told of another group's server")
 	}
-	checkSecretsOutside(t, d, m)
+	checkSecretsOutside(t, d, m, webToken, boxToken)
 	checkServerEntries(t, d, a.Run)
 	checkServerForgery(t, d, web)
 	if _, err := d.runner.Stop(t.Context(), "", chat.Main); err != nil {
@@ -214,26 +215,28 @@ func checkServerEnded(t *testing.T, d *Daemon) {
 
 // checkSecretsOutside looks for the servers' secrets in everything that the
 // agent's own shell can read, its memory among it.
-func checkSecretsOutside(t *testing.T, d *Daemon, m *agenttest.Model) {
+func checkSecretsOutside(t *testing.T, d *Daemon, m *agenttest.Model, secrets ...string) {
 	t.Helper()
 	scan, err := os.ReadFile("testdata/scan.py")
 	must(t, err)
 	path := filepath.Join(d.machine.GroupDir(chat.Main), "workspace", "scan.py")
 	must(t, os.WriteFile(path, scan, 0o644))
 	known := "ANTHROPIC_BASE_URL" // is there, so it has to be found
-	a := ask(t, d, chat.Main, "bash: python3 /workspace/group/scan.py "+backwards(webToken)+" "+backwards(boxToken)+" "+backwards(known))
+	a := ask(t, d, chat.Main, "bash: python3 /workspace/group/scan.py "+backwards(strings.Join(append([]string{known}, secrets...), " ")))
 	text := a.text()
 	if !strings.Contains(text, "FOUND "+backwards(known)+" memory of") || !strings.Contains(text, "FOUND "+backwards(known)+" environ of") {
 		t.Errorf("the scan does not find what is there:\n%s", text)
 	}
-	for _, secret := range []string{webToken, boxToken} {
+	for _, secret := range secrets {
 		if strings.Contains(text, "FOUND "+backwards(secret)) {
 			t.Errorf("a secret is inside:\n%s", text)
 		}
 	}
 	for _, r := range m.Requests() {
-		if strings.Contains(string(r.Body), webToken) || strings.Contains(string(r.Body), boxToken) {
-			t.Error("the model was told a secret")
+		for _, secret := range secrets {
+			if strings.Contains(string(r.Body), secret) {
+				t.Error("the model was told a secret")
+			}
 		}
 	}
 }

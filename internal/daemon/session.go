@@ -54,7 +54,11 @@ func (d *Daemon) gateway(g grant.Grant, c runner.Caller) runner.Gateway {
 			return d.limits.admit(ctx, c.Group, c.Run(), size)
 		}
 	}
-	o.Servers = d.asked(g)
+	for _, s := range d.asked(g) {
+		if server, ok := g.Server(s.As()); ok {
+			o.Servers = append(o.Servers, s.Guarded(d.guardServer(g, c, server)))
+		}
+	}
 	return egress.New(o)
 }
 
