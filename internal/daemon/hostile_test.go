@@ -50,8 +50,6 @@ type mischief struct {
 	// kind and line are of the audit's entry: nanoclaw audit list shows the line.
 	kind audit.Kind
 	line string
-	// told is what the owner's own chat is told, "" if the line is enough.
-	told string
 	// not is what must not be in any answer.
 	not string
 }
