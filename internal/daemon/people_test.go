@@ -25,8 +25,8 @@ const peopleConfig = `{
 	"people": {"net:me": {"role": "owner"}, "net:ann": {"name": "Ann", "role": "admin", "groups": ["family"]}},
 	"groups": {
 		"main": {"mode": "host", "hostModeAllowed": true, "chats": ["net:self"]},
-		"family": {"mode": "host", "hostModeAllowed": true, "chats": ["net:fam"], "senders": ["net:bob"], "trigger": "always"},
-		"work": {"mode": "host", "hostModeAllowed": true, "chats": ["net:work"], "trigger": "always"},
+		"family": {"mode": "host", "hostModeAllowed": true, "confirm": "never", "chats": ["net:fam"], "senders": ["net:bob"], "trigger": "always"},
+		"work": {"mode": "host", "hostModeAllowed": true, "confirm": "never", "chats": ["net:work"], "trigger": "always"},
 	},
 }`
 

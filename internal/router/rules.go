@@ -113,15 +113,12 @@ func (r Rules) Decide(in chat.Inbound) Verdict {
 
 // Actor is who wrote a message, with their role in a group: the owner if the
 // channel's own connection proves it, or else what the identity that it proves
-// was given. The terminal is the owner's alone.
+// was given.
 func (r Rules) Actor(in chat.Inbound, g chat.Group) authority.Actor {
 	id := authority.Identity(in.From.Channel, in.Sender.ID)
 	who := authority.Actor{Surface: authority.Chat, Role: r.people.RoleIn(id, g), Group: g, From: in.From, Sender: id}
-	switch {
-	case in.Sender.Owner:
+	if in.Sender.Owner {
 		who.Role = authority.Owner
-	case in.From.Channel == Console:
-		who.Role = authority.Nobody
 	}
 	if in.Terminal() {
 		who.Surface = authority.CLI
