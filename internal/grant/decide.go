@@ -55,7 +55,11 @@ func (r Request) give(group config.Group, mode Mode, reason string) (Grant, erro
 	if err != nil {
 		return Grant{}, err
 	}
-	egress, err := egressHosts(r.Group, group, r.Config.Egress, r.Reached)
+	terms, err := r.terms()
+	if err != nil {
+		return Grant{}, err
+	}
+	egress, err := egressHosts(r.Group, group, terms, r.Reached)
 	if err != nil {
 		return Grant{}, err
 	}
@@ -63,10 +67,7 @@ func (r Request) give(group config.Group, mode Mode, reason string) (Grant, erro
 	if err != nil {
 		return Grant{}, err
 	}
-	servers, err := r.servers(mode, agent)
-	if err != nil {
-		return Grant{}, err
-	}
+	servers := r.servers(mode, agent, terms)
 	more, vars := serverParts(servers, r.Config)
 	rules, err := toolRules(string(r.Group), r.Config.Permissions, group.Permissions)
 	if err != nil {
@@ -199,7 +200,7 @@ func (m Machine) ClaudeConfigDir(g chat.Group) string {
 func (m Machine) ClaudeStateDir(g chat.Group) string { return filepath.Join(m.GroupDir(g), "claude") }
 
 func (r Request) mounts(g config.Group, agent string) ([]Mount, error) {
-	var out []Mount
+	out := make([]Mount, 0, len(system)+len(r.Config.Tools)+len(g.Mounts)+8)
 	for _, m := range system {
 		m.Source, m.Optional, m.Reason = m.Target, true, "the system, read-only, where it is there"
 		out = append(out, m)
@@ -244,8 +245,8 @@ func (r Request) extraMounts(g config.Group) ([]Mount, error) {
 		path = strings.TrimSuffix(path, ":ro")
 		given, reasons = append(given, config.Mount{Path: path, Write: rw}), append(reasons, "asked for by the owner with --mount")
 	}
-	var out []Mount
-	seen := map[string]string{}
+	out := make([]Mount, 0, len(given))
+	seen := make(map[string]string, len(given))
 	for i, m := range given {
 		p, err := r.hostPath(m.Path, reasons[i])
 		if err != nil {

@@ -18,10 +18,19 @@ type Reached struct {
 	Reason string
 }
 
+// terms are how hosts are treated for the group, all groups' and its own.
+func (r Request) terms() ([]Host, error) {
+	terms, err := termsOf(r.Config.Egress.Hosts, r.Config.Groups[string(r.Group)].EgressHosts)
+	if err != nil {
+		return nil, &Refusal{"egress.entry", err.Error(), ""}
+	}
+	return terms, nil
+}
+
 // egressHosts are the hosts of a group, each with how it is treated.
-func egressHosts(name chat.Group, g config.Group, common config.Egress, reached []Reached) ([]Host, error) {
-	var out []Host
-	seen := map[string]bool{}
+func egressHosts(name chat.Group, g config.Group, terms []Host, reached []Reached) ([]Host, error) {
+	out := make([]Host, 0, 2*len(g.Egress)+len(reached))
+	seen := make(map[string]bool, 2*len(g.Egress)+len(reached))
 	for i, entry := range g.Egress {
 		hosts, err := ParseHost(entry)
 		if err != nil {
@@ -43,10 +52,6 @@ func egressHosts(name chat.Group, g config.Group, common config.Egress, reached 
 			h.Reason = a.Reason
 			out = append(out, h)
 		}
-	}
-	terms, err := termsOf(common.Hosts, g.EgressHosts)
-	if err != nil {
-		return nil, &Refusal{"egress.entry", err.Error(), ""}
 	}
 	out = applyTerms(out, terms)
 	for i, h := range out {

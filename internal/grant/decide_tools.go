@@ -2,6 +2,7 @@ package grant
 
 import (
 	"fmt"
+	"slices"
 
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/watch"
@@ -28,8 +29,9 @@ func toolRules(name string, common, own config.Permissions) ([]ToolRule, error) 
 			level watch.Level
 			rules []string
 		}{{watch.Deny, from.p.Deny}, {watch.Ask, from.p.Ask}, {watch.Allow, from.p.Allow}} {
+			where := from.where + "." + string(l.level)
+			out = slices.Grow(out, len(l.rules))
 			for _, text := range l.rules {
-				where := fmt.Sprintf("%s.%s", from.where, l.level)
 				if _, err := watch.Parse(l.level, text); err != nil {
 					return nil, &Refusal{"permissions.rule", fmt.Sprintf("%s: %v", where, err), "nanoclaw config check tells all mistakes"}
 				}

@@ -2,6 +2,7 @@ package grant
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
@@ -112,16 +113,13 @@ func (g Grant) AskedOf(name string) (s Server, tool string, ok bool) {
 
 // servers are the configured servers of a group. Only Claude Code knows what to
 // do with them.
-func (r Request) servers(mode Mode, agent string) ([]Server, error) {
+func (r Request) servers(mode Mode, agent string, terms []Host) []Server {
 	if agent != Claude {
-		return nil, nil
+		return nil
 	}
-	terms, err := termsOf(r.Config.Egress.Hosts, r.Config.Groups[string(r.Group)].EgressHosts)
-	if err != nil {
-		return nil, &Refusal{"egress.entry", err.Error(), ""}
-	}
-	var out []Server
-	for name, c := range r.Config.MCPServers {
+	out := make([]Server, 0, len(r.Config.MCPServers))
+	for _, name := range slices.Sorted(maps.Keys(r.Config.MCPServers)) {
+		c := r.Config.MCPServers[name]
 		if !c.For(string(r.Group)) {
 			continue
 		}
@@ -133,6 +131,7 @@ func (r Request) servers(mode Mode, agent string) ([]Server, error) {
 		switch {
 		case c.Command == "":
 			s.Transport = ServerHTTP
+			var err error
 			if s.Way, s.TLS, err = serverHost(c, terms); err != nil {
 				s.State, s.Reason = ServerFailed, fmt.Sprintf("%s.url: %v", c.Where(name), err)
 			}
@@ -147,8 +146,7 @@ func (r Request) servers(mode Mode, agent string) ([]Server, error) {
 		}
 		out = append(out, s)
 	}
-	slices.SortFunc(out, func(a, b Server) int { return strings.Compare(a.Name, b.Name) })
-	return out, nil
+	return out
 }
 
 // filteredReason says why a mode has not a server.
@@ -290,7 +288,11 @@ func ServerGrant(r Request, agents Grant, name string) (Grant, error) {
 		}
 		g.Mounts = append(g.Mounts, m)
 	}
-	hosts, err := egressHosts(r.Group, config.Group{Egress: c.Egress, EgressHosts: r.Config.Groups[string(r.Group)].EgressHosts}, r.Config.Egress, nil)
+	terms, err := r.terms()
+	if err != nil {
+		return Grant{}, err
+	}
+	hosts, err := egressHosts(r.Group, config.Group{Egress: c.Egress}, terms, nil)
 	if err != nil {
 		return Grant{}, err
 	}

@@ -264,9 +264,9 @@ func TestInheritedServers(t *testing.T) {
 	if err != nil || len(g.Servers) != 1 || g.Servers[0].line() != "mcp theirs stdio x  # ~/.claude.json: mcpServers.theirs" {
 		t.Errorf("%v, %+v", err, g.Servers)
 	}
-	list, err := r.servers(ContainerMode, Claude)
-	if err != nil || len(list) != 1 || list[0].State != ServerFiltered || !strings.Contains(list[0].Reason, `not there in mode "container"`) {
-		t.Errorf("%v, %+v", err, list)
+	list := r.servers(ContainerMode, Claude, nil)
+	if len(list) != 1 || list[0].State != ServerFiltered || !strings.Contains(list[0].Reason, `not there in mode "container"`) {
+		t.Errorf("%+v", list)
 	}
 	r.Group = "family"
 	if g, err = Decide(r); err != nil || len(g.Servers) != 0 {

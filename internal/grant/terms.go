@@ -153,7 +153,10 @@ func (t *Terms) check(h Host) error {
 // termsOf are the terms of a group: those of the configuration, and before them
 // the group's own, as hosts in the order of PATTERN:PORT.
 func termsOf(common, own map[string]config.EgressHost) ([]Host, error) {
-	terms := map[string]Terms{}
+	if len(common)+len(own) == 0 {
+		return nil, nil
+	}
+	terms := make(map[string]Terms, len(common)+len(own))
 	for _, from := range []map[string]config.EgressHost{common, own} {
 		for entry, h := range from {
 			host, t, err := parseTerms(entry, h)
