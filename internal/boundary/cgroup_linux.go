@@ -34,6 +34,10 @@ type cgroups struct {
 	// memory, pids and cpu are folders; "" if the resource cannot be bounded so.
 	// In version 2 they are the same.
 	memory, pids, cpu string
+	// prefix begins the names of those that are made here. Its end is random: what
+	// sweeps after one engine must not take what another has just made, which is as
+	// empty as what is left over.
+	prefix string
 	// why says, for people, why there are none.
 	why string
 }
@@ -52,7 +56,7 @@ const (
 // too.
 func findCgroups(fs cgroupFS, pid int) cgroups {
 	own, mounts := ownCgroups(fs), cgroupMounts(fs)
-	c := cgroups{fs: fs, version: 2}
+	c := cgroups{fs: fs, version: 2, prefix: fmt.Sprintf("%s%d-%s-", cgroupPrefix, pid, newToken()[:8])}
 	base, err := c.unified(own, mounts, pid)
 	if err == nil {
 		c.memory, c.pids = base, base
@@ -219,9 +223,9 @@ type cgroupLimits struct {
 }
 
 // make makes a session's cgroup with its limits.
-func (c *cgroups) make(pid int, session string, l cgroupLimits) (*cgroup, error) {
+func (c *cgroups) make(session string, l cgroupLimits) (*cgroup, error) {
 	g := &cgroup{fs: c.fs, version: c.version}
-	name := "/" + cgroupPrefix + strconv.Itoa(pid) + "-" + session
+	name := "/" + c.prefix + session
 	for _, part := range []struct {
 		base   string
 		wanted bool

@@ -221,11 +221,14 @@ func TestFindUnifiedCgroups(t *testing.T) {
 func TestUnifiedCgroup(t *testing.T) {
 	f := newFakeCgroups(t, fakeOwn)
 	c := findCgroups(f, 77)
-	g, err := c.make(77, "S1", cgroupLimits{memory: 64 << 20, processes: 100, cpus: 2})
+	g, err := c.make("S1", cgroupLimits{memory: 64 << 20, processes: 100, cpus: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := fakeDir + "/nanoclaw-77-S1"
+	dir := fakeDir + "/" + c.prefix + "S1"
+	if !strings.HasPrefix(c.prefix, "nanoclaw-77-") {
+		t.Errorf("the name %q does not tell whose it is", c.prefix)
+	}
 	if err := g.enter(1234); err != nil {
 		t.Fatal(err)
 	}

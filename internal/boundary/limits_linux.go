@@ -3,7 +3,6 @@ package boundary
 import (
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -55,7 +54,7 @@ func (n *Native) bound(spec Spec) *limits {
 	if session == "" || strings.Contains(session, "/") {
 		session = newToken()
 	}
-	group, err := n.cgroups.make(os.Getpid(), session, cgroupLimits{memory: l.Memory, processes: pidsMax(l.Limits), cpus: l.CPUs})
+	group, err := n.cgroups.make(session, cgroupLimits{memory: l.Memory, processes: pidsMax(l.Limits), cpus: l.CPUs})
 	if err != nil {
 		l.failed(err)
 		return l

@@ -78,12 +78,39 @@ func TestMemoryLimitEndsTheSession(t *testing.T) {
 	}
 }
 
-// ourCgroups lists cgroups of sessions of this process.
+// What sweeps after one engine leaves what another has just made: that is empty
+// too, until its init enters it.
+func TestSweepingLeavesOtherEngines(t *testing.T) {
+	gone, here := newNative(t, Options{}), newNative(t, Options{})
+	if gone.cgroups.version == 0 {
+		return // there are none to sweep
+	}
+	limits := cgroupLimits{memory: 64 << 20, processes: 100}
+	old, err := gone.cgroups.make("1", limits)
+	check(t, err)
+	made, err := here.cgroups.make("1", limits)
+	check(t, err)
+	defer made.remove()
+	check(t, gone.sweeper.start(gone.program, &gone.cgroups))
+	gone.sweeper.pipe.Close()
+	for _, dir := range old.folders { // a moment, and no more than the test may take
+		for _, err := os.Stat(dir); err == nil; _, err = os.Stat(dir) {
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	for _, dir := range made.folders {
+		if _, err := os.Stat(dir); err != nil {
+			t.Errorf("it took another engine's: %v", err)
+		}
+	}
+}
+
+// ourCgroups lists cgroups of an engine's sessions.
 func ourCgroups(t testing.TB, n *Native) []string {
 	t.Helper()
 	var found []string
 	for _, base := range n.cgroups.bases() {
-		dirs, err := filepath.Glob(fmt.Sprintf("%s/%s%d-*", base, cgroupPrefix, os.Getpid()))
+		dirs, err := filepath.Glob(base + "/" + n.cgroups.prefix + "*")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,6 @@ package boundary
 import (
 	"fmt"
 	"os"
-	"strconv"
 	"sync"
 	"syscall"
 )
@@ -35,7 +34,7 @@ func startSweeper(program *os.File, c *cgroups) (*os.File, error) {
 		return nil, err
 	}
 	defer null.Close()
-	argv := append([]string{"nanoclaw-init", "sweep", cgroupPrefix + strconv.Itoa(os.Getpid()) + "-"}, c.bases()...)
+	argv := append([]string{"nanoclaw-init", "sweep", c.prefix}, c.bases()...)
 	p, err := os.StartProcess("/proc/self/fd/3", argv, &os.ProcAttr{
 		Dir: "/", Env: []string{"GOMAXPROCS=1"}, Files: []*os.File{stdin, null, null, program},
 		Sys: &syscall.SysProcAttr{Setsid: true}, // a terminal's ^C is not for it
