@@ -146,7 +146,7 @@ func (a *app) tellBackup(name string, s backup.Summary, checked bool) error {
 	if a.json {
 		return a.printJSON(s)
 	}
-	fmt.Fprintf(a.out, "%s: %d files, %d MB before they were made smaller\n", name, s.Files, s.Bytes>>20)
+	fmt.Fprintf(a.out, "%s: %d files, %d KB before they were made smaller\n", name, s.Files, (s.Bytes+1023)>>10)
 	a.tellLeft(s)
 	if checked {
 		fmt.Fprintln(a.out, "it was read again: every file, the store and the audit log hold")
@@ -231,8 +231,8 @@ func (a *app) tellChecked(about backup.About, s backup.Summary) error {
 			Holds backup.Summary `json:"holds"`
 		}{about, s})
 	}
-	fmt.Fprintf(a.out, "made %s by nanoclaw %s on %s: %d files, %d MB; all of them, the store and the audit log hold\n",
-		about.Made.Local().Format(time.DateTime), about.Version, about.System, s.Files, s.Bytes>>20)
+	fmt.Fprintf(a.out, "made %s by nanoclaw %s on %s: %d files, %d KB; all of them, the store and the audit log hold\n",
+		about.Made.Local().Format(time.DateTime), about.Version, about.System, s.Files, (s.Bytes+1023)>>10)
 	return nil
 }
 

@@ -90,7 +90,7 @@ func Write(ctx context.Context, w io.Writer, o Options) (Summary, error) {
 		}
 	}
 	err = out.archive.close(out.Made)
-	out.Files, out.Bytes = out.files, out.bytes
+	out.Files, out.Bytes = out.files-2, out.bytes // but what is the file's own
 	return out.Summary, err
 }
 
