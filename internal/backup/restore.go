@@ -94,21 +94,38 @@ func Restore(ctx context.Context, r io.Reader, o RestoreOptions) (Restored, erro
 type place struct{ name, dir string }
 
 // swap puts the folders in place, the data first: without them a start would make
-// new ones.
+// new ones. If it fails, what was moved is moved back.
 func swap(places []place, now time.Time) (aside []string, err error) {
+	var moved [][2]string // from, to
+	move := func(from, to string) error {
+		err := os.Rename(from, to)
+		if err == nil {
+			moved = append(moved, [2]string{from, to})
+		}
+		return err
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		aside = nil
+		for _, m := range slices.Backward(moved) {
+			err = errors.Join(err, os.Rename(m[1], m[0]))
+		}
+	}()
 	for _, p := range places {
 		old := p.dir + now.UTC().Format(".before-restore-20060102T150405Z")
-		switch err := os.Rename(p.dir, old); {
+		switch err := move(p.dir, old); {
 		case err == nil:
 			aside = append(aside, old)
 		case !errors.Is(err, fs.ErrNotExist):
-			return aside, err
+			return nil, err
 		}
-		if err := os.Rename(p.dir+staging, p.dir); err != nil {
-			return aside, fmt.Errorf("%w\nfix: move %s%s to %s yourself; all in it is checked", err, p.dir, staging, p.dir)
+		if err := move(p.dir+staging, p.dir); err != nil {
+			return nil, err
 		}
 		if err := syncDir(filepath.Dir(p.dir)); err != nil {
-			return aside, err
+			return nil, err
 		}
 	}
 	return aside, nil
