@@ -86,6 +86,9 @@ func (s *Store) eraseSender(ctx context.Context, t *tx, e Erasure, out *Erased) 
 	if err := eraseMessages(ctx, t, all, out); err != nil {
 		return err
 	}
+	if err := eraseName(ctx, t, e); err != nil {
+		return err
+	}
 	ids, err := collect(ctx, t, `SELECT id FROM audit WHERE kind = 'inbound' AND payload IS NOT NULL AND (? = '' OR grp = ?)
 		AND payload ->> '$.from.channel' = ? AND payload ->> '$.sender.id' = ?`, e.Group, e.Group, e.Channel, e.Sender)
 	if err != nil {
@@ -188,6 +191,29 @@ func eraseMessages(ctx context.Context, t *tx, all []written, out *Erased) error
 		}
 		if _, err := t.exec(ctx, `UPDATE inbox SET state = 'ignored', reason = 'its words were erased'
 			WHERE id = ? AND (state = 'waiting' OR state = 'context' OR state = 'dead')`, w.row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eraseName takes the person's name out of what the owner decided about them. The
+// decision stays, under the sender's id.
+func eraseName(ctx context.Context, t *tx, e Erasure) error {
+	all, err := strangers(ctx, t)
+	if err != nil {
+		return err
+	}
+	for _, who := range all {
+		if who.Sender != string(e.Channel)+":"+string(e.Sender) || e.Group != "" && who.Group != e.Group || who.Name == "" {
+			continue
+		}
+		who.Name = ""
+		value, err := json.Marshal(who)
+		if err == nil {
+			_, err = t.exec(ctx, `UPDATE meta SET value = ? WHERE key = ?`, string(value), who.key())
+		}
+		if err != nil {
 			return err
 		}
 	}

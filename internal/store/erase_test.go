@@ -59,6 +59,9 @@ func talk(t *testing.T, dir string) *Store {
 	say("family", router.Run, from("family", "4", "bob", bobsWords, chat.Quote{Author: "name of ann", Text: annsQuoted}, chat.Quote{Text: "of somebody else"}))
 	run("family", "rboth")
 	say("work", router.Run, from("work", "5", "ann", annsWords))
+	for _, who := range []chat.SenderID{"ann", "bob"} {
+		check(t, s.NoteStranger(ctx, Stranger{Group: "family", Sender: "net:" + string(who), Name: "name of " + string(who)}))
+	}
 	return s
 }
 

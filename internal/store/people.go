@@ -116,8 +116,16 @@ func refuseWaiting(ctx context.Context, t *tx, who Stranger) error {
 
 // Strangers lists them, by group and identity.
 func (r *Reader) Strangers(ctx context.Context) ([]Stranger, error) {
+	out, err := strangers(ctx, r.db)
+	if err != nil {
+		return nil, fmt.Errorf("list who was asked about: %w", explain(r.path, err))
+	}
+	return out, nil
+}
+
+func strangers(ctx context.Context, q querier) ([]Stranger, error) {
 	var out []Stranger
-	err := each(ctx, r.db, func(rows *sql.Rows) error {
+	err := each(ctx, q, func(rows *sql.Rows) error {
 		var key, value string
 		if err := rows.Scan(&key, &value); err != nil {
 			return err
@@ -129,8 +137,5 @@ func (r *Reader) Strangers(ctx context.Context) ([]Stranger, error) {
 		out = append(out, who)
 		return nil
 	}, `SELECT key, value FROM meta WHERE key >= 'stranger:' AND key < 'stranger;' ORDER BY key`)
-	if err != nil {
-		return nil, fmt.Errorf("list who was asked about: %w", explain(r.path, err))
-	}
-	return out, nil
+	return out, err
 }
