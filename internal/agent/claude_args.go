@@ -9,12 +9,8 @@ import (
 	"nanoclaw/internal/grant"
 )
 
-// toolServer is the name under which Claude Code knows the host's tools: the
-// model sees them as mcp__nanoclaw__NAME.
-const toolServer = "nanoclaw"
-
 // ToolName is how the model knows a tool of the host.
-func ToolName(name string) string { return "mcp__" + toolServer + "__" + name }
+func ToolName(name string) string { return grant.ToolOf(grant.HostServer, name) }
 
 // unwanted are tools that this host takes away. The first line starts turns
 // that nobody asked for, the second talks to other sessions of the machine or

@@ -3,6 +3,8 @@ package agent
 import (
 	"slices"
 	"time"
+
+	"nanoclaw/internal/grant"
 )
 
 // MCPServer is an MCP server that Claude Code starts, or connects to, inside the
@@ -69,7 +71,7 @@ func hostServers(o Options) []string {
 	if o.MCP == nil {
 		return nil
 	}
-	return append([]string{toolServer}, o.HostServers...)
+	return append([]string{grant.HostServer}, o.HostServers...)
 }
 
 // answers says whether a server of that name is the host's. The name comes from

@@ -9,8 +9,8 @@ import (
 	"nanoclaw/internal/config"
 )
 
-// permits are calls of MCP servers' tools to which the owner said yes, each for
-// one call with exactly these arguments. The agent's hook asks; the guard on the
+// permits are calls of MCP tools, the host's own too, that an agent was let make,
+// each for one call with exactly these arguments. The agent's hook asks; the guard on the
 // way to the server takes the permit, so that what passes is what was shown, and
 // who calls past the hook has none.
 type permits struct {

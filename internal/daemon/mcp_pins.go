@@ -126,7 +126,7 @@ func (d *Daemon) guardServer(g grant.Grant, c runner.Caller, s grant.Server) *mc
 			if tool == "" {
 				return s.Ask
 			}
-			return s.Asks(tool)
+			return g.Judged(grant.ToolOf(s.As, tool))
 		},
 		Consented: func(tool string, args json.RawMessage) bool { return d.mcp.permits.take(c.Session, s.As, tool, args) },
 		Left: func(tools []string) {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -80,7 +81,10 @@ func (d *Daemon) troubled(class agent.Class, to chat.Address, text string) {
 
 // hostTools makes what a session may ask of the host.
 func (d *Daemon) hostTools(g grant.Grant, c runner.Caller) runner.HostTools {
-	return hosttools.New(hosttools.Identity{Group: c.Group, Session: c.Session, Run: c.Run}, g.Tools, &toolHost{d: d})
+	id := hosttools.Identity{Group: c.Group, Session: c.Session, Run: c.Run, Consented: func(tool string, args json.RawMessage) bool {
+		return !g.Judged(agent.ToolName(tool)) || d.mcp.permits.take(c.Session, grant.HostServer, tool, args)
+	}}
+	return hosttools.New(id, g.Tools, &toolHost{d: d})
 }
 
 // toolHost is the host as the tools of one session see it.

@@ -15,6 +15,7 @@ import (
 
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/config"
+	"nanoclaw/internal/watch"
 )
 
 // MCPPort is the loopback endpoint that leads to the MCP servers which the host
@@ -100,6 +101,9 @@ func ServerTool(name string) (as, tool string, ok bool) {
 	return strings.Cut(rest, "__")
 }
 
+// ToolOf is the name that agents have for a tool of a server.
+func ToolOf(as, tool string) string { return "mcp__" + as + "__" + config.As(tool) }
+
 // AskedOf gives the server of a tool that the owner is asked about, by the name
 // that agents have for it.
 func (g Grant) AskedOf(name string) (s Server, tool string, ok bool) {
@@ -109,6 +113,28 @@ func (g Grant) AskedOf(name string) (s Server, tool string, ok bool) {
 	}
 	s, ok = g.Server(as)
 	return s, tool, ok && s.Asks(tool)
+}
+
+// HostServer is the name under which agents know the host's own tools:
+// mcp__nanoclaw__NAME. No server of the owner's can have it.
+const HostServer = "nanoclaw"
+
+// Judged says that a call of an MCP tool, by the name that agents have for it, may
+// pass the host only if the session's agent was let make it: its server asks about
+// it, or a rule or the mode has a word about it. Whoever else is inside, such as a
+// program that calls past the agent's hooks, was let make none.
+func (g Grant) Judged(name string) bool {
+	if _, _, ok := ServerTool(name); !ok {
+		return false
+	}
+	_, _, asked := g.AskedOf(name)
+	return asked || g.Ask || slices.ContainsFunc(g.Rules, func(t ToolRule) bool {
+		if t.Level == string(watch.Allow) {
+			return false
+		}
+		r, err := watch.Parse(watch.Level(t.Level), t.Rule)
+		return err != nil || r.Names(name)
+	})
 }
 
 // servers are the configured servers of a group. Only Claude Code knows what to

@@ -105,6 +105,9 @@ func (s *Server) call(ctx context.Context, name string, args json.RawMessage) (s
 	if err := s.may(t.act); err != nil {
 		return "", s.refused(ctx, c, err)
 	}
+	if s.id.Consented != nil && !s.id.Consented(name, args) {
+		return "", s.refused(ctx, c, refuse("a rule has a word about this tool, or the owner has to consent to it, and nobody let this very call pass: call it as a tool of yours, and not in another way"))
+	}
 	a, err := t.judge(ctx, s, args)
 	c.Args = a.note
 	if err != nil {

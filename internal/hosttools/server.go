@@ -2,6 +2,7 @@ package hosttools
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -22,6 +23,10 @@ type Identity struct {
 	// Run gives the run that is going on, or "" between runs, when nothing is
 	// done. A nil Run is for sessions that have no runs.
 	Run func() chat.RunID
+	// Consented says whether this call, with exactly these arguments, is one that the
+	// session's agent was let make. It is asked once for a call. Nil: nothing needs
+	// that.
+	Consented func(tool string, args json.RawMessage) bool
 }
 
 // GroupInfo tells the owner's agent of a group.

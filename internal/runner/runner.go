@@ -121,8 +121,9 @@ type Options struct {
 	Hide func(string) string
 	// Limits are asked before a run begins. Nil: nothing is limited.
 	Limits Limiter
-	// Permit is told that the owner said yes to one call of an MCP server's tool, so
-	// that the host lets it pass once. Nil: nobody is told.
+	// Permit is told that an agent was let make one call of an MCP tool of which the
+	// grant has something to say, so that the host lets it pass once. server is
+	// grant.HostServer for the host's own. Nil: nobody is told.
 	Permit func(s chat.SessionID, server, tool string, args json.RawMessage)
 	// Mask takes credentials out of what is written down of tools.
 	Mask *watch.Masker

@@ -22,14 +22,11 @@ type Servers interface {
 	Close()
 }
 
-// hostTools is the name under which agents know the host's own tools.
-const hostTools = "nanoclaw"
-
 // giveServers hands the servers of a session to its agent. What the agent then
 // asks of a server, it asks as this session, whatever it says.
 func giveServers(o *agent.Options, tools HostTools, servers Servers) {
 	o.MCP = func(ctx context.Context, server string, msg json.RawMessage) (json.RawMessage, error) {
-		if server == hostTools || servers == nil {
+		if server == grant.HostServer || servers == nil {
 			return tools.Message(ctx, msg)
 		}
 		return servers.Message(ctx, server, msg)

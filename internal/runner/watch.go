@@ -89,7 +89,7 @@ func (r *Runner) toolUsed(ctx context.Context, s *session, judge *watch.Judge, c
 		Rule: v.Rule, Count: judge.Calls(string(run)), Subagent: clip(c.Subagent),
 	}
 	answer := agent.ToolVerdict{Deny: cmp.Or(v.Reason, "the host refuses this call"), Stop: v.Stop}
-	server, tool, dangerous := s.grant.AskedOf(c.Name)
+	_, _, dangerous := s.grant.AskedOf(c.Name)
 	switch {
 	case v.Level == watch.Ask, v.Level == watch.Allow && dangerous:
 		answer = r.ask(ctx, s, run, c)
@@ -111,10 +111,24 @@ func (r *Runner) toolUsed(ctx context.Context, s *session, judge *watch.Judge, c
 		r.Log.Error("a tool call cannot be recorded and is refused", "session", s.id, "err", err)
 		return agent.ToolVerdict{Deny: "the host cannot record this call now, so it is refused"}
 	}
-	if dangerous && answer.Deny == "" && r.Permit != nil {
-		r.Permit(s.id, server.As, tool, answer.Input)
+	if answer.Deny == "" {
+		r.permit(s, c, answer)
 	}
 	return answer
+}
+
+// permit tells the host of a call that its agent was let make, where the host is
+// to let no other pass.
+func (r *Runner) permit(s *session, c agent.ToolCall, v agent.ToolVerdict) {
+	if r.Permit == nil || !s.grant.Judged(c.Name) {
+		return
+	}
+	args := c.Input
+	if v.Input != nil {
+		args = v.Input
+	}
+	server, tool, _ := grant.ServerTool(c.Name)
+	r.Permit(s.id, server, tool, args)
 }
 
 // ask puts a call before the owner. What is let pass are the very arguments that

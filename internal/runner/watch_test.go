@@ -219,7 +219,7 @@ func TestDangerousCalls(t *testing.T) {
 		{"mcp__my_mail__send_all", approval.Approved, true, `my_mail send_all {"to":"bob"}`},
 		{"mcp__my_mail__send_all", approval.Denied, true, ""},
 		{"mcp__my_mail__send_all", approval.Expired, true, ""},
-		{"mcp__my_mail__list", approval.Approved, true, ""},
+		{"mcp__my_mail__list", approval.Approved, true, `my_mail list {"to":"bob"}`},
 		{"mcp__my_mail__read", approval.Denied, false, ""},
 		{"mcp__gone__x", approval.Denied, false, ""},
 	}

@@ -238,7 +238,7 @@ func (a args) long() bool {
 // matches says whether the rule is about the call. dir and home are the working
 // directory and the home of the agent.
 func (r Rule) matches(c Call, dir, home string) bool {
-	if !r.names(c.Tool) {
+	if !r.Names(c.Tool) {
 		return false
 	}
 	if r.part == "" {
@@ -261,8 +261,8 @@ func (r Rule) matches(c Call, dir, home string) bool {
 	return true
 }
 
-// names says whether the rule is about a tool of that name.
-func (r Rule) names(tool string) bool {
+// Names says whether the rule is about a tool of that name.
+func (r Rule) Names(tool string) bool {
 	switch {
 	case r.tool == "":
 		return false
