@@ -2,8 +2,12 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"time"
 
 	"nanoclaw/internal/approval"
@@ -23,19 +27,65 @@ const (
 	maxPairs     = 32        // open codes
 )
 
-// pairings are the open pairing codes. They lie in memory alone: a restart ends
-// them, and the owner makes another.
+// pairings are the open pairing codes, and what was guessed. They are kept in the
+// store, outside every grant, so that a restart frees no guesser: codes as their
+// hash, since nobody has to read one again.
 type pairings struct {
-	codes  map[string]pairing
-	wrong  map[string]int       // by group, and by group and sender
-	locked map[string]time.Time // likewise, until when
+	Codes  map[string]pairing   `json:"codes"`  // by hash
+	Wrong  map[string]int       `json:"wrong"`  // by group, and by group and sender
+	Locked map[string]time.Time `json:"locked"` // likewise, until when
 }
 
 // pairing is an open code.
 type pairing struct {
-	group chat.Group
-	until time.Time
-	by    approval.Who
+	Group chat.Group   `json:"group"`
+	Until time.Time    `json:"until"`
+	By    approval.Who `json:"by"`
+}
+
+// pairingsKey is where the store has them.
+const pairingsKey = "pairings"
+
+func hashOf(code string) string {
+	sum := sha256.Sum256([]byte(code))
+	return hex.EncodeToString(sum[:])
+}
+
+// changePairs changes the pairings. The change counts once it is kept; after an
+// error all is as before.
+func (d *Daemon) changePairs(ctx context.Context, do func(*pairings)) error {
+	p := &d.people.pairs
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next := pairings{Codes: maps.Clone(p.now.Codes), Wrong: maps.Clone(p.now.Wrong), Locked: maps.Clone(p.now.Locked)}
+	do(&next)
+	if reflect.DeepEqual(next, p.now) {
+		return nil
+	}
+	text, err := json.Marshal(next)
+	if err == nil {
+		err = d.store.SetMeta(ctx, pairingsKey, string(text))
+	}
+	if err != nil {
+		return fmt.Errorf("keep the pairing codes: %w", err)
+	}
+	p.now = next
+	return nil
+}
+
+// loadPairs reads what an earlier process kept.
+func (d *Daemon) loadPairs(ctx context.Context) error {
+	p := &d.people.pairs
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	text, err := d.store.Meta(ctx, pairingsKey)
+	if err != nil || text == "" {
+		return err
+	}
+	if err := json.Unmarshal([]byte(text), &p.now); err != nil {
+		return fmt.Errorf("the pairing codes in the store cannot be read: %w", err)
+	}
+	return nil
 }
 
 // The outcomes of a try.
@@ -54,22 +104,22 @@ func senderKey(g chat.Group, sender string) string { return string(g) + " " + se
 // senders who gave too many wrong ones.
 func (p *pairings) add(code string, c pairing, now time.Time) bool {
 	p.prune(now)
-	if len(p.codes) >= maxPairs {
+	if len(p.Codes) >= maxPairs {
 		return false
 	}
-	if p.codes == nil {
-		p.codes, p.wrong, p.locked = map[string]pairing{}, map[string]int{}, map[string]time.Time{}
+	if p.Codes == nil {
+		p.Codes = map[string]pairing{}
 	}
-	delete(p.wrong, string(c.group))
-	delete(p.locked, string(c.group))
-	p.codes[code] = c
+	delete(p.Wrong, string(c.Group))
+	delete(p.Locked, string(c.Group))
+	p.Codes[hashOf(code)] = c
 	return true
 }
 
 // prune forgets what is over.
 func (p *pairings) prune(now time.Time) {
-	maps.DeleteFunc(p.codes, func(_ string, c pairing) bool { return !now.Before(c.until) })
-	maps.DeleteFunc(p.locked, func(_ string, until time.Time) bool { return !now.Before(until) })
+	maps.DeleteFunc(p.Codes, func(_ string, c pairing) bool { return !now.Before(c.Until) })
+	maps.DeleteFunc(p.Locked, func(_ string, until time.Time) bool { return !now.Before(until) })
 }
 
 // try takes a code that somebody gave in a group. A good one is used up. Where
@@ -77,33 +127,36 @@ func (p *pairings) prune(now time.Time) {
 func (p *pairings) try(code string, g chat.Group, sender string, now time.Time) (pairing, paired) {
 	p.prune(now)
 	who := senderKey(g, sender)
-	if !p.locked[string(g)].IsZero() || !p.locked[who].IsZero() || !p.openIn(g) {
+	if !p.Locked[string(g)].IsZero() || !p.Locked[who].IsZero() || !p.openIn(g) {
 		return pairing{}, pairSilent
 	}
-	if c, ok := p.codes[code]; ok && c.group == g {
-		delete(p.codes, code)
-		delete(p.wrong, string(g))
-		delete(p.wrong, who)
+	if c, ok := p.Codes[hashOf(code)]; ok && c.Group == g {
+		delete(p.Codes, hashOf(code))
+		delete(p.Wrong, string(g))
+		delete(p.Wrong, who)
 		return c, pairGood
+	}
+	if p.Wrong == nil {
+		p.Wrong, p.Locked = map[string]int{}, map[string]time.Time{}
 	}
 	out := pairWrong
 	for _, key := range []string{string(g), who} {
-		p.wrong[key]++
-		if p.wrong[key] >= maxPairWrong {
-			delete(p.wrong, key)
-			p.locked[key] = now.Add(pairLock)
+		p.Wrong[key]++
+		if p.Wrong[key] >= maxPairWrong {
+			delete(p.Wrong, key)
+			p.Locked[key] = now.Add(pairLock)
 			out = pairLocked
 		}
 	}
-	if !p.locked[string(g)].IsZero() {
-		maps.DeleteFunc(p.codes, func(_ string, c pairing) bool { return c.group == g })
+	if !p.Locked[string(g)].IsZero() {
+		maps.DeleteFunc(p.Codes, func(_ string, c pairing) bool { return c.Group == g })
 	}
 	return pairing{}, out
 }
 
 func (p *pairings) openIn(g chat.Group) bool {
-	for _, c := range p.codes {
-		if c.group == g {
+	for _, c := range p.Codes {
+		if c.Group == g {
 			return true
 		}
 	}
@@ -133,9 +186,11 @@ func (d *Daemon) newPairing(ctx context.Context, g chat.Group, by approval.Who) 
 	if err != nil {
 		return "", until, err
 	}
-	d.people.mu.Lock()
-	defer d.people.mu.Unlock()
-	if !d.people.pairs.add(code, pairing{g, until, by}, now) {
+	added := false
+	if err := d.changePairs(ctx, func(p *pairings) { added = p.add(code, pairing{g, until, by}, now) }); err != nil {
+		return "", until, err
+	}
+	if !added {
 		return "", until, &control.Error{Code: control.CodeRefused, Message: fmt.Sprintf("%d pairing codes are open already", maxPairs), Hint: "wait until they are used or over"}
 	}
 	return code, until, nil
@@ -163,9 +218,13 @@ func (d *Daemon) tellPairing(ctx context.Context, g chat.Group, by approval.Who)
 func (d *Daemon) pair(ctx context.Context, in chat.Inbound, v router.Verdict) {
 	ctx = context.WithoutCancel(ctx)
 	d.people.change.Lock()
-	d.people.mu.Lock()
-	c, state := d.people.pairs.try(v.Pairing, v.Group, v.Who.Sender, time.Now())
-	d.people.mu.Unlock()
+	var c pairing
+	var state paired
+	err := d.changePairs(ctx, func(p *pairings) { c, state = p.try(v.Pairing, v.Group, v.Who.Sender, time.Now()) })
+	if err != nil { // what cannot be counted must not be tried
+		d.log.Error("a pairing code cannot be tried", "sender", v.Who.Sender, "group", v.Group, "err", err)
+		state = pairSilent
+	}
 	if state == pairSilent {
 		d.people.change.Unlock()
 		d.stranger(ctx, in, v)
@@ -179,7 +238,7 @@ func (d *Daemon) pair(ctx context.Context, in chat.Inbound, v router.Verdict) {
 	key, text := fmt.Sprintf("pair:%s:%s", in.From, in.ID), ""
 	switch state {
 	case pairGood:
-		if err := d.letIn(ctx, who, c.by, "they gave a pairing code of the owner's"); err != nil {
+		if err := d.letIn(ctx, who, c.By, "they gave a pairing code of the owner's"); err != nil {
 			d.log.Error("somebody with a good pairing code could not be let in", "sender", who.Sender, "group", who.Group, "err", err)
 			d.notice(ctx, in, key, "The code was good, but the host could not do it. Ask the owner.", true)
 			return

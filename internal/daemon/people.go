@@ -36,8 +36,12 @@ type people struct {
 	asked     int       // in this hour
 	// kept are those of whom the owner was not asked, by group and identity, to
 	// be counted; more are not told apart.
-	kept  map[string]bool
-	pairs pairings
+	kept map[string]bool
+
+	pairs struct {
+		mu  sync.Mutex // taken last
+		now pairings
+	}
 }
 
 // maxKept bounds how many senders are told apart.
@@ -52,6 +56,9 @@ func (d *Daemon) loadPeople(ctx context.Context) error {
 	d.people.mu.Lock()
 	d.people.strangers = all
 	d.people.mu.Unlock()
+	if err := d.loadPairs(ctx); err != nil {
+		return err
+	}
 	return d.newRules()
 }
 
