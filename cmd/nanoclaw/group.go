@@ -73,6 +73,8 @@ type groupFields struct {
 	provider                string
 	chats, senders          []string
 	serverTools             []string
+	permissionMode, confirm string
+	prepared                bool
 }
 
 func (f *groupFields) flags(cmd *cobra.Command) {
@@ -86,6 +88,9 @@ func (f *groupFields) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.prompt, "prompt", "", "what the agent is told in every session")
 	cmd.Flags().StringVar(&f.promptFile, "prompt-file", "", "or a file with it, beside the configuration")
 	cmd.Flags().StringVar(&f.provider, "provider", "", "one of the providers in the configuration, whose model and credential it uses")
+	cmd.Flags().StringVar(&f.permissionMode, "permission-mode", "", "bypass, or ask: you are asked before the agent uses a tool")
+	cmd.Flags().StringVar(&f.confirm, "confirm", "", "whether you are asked before a run in host mode: each, session or never")
+	cmd.Flags().BoolVar(&f.prepared, "prepared", false, "keep a session ready before anybody writes")
 	cmd.Flags().StringSliceVar(&f.serverTools, "server-tools", nil, "what the model's provider may do for it, past every egress rule: web_search,web_fetch,code_execution")
 	cmd.Flags().StringArrayVar(&f.chats, "chat", nil, "a chat of the group, as CHANNEL:CHAT")
 	cmd.Flags().StringArrayVar(&f.senders, "sender", nil, "who may speak beside you, as CHANNEL:SENDER")
@@ -93,7 +98,7 @@ func (f *groupFields) flags(cmd *cobra.Command) {
 
 // given tells whether any of the flags was.
 func (f *groupFields) given(cmd *cobra.Command) bool {
-	for _, name := range []string{"mode", "agent", "trigger", "model", "fallback-model", "effort", "max-turns", "prompt", "prompt-file", "provider", "server-tools", "chat", "sender"} {
+	for _, name := range []string{"mode", "agent", "trigger", "model", "fallback-model", "effort", "max-turns", "prompt", "prompt-file", "provider", "permission-mode", "confirm", "prepared", "server-tools", "chat", "sender"} {
 		if cmd.Flags().Changed(name) {
 			return true
 		}
@@ -110,6 +115,7 @@ func (f *groupFields) apply(cmd *cobra.Command, d *config.Document, name string)
 	}{
 		{"agent", "agent", f.agent}, {"trigger", "trigger", f.trigger},
 		{"model", "model", f.model}, {"provider", "provider", f.provider}, {"fallback-model", "fallbackModel", f.fallback}, {"effort", "effort", f.effort},
+		{"permission-mode", "permissionMode", f.permissionMode}, {"confirm", "confirm", f.confirm}, {"prepared", "prepared", f.prepared},
 		{"max-turns", "maxTurns", f.maxTurns}, {"prompt", "prompt", f.prompt}, {"prompt-file", "promptFile", f.promptFile},
 	} {
 		if !cmd.Flags().Changed(field.flag) {
@@ -147,7 +153,7 @@ func (f *groupFields) apply(cmd *cobra.Command, d *config.Document, name string)
 }
 
 func setOrUnset(d *config.Document, name, key string, value any) error {
-	if value == "" || value == 0 {
+	if value == "" || value == 0 || value == false {
 		return d.UnsetGroupField(name, key)
 	}
 	return d.SetGroupField(name, key, value)

@@ -406,7 +406,7 @@ func TestGroupChanges(t *testing.T) {
 		"group egress add family 127.0.0.1",
 		"group egress remove family example.org:8443",
 		"group set family --trigger always --chat x:1 --sender x:anna",
-		"group set family --model sonnet --fallback-model haiku --effort high --max-turns 40 --prompt Hej --chat x:2",
+		"group set family --model sonnet --fallback-model haiku --effort high --max-turns 40 --prompt Hej --permission-mode ask --confirm session --prepared --chat x:2",
 		"group set family --prompt-file ../secret",
 		"group set family --effort extreme",
 		"group set family --agent robot",
