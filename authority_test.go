@@ -37,7 +37,7 @@ var gates = []gate{
 	{"internal/daemon", "pause", []string{"Daemon.Pause", "Daemon.pauseWaiting", "Daemon.obey"}, "the socket's guard, a stop that was allowed, or obey"},
 	{"internal/daemon", "resume", []string{"Daemon.Resume", "Daemon.obey"}, "the socket's guard, or obey"},
 	{"internal/daemon", "statusWords", []string{"Daemon.obey"}, "obey asked"},
-	{"internal/daemon", "allow", []string{"Daemon.letIn", "Daemon.hostAnswered", "Daemon.pin"}, "what letIn stands behind, an answer that the desk took, or what pin stands behind"},
+	{"internal/daemon", "allow", []string{"Daemon.letIn", "Daemon.hostAnswered", "Daemon.pin", "Daemon.Trust"}, "what letIn stands behind, an answer that the desk took, what pin stands behind, or the socket's guard"},
 	{"internal/daemon", "pin", []string{"Daemon.pinAnswered", "Daemon.PinServer"}, "an answer that the desk took, or the socket's guard"},
 	{"internal/daemon", "letIn", []string{"Daemon.senderDecided", "Daemon.PeopleAct", "Daemon.pair"}, "an answer that the desk took, the socket's guard, or a code of the owner's"},
 	{"internal/daemon", "shutOut", []string{"Daemon.senderDecided", "Daemon.deny"}, "an answer that the desk took, or the socket's guard"},

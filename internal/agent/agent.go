@@ -95,6 +95,9 @@ type Options struct {
 	SystemPrompt string
 	// Disallow are further tools of the agent that this session must not have.
 	Disallow []string
+	// Project says that the settings and MCP servers that lie in the workspace are
+	// obeyed: the owner trusts them, and nobody inside can change them.
+	Project bool
 	// ServerTools are tools of the grant that the model's provider may run.
 	ServerTools []string
 	// MCP answers one JSON-RPC message to a server of the host. A notification is

@@ -63,16 +63,23 @@ func claudeArgv(o Options, session string) []string {
 		"--output-format", "stream-json", "--input-format", "stream-json", "--verbose", "--include-partial-messages",
 		"--permission-mode", permissionMode(o), "--permission-prompt-tool", "stdio",
 		"--await-initialize", "--managed-settings-in-initialize",
-		// The workspace is code to Claude Code: settings, hooks and MCP servers found
-		// there would run without a question.
-		"--strict-mcp-config", "--setting-sources", "user",
 		"--disallowedTools", strings.Join(disallowed(o), ","),
 	}
+	argv = append(argv, sources(o)...)
 	argv = append(argv, chosen(o)...)
 	if o.Resume != "" {
 		return append(argv, "--resume="+session)
 	}
 	return append(argv, "--session-id="+session)
+}
+
+// sources say whose settings and MCP servers count. The workspace is code to Claude
+// Code: settings, hooks and servers found there would run without a question.
+func sources(o Options) []string {
+	if o.Project {
+		return []string{"--setting-sources", "user,project"}
+	}
+	return []string{"--strict-mcp-config", "--setting-sources", "user"}
 }
 
 // chosen are the flags for what the owner chose. A value is joined to its flag,
@@ -136,8 +143,9 @@ func claudeInitialize(o Options) map[string]any {
 		"managedSettings": map[string]any{
 			"permissions": map[string]any{"deny": disallowed(o)},
 			"sandbox":     map[string]any{"allowUnsandboxedCommands": false},
-			// Hooks in settings that the agent itself may have written stay silent.
-			"allowManagedHooksOnly": true,
+			// Hooks in settings that the agent itself may have written stay silent. What
+			// the owner trusts it cannot write, and the user's settings are ours.
+			"allowManagedHooksOnly": !o.Project,
 			// WebFetch would ask api.anthropic.com about each domain; here the
 			// egress gateway decides.
 			"skipWebFetchPreflight": true,

@@ -83,7 +83,7 @@ func TestEveryVerdictHasAReason(t *testing.T) {
 
 // growing are the acts by which agents or people lastingly may do more.
 var growing = []Act{
-	GroupRegister, GroupMode, MountChange, EgressChange, MCPChange, RoleGrant, SenderAllow, SenderPair,
+	GroupRegister, GroupMode, MountChange, EgressChange, MCPChange, FolderTrust, RoleGrant, SenderAllow, SenderPair,
 	LimitChange, ConfigChange, ConfigReload, ApproveGrowing, ScheduleHostMode,
 }
 

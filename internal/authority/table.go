@@ -12,6 +12,7 @@ const (
 	MountChange   Act = "mount.change"
 	EgressChange  Act = "egress.change"
 	MCPChange     Act = "mcp.change"
+	FolderTrust   Act = "folder.trust"
 	RoleGrant     Act = "role.grant"
 	RoleRevoke    Act = "role.revoke"
 	SenderAllow   Act = "sender.allow"
@@ -126,6 +127,7 @@ var table = []row{
 	{MountChange, "change the folders of a group", yes, yes, grows, mine, mine, agent, agent},
 	{EgressChange, "change which hosts a group reaches", yes, yes, grows, mine, mine, agent, agent},
 	{MCPChange, "change MCP servers", yes, yes, grows, mine, mine, agent, agent},
+	{FolderTrust, "trust the settings in a workspace", yes, yes, no, mine, mine, agent, agent},
 	{RoleGrant, "give somebody a role", yes, yes, grows, mine, mine, agent, agent},
 	{RoleRevoke, "take a role away", yes, yes, yes, mine, mine, agent, agent},
 	{SenderAllow, "let somebody speak in a group", yes, yes, grows, mine, mine, agent, agent},

@@ -130,6 +130,9 @@ type Observer interface {
 	// PinServer shows what waits to be accepted of what an MCP server says of its
 	// tools, or accepts it.
 	PinServer(ctx context.Context, r PinRequest) (Pin, error)
+	// Trust shows what an agent would obey of the settings in its workspace, or trusts
+	// it.
+	Trust(ctx context.Context, r TrustRequest) (Trust, error)
 	// Doctor examines this machine; with Probe it starts a boundary and lets the
 	// probe try to break out. With Attack it tries the catalogue of attacks instead.
 	Doctor(ctx context.Context, q DoctorQuery) (DoctorReport, error)

@@ -238,6 +238,11 @@ func (c *Client) PinServer(ctx context.Context, r PinRequest) (Pin, error) {
 	return call[Pin](ctx, c, "mcp/pin", r)
 }
 
+// Trust shows what an agent would obey of its workspace, or trusts it.
+func (c *Client) Trust(ctx context.Context, r TrustRequest) (Trust, error) {
+	return call[Trust](ctx, c, "trust", r)
+}
+
 // Servers tells of the MCP servers.
 func (c *Client) Servers(ctx context.Context, q ServersQuery) ([]ServerInfo, error) {
 	return call[[]ServerInfo](ctx, c, "mcp", q)

@@ -105,6 +105,9 @@ func TestActs(t *testing.T) {
 		OnPolicy: func(_ context.Context, q control.PolicyQuery) (control.Policy, error) {
 			return control.Policy{Text: "grant of " + string(q.Group), Grant: []byte(`{"group":"main"}`)}, nil
 		},
+		OnTrust: func(_ context.Context, r control.TrustRequest) (control.Trust, error) {
+			return control.Trust{Group: r.Group, Hash: r.Hash, Done: true}, nil
+		},
 		OnPin: func(_ context.Context, r control.PinRequest) (control.Pin, error) {
 			return control.Pin{Server: r.Name, Hash: r.Hash}, nil
 		},
@@ -160,6 +163,7 @@ func TestActs(t *testing.T) {
 		{"run", func() (any, error) { return c.RunByID(ctx, "r9") }, control.RunInfo{ID: "r9", State: "failed"}},
 		{"policy", func() (any, error) { return c.Policy(ctx, control.PolicyQuery{Group: "g"}) }, control.Policy{Text: "grant of g", Grant: []byte(`{"group":"main"}`)}},
 		{"mcp/pin", func() (any, error) { return c.PinServer(ctx, control.PinRequest{Name: "s", Hash: "h"}) }, control.Pin{Server: "s", Hash: "h"}},
+		{"trust", func() (any, error) { return c.Trust(ctx, control.TrustRequest{Group: "g", Hash: "h"}) }, control.Trust{Group: "g", Hash: "h", Done: true}},
 		{"mcp", func() (any, error) { return c.Servers(ctx, control.ServersQuery{Name: "s", Test: true}) }, []control.ServerInfo{{Name: "s", State: "true"}}},
 		{"doctor", func() (any, error) { return c.Doctor(ctx, control.DoctorQuery{Probe: true}) }, control.DoctorReport{Checks: []control.Check{{Name: "probe", State: "true"}}}},
 		{"stop", func() (any, error) { return c.Stop(ctx, control.StopRequest{Run: "r1"}) }, control.Stopped{Runs: []chat.RunID{"r1"}}},

@@ -47,6 +47,23 @@ type ServerInfo struct {
 	Asks    bool     `json:"asks,omitempty"`
 }
 
+// TrustRequest asks what a workspace holds that its agent would obey. With Hash,
+// what was shown under it is trusted.
+type TrustRequest struct {
+	Group chat.Group `json:"group"`
+	Hash  string     `json:"hash,omitempty"`
+}
+
+// Trust is what a workspace holds that its agent would obey.
+type Trust struct {
+	Group chat.Group `json:"group"`
+	Hash  string     `json:"hash"`
+	// Text names each file, with its hash, in a line.
+	Text string `json:"text"`
+	// Done says that it is trusted as it is now.
+	Done bool `json:"done"`
+}
+
 // PinRequest asks what waits to be accepted of a server's tools. With Hash, what
 // was shown under it is accepted.
 type PinRequest struct {

@@ -80,6 +80,7 @@ func (s *Server) acts() []route {
 		{"config/reload", authority.ConfigReload, act(func(ctx context.Context, _ nothing) (ConfigPlan, error) { return h.ConfigReload(ctx) })},
 		{"mcp", authority.Examine, act(h.Servers)},
 		{"mcp/pin", authority.MCPChange, act(h.PinServer)},
+		{"trust", authority.FolderTrust, act(h.Trust)},
 		{"doctor", authority.Examine, act(h.Doctor)},
 		{"quarantine", authority.Inspect, act(h.Quarantine)},
 		{"quarantine/act", authority.Quarantine, act(h.QuarantineAct)},

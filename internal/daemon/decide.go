@@ -54,11 +54,15 @@ func (d *Daemon) request(ctx context.Context, g chat.Group, t grant.Trigger) (gr
 	if err != nil {
 		return grant.Request{}, err
 	}
+	trusted, err := d.trusted(ctx, g)
+	if err != nil {
+		return grant.Request{}, err
+	}
 	live, _ := d.live()
 	return grant.Request{
 		Config: live, Group: g, Trigger: t, Machine: d.machineNow(), Reached: d.reached(g),
 		HostRuns:    grant.Count{N: runs, Reopens: oldest.Add(time.Hour)},
-		HostModeOff: d.proven(ctx, "").Off, RanClaude: state.RanClaude,
+		HostModeOff: d.proven(ctx, "").Off, RanClaude: state.RanClaude, Trusted: trusted,
 	}, nil
 }
 

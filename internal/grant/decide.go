@@ -30,7 +30,25 @@ type Request struct {
 	// RanClaude is true if the group ever ran Claude Code: then it never falls
 	// back to a shell.
 	RanClaude bool
+	// Trusted is what the owner trusts of the workspace's own settings.
+	Trusted Trusted
 }
+
+// Trusted is what a session obeys of the settings of Claude Code that lie in its
+// workspace: those that the owner looked at, as a copy that nobody inside can
+// write. The zero value is nothing.
+type Trusted struct {
+	// Hash is that of the right, Dir where the copy lies, and Folder and Servers
+	// say which parts there are.
+	Hash, Dir       string
+	Folder, Servers bool
+}
+
+// The parts of a workspace that Claude Code obeys where it is trusted.
+const (
+	ProjectFolder  = ".claude"
+	ProjectServers = ".mcp.json"
+)
 
 // Decide gives the grant for one run, or a *Refusal as the error.
 func Decide(r Request) (Grant, error) {
@@ -217,6 +235,7 @@ func (r Request) mounts(g config.Group, agent string) ([]Mount, error) {
 			out = append(out, Mount{Target: ClaudeConfig + "/" + name, Source: filepath.Join(r.Machine.ClaudeStateDir(r.Group), name), Write: true,
 				Reason: "what Claude Code remembers of this group's conversations"})
 		}
+		out = append(out, r.Trusted.mounts()...)
 	}
 	for i, dir := range r.Config.Tools {
 		p, err := r.hostPath(dir, fmt.Sprintf("tools[%d]", i))
@@ -227,6 +246,18 @@ func (r Request) mounts(g config.Group, agent string) ([]Mount, error) {
 	}
 	extra, err := r.extraMounts(g)
 	return append(out, extra...), err
+}
+
+// mounts put the copy in the place of what lies in the workspace.
+func (t Trusted) mounts() (out []Mount) {
+	reason := fmt.Sprintf("settings of the workspace that you trusted (%.12s)", t.Hash)
+	if t.Folder {
+		out = append(out, Mount{Target: Workspace + "/" + ProjectFolder, Source: filepath.Join(t.Dir, ProjectFolder), Exec: true, Reason: reason})
+	}
+	if t.Servers {
+		out = append(out, Mount{Target: Workspace + "/" + ProjectServers, Source: filepath.Join(t.Dir, ProjectServers), File: true, Reason: reason})
+	}
+	return out
 }
 
 // extraMounts are the folders that the owner gave to the group, in the
@@ -334,6 +365,9 @@ func (r Request) settings(g config.Group, agent string) []Setting {
 	add(TurnsSetting, "maxTurns", count(g.MaxTurns), count(all.MaxTurns))
 	add(PromptSetting, "prompt", g.Prompt, "")
 	add(PromptSetting, "promptFile", r.Machine.Prompts[r.Group], "")
+	if r.Trusted.Hash != "" {
+		out = append(out, Setting{TrustSetting, r.Trusted.Hash, "you trusted it: nanoclaw rights"})
+	}
 	return out
 }
 

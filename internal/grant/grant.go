@@ -179,6 +179,7 @@ const (
 	EffortSetting   SettingName = "effort"    // how hard it thinks
 	TurnsSetting    SettingName = "max-turns" // the rounds of one message, as a number
 	PromptSetting   SettingName = "prompt"    // what the owner tells the agent in every session
+	TrustSetting    SettingName = "trusted"   // the hash of the workspace's own settings, which the agent obeys
 )
 
 // Setting gives a choice, "" where the owner made none.

@@ -18,6 +18,7 @@ func (r *Runner) choose(o *agent.Options, s *session) {
 	g := s.grant
 	o.Model, o.Fallback, o.Effort = g.Setting(grant.ModelSetting), g.Setting(grant.FallbackSetting), g.Setting(grant.EffortSetting)
 	o.MaxTurns, _ = strconv.Atoi(g.Setting(grant.TurnsSetting)) // "" is 0, no bound
+	o.Project = g.Setting(grant.TrustSetting) != ""
 	o.Compacting = r.archiver(s)
 }
 

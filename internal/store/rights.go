@@ -41,9 +41,10 @@ const (
 	RightEgress = "egress" // HOST:PORT may be reached by the group
 	RightMCP    = "mcp"    // a server with the tools of Hash may be used
 	RightChat   = "chat"   // an address that no group has may be written to
+	RightFolder = "folder" // the settings in a folder, with this Hash, may be obeyed
 )
 
-var rightKinds = []string{RightSender, RightEgress, RightMCP, RightChat}
+var rightKinds = []string{RightSender, RightEgress, RightMCP, RightChat, RightFolder}
 
 // Over says that a right's time has come to its end.
 func (r Right) Over(now time.Time) bool { return !r.Until.IsZero() && !now.Before(r.Until) }

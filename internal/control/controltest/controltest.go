@@ -35,6 +35,7 @@ type Host struct {
 	OnPolicy       func(context.Context, control.PolicyQuery) (control.Policy, error)
 	OnServers      func(context.Context, control.ServersQuery) ([]control.ServerInfo, error)
 	OnPin          func(context.Context, control.PinRequest) (control.Pin, error)
+	OnTrust        func(context.Context, control.TrustRequest) (control.Trust, error)
 	OnDoctor       func(context.Context, control.DoctorQuery) (control.DoctorReport, error)
 	OnList         func(context.Context, control.AuditQuery) ([]control.AuditEntry, error)
 	OnExport       func(context.Context, control.ExportQuery, io.Writer) error
@@ -190,6 +191,11 @@ func (h *Host) Servers(ctx context.Context, q control.ServersQuery) ([]control.S
 // PinServer calls OnPin.
 func (h *Host) PinServer(ctx context.Context, r control.PinRequest) (control.Pin, error) {
 	return call(h.OnPin, ctx, r)
+}
+
+// Trust calls OnTrust.
+func (h *Host) Trust(ctx context.Context, r control.TrustRequest) (control.Trust, error) {
+	return call(h.OnTrust, ctx, r)
 }
 
 // Doctor calls OnDoctor.
