@@ -15,6 +15,7 @@ type (
 		Version string   `json:"version"`
 		UID     int      `json:"uid"`
 		PID     int      `json:"pid"`
+		Owner   string   `json:"owner,omitempty"` // of the runs that this process claims
 		Layers  []string `json:"layers,omitempty"`
 		Missing []string `json:"missing,omitempty"`
 	}

@@ -174,7 +174,7 @@ func (l *limiter) room(ctx context.Context, m *meter, run chat.RunID, guess gran
 			return ""
 		}
 		m.writes.Wait() // so that the store knows what we know
-		day, task, askers, set, err := l.d.store.Leased(ctx, run)
+		day, task, askers, set, err := l.d.store.Reserved(ctx, run)
 		if err != nil {
 			return "the host cannot read the budget now"
 		}
@@ -189,15 +189,15 @@ func (l *limiter) room(ctx context.Context, m *meter, run chat.RunID, guess gran
 			return ""
 		}
 		_, ends := l.today()
-		lease := runner.Lease{Day: day, Set: want, Judge: judge(grant.Amount{Micros: 1, Tokens: 1}, ends)}
+		reservation := runner.Reservation{Day: day, Set: want, Judge: judge(grant.Amount{Micros: 1, Tokens: 1}, ends)}
 		for _, a := range grant.Accounts(l.d.config, m.group, l.withOwners(run, askers), task) {
 			if a.Count = 0; a.Budget != (grant.Amount{}) {
-				lease.Accounts = append(lease.Accounts, a)
+				reservation.Accounts = append(reservation.Accounts, a)
 			}
 		}
-		if len(lease.Accounts) == 0 {
+		if len(reservation.Accounts) == 0 {
 			want = grant.Amount{Micros: unbounded, Tokens: unbounded}
-		} else if err = l.d.store.Grow(ctx, run, lease); err != nil {
+		} else if err = l.d.store.Grow(ctx, run, reservation); err != nil {
 			w, ok := errors.AsType[*grant.Wait](err)
 			if !ok {
 				return "the host cannot read the budget now"

@@ -133,7 +133,7 @@ func Open(ctx context.Context, o Options) (*Daemon, error) {
 		return nil, err
 	}
 	var err error
-	if d.store, err = store.Open(ctx, o.Paths.DataDir, store.Options{}); err != nil {
+	if d.store, err = store.Open(ctx, o.Paths.DataDir, store.Options{Owner: ownerName()}); err != nil {
 		return nil, err
 	}
 	d.clearOldCanaries()
@@ -320,13 +320,15 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.HostStarted, Data: audit.HostStartedData{
-		Version: d.opt.Version, UID: os.Getuid(), PID: os.Getpid(),
+		Version: d.opt.Version, UID: os.Getuid(), PID: os.Getpid(), Owner: d.store.Owner(),
 	}})
 	if err := d.noteRestored(ctx); err != nil {
 		return err
 	}
+	stopBeating := d.keepBeating(ctx)
+	defer stopBeating()
 	var parts sync.WaitGroup
-	parts.Go(func() { d.sequencer.Run(ctx) })
+	parts.Go(func() { d.while(ctx, store.Sequencer, d.sequencer.Run) })
 	parts.Go(func() { d.anchor(ctx) })
 	parts.Go(func() { d.outbox.Run(ctx) })
 	parts.Go(func() { d.desk.Run(ctx) })
@@ -351,7 +353,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	d.models.close()
 	d.endSpares()
 	d.record(context.WithoutCancel(ctx), audit.Entry{At: time.Now(), Kind: audit.HostStopped, Data: audit.HostStoppedData{Reason: reason(ctx)}})
-	_, err := d.sequencer.Sequence(context.WithoutCancel(ctx))
+	err := d.lastSequence(context.WithoutCancel(ctx))
 	d.makeAnchors(context.WithoutCancel(ctx))
 	d.ended(context.WithoutCancel(ctx))
 	return err
@@ -382,18 +384,8 @@ const maxAttempts = 3
 // up.
 func (d *Daemon) recover(ctx context.Context) error {
 	d.clearLeft(ctx)
-	lost, err := d.store.Recover(ctx, maxAttempts, time.Now())
-	if err != nil {
+	if _, err := d.takeBack(ctx); err != nil {
 		return fmt.Errorf("taking up what an earlier process left behind: %w", err)
-	}
-	for i, l := range lost {
-		_, err := d.outbox.Put(ctx, chat.Outbound{
-			To: l.To, Kind: chat.Notice, Group: l.Group, Failed: true, Key: fmt.Sprintf("lost:%d:%d", d.started.UnixNano(), i),
-			Text: fmt.Sprintf("A message was tried %d times and given up, because nanoclaw ended each time while it was answered: %.80q", maxAttempts, l.Text),
-		})
-		if err != nil {
-			return err
-		}
 	}
 	return nil
 }

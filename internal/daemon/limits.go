@@ -167,12 +167,12 @@ func (l *limiter) recover(ctx context.Context) error {
 	return nil
 }
 
-// Lease is runner.Limiter's. A session without a model costs nothing, and only
+// Reserve is runner.Limiter's. A session without a model costs nothing, and only
 // counts as a run.
-func (l *limiter) Lease(ctx context.Context, g grant.Grant, t grant.Trigger, msgs []queue.Message, joins bool) (*runner.Lease, error) {
+func (l *limiter) Reserve(ctx context.Context, g grant.Grant, t grant.Trigger, msgs []queue.Message, joins bool) (*runner.Reservation, error) {
 	askers := runner.Askers(msgs, joins)
 	day, ends := l.today()
-	out := &runner.Lease{Day: day, Task: t.Task, Askers: askers, Accounts: grant.Accounts(l.d.config, g.Group, askers, t.Task)}
+	out := &runner.Reservation{Day: day, Task: t.Task, Askers: askers, Accounts: grant.Accounts(l.d.config, g.Group, askers, t.Task)}
 	if g.Model == nil {
 		for i := range out.Accounts {
 			out.Accounts[i].Budget = grant.Amount{}

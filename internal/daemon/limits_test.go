@@ -337,9 +337,9 @@ func TestRequestsAtOnceDoNotRace(t *testing.T) {
 	must(t, sink{d}.Receive(ctx, chat.Inbound{From: console.Address("family"), ID: "m", Sender: chat.Sender{ID: console.Owner, Owner: true}, Text: "true"}))
 	j, err := d.store.Claim(ctx, "family", "r1", time.Now())
 	must(t, err)
-	l, err := d.limits.Lease(ctx, grant.Grant{Group: "family", Model: &grant.Model{}}, grant.Trigger{Kind: "message", Owner: true}, j.Messages, false)
+	l, err := d.limits.Reserve(ctx, grant.Grant{Group: "family", Model: &grant.Model{}}, grant.Trigger{Kind: "message", Owner: true}, j.Messages, false)
 	must(t, err)
-	must(t, d.store.Start(ctx, "r1", runner.Start{At: time.Now(), Lease: l}, audit.Entry{At: time.Now(), Kind: audit.RunStarted}))
+	must(t, d.store.Start(ctx, "r1", runner.Start{At: time.Now(), Reservation: l}, audit.Entry{At: time.Now(), Kind: audit.RunStarted}))
 	var passed atomic.Int32
 	var all sync.WaitGroup
 	var ends []func(egress.Served)

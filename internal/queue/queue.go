@@ -3,6 +3,7 @@ package queue
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -36,6 +37,9 @@ type Job struct {
 	Group    chat.Group
 	Messages []Message
 	Claimed  time.Time
+	// Fence is how manieth claim of the group this is. It grows with each, so that
+	// of two who believe to hold the group the older can be told.
+	Fence int64
 	// Resume is the agent's session of the run that Cut names, "" if there is none
 	// or it never came to one.
 	Resume string
@@ -113,11 +117,23 @@ type Store interface {
 	Opens(ctx context.Context) (time.Time, error)
 }
 
+// ErrLost is in the chain of the error about a change by who is not, or no longer,
+// the holder of what it would change.
+var ErrLost = errors.New("the lease is lost")
+
 // Lost is a message that was given up: each run that took it up was cut off.
 type Lost struct {
+	Row   int64
 	Group chat.Group
 	To    chat.Address
 	Text  string
+}
+
+// TakenBack is what had a holder that is dead.
+type TakenBack struct {
+	Runs []chat.RunID // each is interrupted, and its messages wait again
+	Sent int          // messages whose sending was cut off: they are sent again
+	Lost []Lost       // messages that do not wait again
 }
 
 // Queue starts runs.

@@ -46,13 +46,16 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 		err = cut // what the agent says of its end is only a consequence
 	}
 	spent, _ := errors.AsType[*spentError](cause)
-	stopping := cause != nil && !errors.Is(cause, errStopped) && !errors.Is(cause, errTooLong) && spent == nil
+	stopping := cause != nil && !errors.Is(cause, errStopped) && !errors.Is(cause, errTooLong) && spent == nil || lost(err)
 	keep := s != nil && err == nil && cause == nil && !s.once() && !forgets(res)
 	var found []string
 	var notice string
 	if s != nil {
 		if !keep {
 			s.ended = ending(cause, s.grant)
+			if s.taken = lost(cause) || lost(err); s.taken {
+				s.ended = takenOver
+			}
 			r.closeSession(s)
 		}
 		found, notice = s.guard.Check(context.WithoutCancel(ctx), s.caller(), job.Last().From, !keep)
@@ -159,7 +162,7 @@ func (r *Runner) finish(ctx context.Context, job queue.Job, o Outcome, e audit.E
 	}
 	if err := r.Store.Finish(context.WithoutCancel(ctx), job.Run, o, e); err != nil {
 		// The run stays claimed and is taken up again after the next start.
-		log.Error("the end of a run could not be stored", "err", err)
+		notKept(log, "the end of a run could not be stored", err)
 		return
 	}
 	r.Replied()
@@ -170,7 +173,7 @@ func (r *Runner) release(job queue.Job, log *slog.Logger) {
 		r.Limits.Settled(job.Run)
 	}
 	if err := r.Store.Release(context.Background(), job.Run); err != nil {
-		log.Error("an interrupted run could not be put back; the next start does it", "err", err)
+		notKept(log, "an interrupted run could not be put back; the next start does it", err)
 	}
 }
 

@@ -107,7 +107,9 @@ func (r *Runner) follow(ctx context.Context, s *session, l *live, progress func(
 				return
 			case <-l.nudge:
 			}
-			if err := r.takeIn(ctx, s, l, conv, progress); err != nil && ctx.Err() == nil {
+			if err := r.takeIn(ctx, s, l, conv, progress); lost(err) {
+				l.cancel(err)
+			} else if err != nil && ctx.Err() == nil {
 				r.Log.Error("a message could not be taken into the run that goes on; it waits for its own", "group", l.group, "err", err)
 			}
 		}
@@ -138,11 +140,11 @@ func (r *Runner) takeIn(ctx context.Context, s *session, l *live, conv agent.Fol
 		return nil // its own run tells why not, if it may not run at all
 	}
 	ctx = context.WithoutCancel(ctx)
-	lease, may, err := r.joinLease(ctx, l, t, g, next)
+	reservation, may, err := r.joinReserve(ctx, l, t, g, next)
 	if err != nil || !may {
 		return err
 	}
-	ok, err := r.Store.Join(ctx, l.job.Run, next, lease, r.joinedEntry(l.job, s, t, next))
+	ok, err := r.Store.Join(ctx, l.job.Run, next, reservation, r.joinedEntry(l.job, s, t, next))
 	if _, later := waits(err); later {
 		return nil // its own run tells until when
 	}

@@ -24,25 +24,25 @@ type Limiter interface {
 	// Unconsented gives the *grant.Wait under whose Hold messages wait for the
 	// owner's answer about a run of theirs. The owner is asked by Held.
 	Unconsented(e approval.Effect) error
-	// Lease gives what a run of these messages sets aside; joins says that they
+	// Reserve gives what a run of these messages sets aside; joins says that they
 	// join one that goes on. nil is nothing.
-	Lease(ctx context.Context, g grant.Grant, t grant.Trigger, msgs []queue.Message, joins bool) (*Lease, error)
+	Reserve(ctx context.Context, g grant.Grant, t grant.Trigger, msgs []queue.Message, joins bool) (*Reservation, error)
 	// Held is told that messages wait, once that is stored.
 	Held(job queue.Job, w *grant.Wait)
 	// Settled returns when everything that a run used is stored.
 	Settled(run chat.RunID)
 }
 
-// lease gives what a run sets aside when it begins, after the consent that each run
+// reservation gives what a run sets aside when it begins, after the consent that each run
 // may need.
-func (r *Runner) lease(ctx context.Context, job queue.Job, t grant.Trigger, g grant.Grant) (*Lease, error) {
+func (r *Runner) reservation(ctx context.Context, job queue.Job, t grant.Trigger, g grant.Grant) (*Reservation, error) {
 	if r.Limits == nil {
 		return nil, nil
 	}
 	if err := r.consented(job, t, g, grant.Each); err != nil {
 		return nil, err
 	}
-	return r.Limits.Lease(ctx, g, t, job.Messages, false)
+	return r.Limits.Reserve(ctx, g, t, job.Messages, false)
 }
 
 // giveBack leaves a session whose run has to wait: a warm one stays, and of another
@@ -134,7 +134,7 @@ func (r *Runner) hold(ctx context.Context, job queue.Job, w *grant.Wait, log *sl
 	err := r.Store.Hold(context.WithoutCancel(ctx), job.Run, h, audit.Entry{At: now, Kind: audit.RunHeld, Group: job.Group, Run: job.Run,
 		Data: audit.RunHeldData{Rule: w.Rule, Text: w.Text, Rows: h.Rows, Until: w.Until}})
 	if err != nil {
-		log.Error("messages that have to wait could not be put back; the next start does it", "err", err)
+		notKept(log, "messages that have to wait could not be put back; the next start does it", err)
 		return
 	}
 	r.Limits.Held(job, w)
@@ -162,17 +162,17 @@ func HeldNotice(g chat.Group, to chat.Address, w *grant.Wait, when string) chat.
 // waits finds the answer "not yet" in an error.
 func waits(err error) (w *grant.Wait, ok bool) { return w, errors.As(err, &w) }
 
-// joinLease is what messages need that would join a run. Where each run is asked
+// joinReserve is what messages need that would join a run. Where each run is asked
 // about none may join.
-func (r *Runner) joinLease(ctx context.Context, l *live, t grant.Trigger, g grant.Grant, next []queue.Message) (lease *Lease, may bool, err error) {
+func (r *Runner) joinReserve(ctx context.Context, l *live, t grant.Trigger, g grant.Grant, next []queue.Message) (reservation *Reservation, may bool, err error) {
 	if r.Limits == nil {
 		return nil, true, nil
 	}
 	if r.Limits.Consents(l.group, g.Mode, t) == grant.Each {
 		return nil, false, nil
 	}
-	lease, err = r.Limits.Lease(ctx, g, t, next, true)
-	return lease, err == nil, err
+	reservation, err = r.Limits.Reserve(ctx, g, t, next, true)
+	return reservation, err == nil, err
 }
 
 // spentError is why a run ended that used up a budget.

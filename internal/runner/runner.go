@@ -213,7 +213,7 @@ func (r *Runner) Run(ctx context.Context, job queue.Job) {
 		r.clear(ctx, job, g, trigger, log)
 		return
 	}
-	lease, err := r.lease(ctx, job, trigger, g)
+	reservation, err := r.reservation(ctx, job, trigger, g)
 	if err != nil {
 		r.refuse(ctx, job, err, log)
 		return
@@ -226,7 +226,7 @@ func (r *Runner) Run(ctx context.Context, job queue.Job) {
 		r.refuse(ctx, job, err, log)
 		return
 	}
-	if err := r.begin(ctx, job, s, trigger, warm, lease); err != nil {
+	if err := r.begin(ctx, job, s, trigger, warm, reservation); err != nil {
 		if _, ok := waits(err); ok {
 			r.giveBack(s, warm)
 			r.refuse(ctx, job, err, log)
@@ -287,11 +287,11 @@ func (r *Runner) forgetWarm(ctx context.Context, group chat.Group, g grant.Grant
 }
 
 // begin writes the run down, and starts its session.
-func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.Trigger, warm bool, l *Lease) error {
+func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.Trigger, warm bool, l *Reservation) error {
 	s.serve(job.Run)
 	at := time.Now()
 	r.logServers(job.Run, s.grant)
-	err := r.Store.Start(ctx, job.Run, Start{Mode: string(s.grant.Mode), Agent: s.grant.Agent, Session: s.id, At: at, Conversation: s.talk, Lease: l},
+	err := r.Store.Start(ctx, job.Run, Start{Mode: string(s.grant.Mode), Agent: s.grant.Agent, Session: s.id, At: at, Conversation: s.talk, Reservation: l},
 		r.started(job, s.id, s.grant, t, warm, at))
 	var stands []audit.Entry
 	if err == nil && !warm {

@@ -40,6 +40,9 @@ type session struct {
 	// ended is why we end it, for the record and for the next agent; "" if there
 	// is nothing to say. What the boundary says of limits comes before it.
 	ended string
+	// taken says that another process took its run over: the group is not ours to
+	// remember anything of.
+	taken bool
 	// waited says that no run was using it then.
 	waited  bool
 	watched sync.Once
@@ -317,7 +320,7 @@ func (r *Runner) closeSession(s *session) {
 	data := audit.SessionEndedData{Reason: s.why()}
 	if data.Reason == "" && s.box != nil && s.stands() && !s.alive() {
 		data.Reason = "the agent ended by itself"
-	} else if data.Reason != "" && s.used && s.grant.Agent != grant.Shell && !s.talk.Isolated { // a shell reads no words of ours
+	} else if data.Reason != "" && s.used && !s.taken && s.grant.Agent != grant.Shell && !s.talk.Isolated { // a shell reads no words of ours
 		defer r.remember(s, data.Reason+s.advice())
 	}
 	s.close()

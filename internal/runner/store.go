@@ -31,7 +31,7 @@ type Store interface {
 	Record(ctx context.Context, e audit.Entry) error
 	// Start moves a run from queued to starting and records mode, agent, session,
 	// conversation and the audit entry, in one transaction, before anything is done.
-	// What its lease sets aside is set aside in that transaction, if each account
+	// What its reservation sets aside is set aside in that transaction, if each account
 	// allows it: what an account answers comes back as the error, and nothing is
 	// changed. Finish settles it, and so do Release and the start after a crash.
 	Start(ctx context.Context, run chat.RunID, s Start, e audit.Entry) error
@@ -51,7 +51,7 @@ type Store interface {
 	//
 	// The accounts of l, nil for none, are asked first, and it is shared with the
 	// askers of l from then on. What an account answers comes back as the error.
-	Join(ctx context.Context, run chat.RunID, next []queue.Message, l *Lease, e audit.Entry) (bool, error)
+	Join(ctx context.Context, run chat.RunID, next []queue.Message, l *Reservation, e audit.Entry) (bool, error)
 	// Hold puts the messages of a queued run back, of which there is nothing left:
 	// those of h.Rows until a time. Its notice goes out unless somebody was told of
 	// the same within its window.
@@ -75,8 +75,8 @@ type Store interface {
 	UID(ctx context.Context, g chat.Group, first, count int) (int, error)
 }
 
-// Lease is what a run sets aside of the accounts that it counts on.
-type Lease struct {
+// Reservation is what a run sets aside of the accounts that it counts on.
+type Reservation struct {
 	// Day is the one that the run counts for, and Task its task, "" for none.
 	Day, Task string
 	Askers    []grant.Asker
@@ -105,8 +105,8 @@ type Start struct {
 	Session     chat.SessionID
 	At          time.Time
 	Conversation
-	// Lease is what it sets aside, nil for nothing.
-	Lease *Lease
+	// Reservation is what it sets aside, nil for nothing.
+	Reservation *Reservation
 }
 
 // Conversation is which of the agent's own sessions a run is part of. It is

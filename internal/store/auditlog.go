@@ -307,6 +307,9 @@ func (r *Reader) hashRow(ctx context.Context, out []tlog.Hash, first int64, n in
 // Append is audit.Storage's.
 func (s *Store) Append(ctx context.Context, old audit.Head, b audit.Batch) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		if err := s.leased(ctx, t, Sequencer); err != nil {
+			return err
+		}
 		var size, last int64
 		err := t.row(ctx, []any{&size, &last}, `SELECT size, last FROM audit_head`)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {

@@ -3,122 +3,13 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
-	"nanoclaw/internal/runner"
 )
-
-// errNotYet carries a judgement out of a transaction that it ended.
-var errNotYet = errors.New("an account has no room")
-
-// judged runs a change in which an account may refuse, and gives that refusal as
-// it is.
-func (s *Store) judged(ctx context.Context, what string, do func(ctx context.Context, t *tx, no *error) error) error {
-	var no error
-	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		no = nil
-		if err := do(ctx, t, &no); err != nil {
-			return err
-		}
-		if no != nil {
-			return errNotYet
-		}
-		return nil
-	})
-	if no != nil {
-		return no
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return nil
-}
-
-// allow asks the judge of a lease about each account.
-func allow(ctx context.Context, t *tx, l runner.Lease) (no, err error) {
-	for _, a := range l.Accounts {
-		u, err := usedOn(ctx, t, l.Day, a)
-		if err != nil {
-			return nil, err
-		}
-		if no := l.Judge(a, u); no != nil {
-			return no, nil
-		}
-	}
-	return nil, nil
-}
-
-// reserve sets aside what a lease says, if its accounts allow it.
-func reserve(ctx context.Context, t *tx, run chat.RunID, l runner.Lease) (no, err error) {
-	r, err := runRow(ctx, t, run)
-	if err != nil {
-		return nil, err
-	}
-	if no, err = allow(ctx, t, l); err != nil || no != nil {
-		return no, err
-	}
-	_, err = t.exec(ctx, `INSERT INTO leases (run, day, grp, task, micros, tokens) VALUES (?, ?, ?, ?, ?, ?)`,
-		run, l.Day, r.Group, l.Task, l.Set.Micros, l.Set.Tokens)
-	if err != nil {
-		return nil, err
-	}
-	return nil, share(ctx, t, run, l.Askers)
-}
-
-// share notes for whom a run is, beside those who are noted.
-func share(ctx context.Context, t *tx, run chat.RunID, askers []grant.Asker) error {
-	for _, a := range askers {
-		if _, err := t.exec(ctx, `INSERT INTO lease_senders (run, sender, runs, messages) VALUES (?, ?, ?, ?)
-			ON CONFLICT (run, sender) DO UPDATE SET runs = runs + excluded.runs, messages = messages + excluded.messages`,
-			run, a.Sender, a.Runs, a.Messages); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Grow sets aside more for a run that goes on, up to set in all, if the accounts
-// of the lease allow it.
-func (s *Store) Grow(ctx context.Context, run chat.RunID, l runner.Lease) error {
-	return s.judged(ctx, "set more aside for run "+string(run), func(ctx context.Context, t *tx, no *error) (err error) {
-		if *no, err = allow(ctx, t, l); err != nil || *no != nil {
-			return err
-		}
-		_, err = t.exec(ctx, `UPDATE leases SET micros = max(micros, ?), tokens = max(tokens, ?) WHERE run = ?`, l.Set.Micros, l.Set.Tokens, run)
-		return err
-	})
-}
-
-// Leased gives the day on which a live run counts and among whom it is shared;
-// "" if it has set nothing aside.
-func (r *Reader) Leased(ctx context.Context, run chat.RunID) (day, task string, askers []grant.Asker, set grant.Amount, err error) {
-	err = r.db.QueryRowContext(ctx, `SELECT day, task, micros, tokens FROM leases WHERE run = ?`, run).Scan(&day, &task, &set.Micros, &set.Tokens)
-	if err == nil {
-		askers, err = leaseSenders(ctx, r.db, run)
-	}
-	if errors.Is(err, sql.ErrNoRows) {
-		err = nil
-	}
-	if err != nil {
-		err = fmt.Errorf("read what run %s set aside: %w", run, explain(r.path, err))
-	}
-	return day, task, askers, set, err
-}
-
-func leaseSenders(ctx context.Context, q querier, run chat.RunID) (out []grant.Asker, err error) {
-	err = each(ctx, q, func(rows *sql.Rows) error {
-		var a grant.Asker
-		err := rows.Scan(&a.Sender, &a.Runs, &a.Messages)
-		out = append(out, a)
-		return err
-	}, `SELECT sender, runs, messages FROM lease_senders WHERE run = ? ORDER BY sender`, run)
-	return out, err
-}
 
 // Use is what one answer of a model cost.
 type Use struct {
@@ -135,11 +26,12 @@ func (u Use) Tokens() int64 { return u.Input + u.CacheRead + u.CacheWrite + u.Ou
 func (u Use) Amount() grant.Amount { return grant.Amount{Micros: u.Micros, Tokens: u.Tokens()} }
 
 // Spend notes what an answer cost a run that goes on. Without such a run it counts
-// for the group alone.
+// for the group alone, and so does what the agent of a run costs that was taken
+// over: it was spent, and the run's reservation ended with it.
 func (s *Store) Spend(ctx context.Context, run chat.RunID, g chat.Group, day string, u Use) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		res, err := t.exec(ctx, `INSERT INTO lease_models (run, model, input, cache_read, cache_write, output, micros, unpriced)
-			SELECT run, ?, ?, ?, ?, ?, ?, ? FROM leases WHERE run = ?
+		res, err := t.exec(ctx, `INSERT INTO reservation_models (run, model, input, cache_read, cache_write, output, micros, unpriced)
+			SELECT run, ?, ?, ?, ?, ?, ?, ? FROM reservations WHERE run = ?
 			ON CONFLICT (run, model) DO UPDATE SET input = input + excluded.input, cache_read = cache_read + excluded.cache_read,
 			cache_write = cache_write + excluded.cache_write, output = output + excluded.output, micros = micros + excluded.micros,
 			unpriced = unpriced + excluded.unpriced`,
@@ -173,84 +65,6 @@ func addCost(ctx context.Context, t *tx, k costKey, u Use, runs int) error {
 		micros = micros + excluded.micros, unpriced = unpriced + excluded.unpriced`,
 		k.day, k.group, k.sender, k.task, u.Model, runs, u.Input, u.CacheRead, u.CacheWrite, u.Output, u.Micros, u.Unpriced)
 	return err
-}
-
-// dropLease forgets what a run set aside: it never began.
-func dropLease(ctx context.Context, t *tx, run chat.RunID) error {
-	for _, q := range []string{`DELETE FROM leases WHERE run = ?`, `DELETE FROM lease_senders WHERE run = ?`, `DELETE FROM lease_models WHERE run = ?`} {
-		if _, err := t.exec(ctx, q, run); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// settle turns what a run set aside into what it used. claim is what its agent
-// says of its cost, which counts where no price is known.
-func settle(ctx context.Context, t *tx, run chat.RunID, claim float64) error {
-	var k costKey
-	err := t.row(ctx, []any{&k.day, &k.group, &k.task}, `SELECT day, grp, task FROM leases WHERE run = ?`, run)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	askers, err := leaseSenders(ctx, t, run)
-	if err != nil {
-		return err
-	}
-	uses, err := leaseModels(ctx, t, run)
-	if err != nil {
-		return err
-	}
-	if len(uses) == 0 {
-		uses = []Use{{}}
-	}
-	price(uses, claim)
-	all, left := 0, append([]Use(nil), uses...)
-	for _, a := range askers {
-		all += a.Messages
-	}
-	for i, a := range askers {
-		k.sender = a.Sender
-		for j, u := range uses {
-			mine := part(u, a.Messages, all)
-			if i == len(askers)-1 {
-				mine = left[j] // what the division left over
-			}
-			left[j] = minus(left[j], mine)
-			runs := 0
-			if j == 0 {
-				runs = a.Runs
-			}
-			if err := addCost(ctx, t, k, mine, runs); err != nil {
-				return err
-			}
-		}
-	}
-	return dropLease(ctx, t, run)
-}
-
-// endLease gives back what a run set aside: what it used stays used, and of a run
-// that never began nothing does.
-func endLease(ctx context.Context, t *tx, r RunInfo, claim float64) error {
-	if r.State == runner.Queued {
-		return dropLease(ctx, t, r.ID)
-	}
-	return settle(ctx, t, r.ID, claim)
-}
-
-// leaseModels are what a run used so far, the model with most tokens first.
-func leaseModels(ctx context.Context, q querier, run chat.RunID) (out []Use, err error) {
-	err = each(ctx, q, func(rows *sql.Rows) error {
-		var u Use
-		err := rows.Scan(&u.Model, &u.Input, &u.CacheRead, &u.CacheWrite, &u.Output, &u.Micros, &u.Unpriced)
-		out = append(out, u)
-		return err
-	}, `SELECT model, input, cache_read, cache_write, output, micros, unpriced FROM lease_models WHERE run = ?
-		ORDER BY input + cache_read + cache_write + output DESC, model`, run)
-	return out, err
 }
 
 // maxClaim is the most that an agent may say a token cost, in millionths of a
@@ -341,7 +155,7 @@ func usedOn(ctx context.Context, q querier, day string, a grant.Account) (u gran
 	if err != nil {
 		return u, err
 	}
-	live, err := leasesOn(ctx, q, day)
+	live, err := reservedOn(ctx, q, day)
 	if err != nil {
 		return u, err
 	}
@@ -352,55 +166,6 @@ func usedOn(ctx context.Context, q querier, day string, a grant.Account) (u gran
 		}
 	}
 	return u, nil
-}
-
-// lease is what a live run holds of the accounts.
-type lease struct {
-	run         chat.RunID
-	group, task string
-	set, spent  grant.Amount
-	askers      []grant.Asker
-}
-
-// of says by how many runs, and with which part of what it costs, a lease counts on
-// an account; all is 0 for not at all.
-func (l lease) of(a grant.Account) (runs, n, all int) {
-	for _, who := range l.askers {
-		all += who.Messages
-		if a.Kind != grant.SenderAccount || who.Sender == a.Of {
-			runs, n = runs+who.Runs, n+who.Messages
-		}
-	}
-	mine := a.Kind == grant.DayAccount || a.Kind == grant.SenderAccount && n > 0 ||
-		a.Kind == grant.GroupAccount && l.group == a.Of || a.Kind == grant.TaskAccount && l.task == a.Of
-	if !mine {
-		return 0, 0, 0
-	}
-	return runs, n, all
-}
-
-// leasesOn reads those of a day. There are no more than runs at once.
-func leasesOn(ctx context.Context, q querier, day string) (out []lease, err error) {
-	err = each(ctx, q, func(rows *sql.Rows) error {
-		var l lease
-		err := rows.Scan(&l.run, &l.group, &l.task, &l.set.Micros, &l.set.Tokens)
-		out = append(out, l)
-		return err
-	}, `SELECT run, grp, task, micros, tokens FROM leases WHERE day = ?`, day)
-	for i := range out {
-		if err != nil {
-			return nil, err
-		}
-		if out[i].askers, err = leaseSenders(ctx, q, out[i].run); err != nil {
-			return nil, err
-		}
-		var uses []Use
-		uses, err = leaseModels(ctx, q, out[i].run)
-		for _, u := range uses {
-			out[i].spent = out[i].spent.Plus(u.Amount())
-		}
-	}
-	return out, err
 }
 
 // Average is what the last runs of a group cost, as far as they asked a model.

@@ -90,14 +90,14 @@ func tellHeld(ctx context.Context, t *tx, hold string, until time.Time, m chat.O
 // Hold is runner.Store's.
 func (s *Store) Hold(ctx context.Context, run chat.RunID, h runner.Hold, e audit.Entry) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		r, err := runRow(ctx, t, run)
+		r, err := s.ours(ctx, t, run)
 		if err != nil {
 			return err
 		}
 		if r.State != runner.Queued {
 			return &StateError{What: "run " + string(run), Is: string(r.State), Want: "held"}
 		}
-		if err := dropLease(ctx, t, run); err != nil {
+		if err := dropReservation(ctx, t, run); err != nil {
 			return err
 		}
 		if _, err := t.exec(ctx, `DELETE FROM runs WHERE id = ?`, run); err != nil {

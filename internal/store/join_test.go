@@ -88,7 +88,7 @@ func TestCutOff(t *testing.T) {
 		claim(t, s, "main", "r1")
 		talk := runner.Conversation{Session: "abc", Isolated: isolated}
 		check(t, s.Start(ctx, "r1", runner.Start{At: noon, Conversation: talk}, audit.Entry{At: noon, Kind: audit.RunStarted}))
-		_, err := s.Recover(ctx, 3, noon)
+		_, err := again(s).Recover(ctx, 3, noon)
 		check(t, err)
 		accept(t, s, "main", "two", router.Run)
 		job := claim(t, s, "main", "r2")

@@ -138,11 +138,11 @@ const day = "2026-05-01"
 
 var ends = noon.Add(12 * time.Hour)
 
-// leaseFor is what the daemon would set aside for a run.
-func leaseFor(c *config.Config, g chat.Group, msgs []queue.Message, want int64) runner.Lease {
+// reservationFor is what the daemon would set aside for a run.
+func reservationFor(c *config.Config, g chat.Group, msgs []queue.Message, want int64) runner.Reservation {
 	askers := runner.Askers(msgs, false)
 	set := grant.Amount{Tokens: want}
-	return runner.Lease{Day: day, Askers: askers, Accounts: grant.Accounts(c, g, askers, ""), Set: set, Judge: func(a grant.Account, u grant.Used) error {
+	return runner.Reservation{Day: day, Askers: askers, Accounts: grant.Accounts(c, g, askers, ""), Set: set, Judge: func(a grant.Account, u grant.Used) error {
 		if w := grant.CheckRun(a, u, set, ends); w != nil {
 			return w
 		}
@@ -150,8 +150,8 @@ func leaseFor(c *config.Config, g chat.Group, msgs []queue.Message, want int64) 
 	}}
 }
 
-func begins(s *Store, run chat.RunID, l runner.Lease) error {
-	return s.Start(context.Background(), run, runner.Start{Mode: "host", At: noon, Lease: &l}, audit.Entry{At: noon, Kind: audit.RunStarted})
+func begins(s *Store, run chat.RunID, l runner.Reservation) error {
+	return s.Start(context.Background(), run, runner.Start{Mode: "host", At: noon, Reservation: &l}, audit.Entry{At: noon, Kind: audit.RunStarted})
 }
 
 // However many runs begin at once, those that pass fit into the budget together.
@@ -164,7 +164,7 @@ func TestReservationsDoNotRace(t *testing.T) {
 		g, run := chat.Group(fmt.Sprint("g", i)), chat.RunID(fmt.Sprint("r", i))
 		j := queued(t, s, g, run, "bob")
 		all.Go(func() {
-			err := begins(s, run, leaseFor(&c, g, j.Messages, 300))
+			err := begins(s, run, reservationFor(&c, g, j.Messages, 300))
 			var w *grant.Wait
 			switch {
 			case err == nil:
@@ -191,7 +191,7 @@ func TestReservationsDoNotRace(t *testing.T) {
 func TestSettle(t *testing.T) {
 	ctx, s, c := t.Context(), newStore(t), config.Default()
 	j := queued(t, s, "family", "r1", "bob", "bob", "eve")
-	check(t, begins(s, "r1", leaseFor(&c, "family", j.Messages, 5000)))
+	check(t, begins(s, "r1", reservationFor(&c, "family", j.Messages, 5000)))
 	check(t, s.Running(ctx, "r1"))
 	used := func(kind, of string, part, all int) grant.Used {
 		t.Helper()
@@ -237,8 +237,8 @@ func TestLeasesEnd(t *testing.T) {
 		end   func(ctx context.Context, s *Store) error
 		want  grant.Used
 	}{
-		{"crash", true, func(ctx context.Context, s *Store) error { _, err := s.Recover(ctx, 3, noon); return err }, grant.Used{Runs: 1, Spent: grant.Amount{Tokens: 70}}},
-		{"crash before it began", false, func(ctx context.Context, s *Store) error { _, err := s.Recover(ctx, 3, noon); return err }, grant.Used{}},
+		{"crash", true, func(ctx context.Context, s *Store) error { _, err := again(s).Recover(ctx, 3, noon); return err }, grant.Used{Runs: 1, Spent: grant.Amount{Tokens: 70}}},
+		{"crash before it began", false, func(ctx context.Context, s *Store) error { _, err := again(s).Recover(ctx, 3, noon); return err }, grant.Used{}},
 		{"the daemon stops", true, func(ctx context.Context, s *Store) error { return s.Release(ctx, "r1") }, grant.Used{Runs: 1, Spent: grant.Amount{Tokens: 70}}},
 		{"the daemon stops before", false, func(ctx context.Context, s *Store) error { return s.Release(ctx, "r1") }, grant.Used{}},
 		{"held", false, func(ctx context.Context, s *Store) error {
@@ -256,7 +256,7 @@ func TestLeasesEnd(t *testing.T) {
 			ctx, s, c := t.Context(), newStore(t), config.Default()
 			j := queued(t, s, "family", "r1", "bob")
 			if tt.began {
-				check(t, begins(s, "r1", leaseFor(&c, "family", j.Messages, 5000)))
+				check(t, begins(s, "r1", reservationFor(&c, "family", j.Messages, 5000)))
 				check(t, s.Running(ctx, "r1"))
 				check(t, s.Spend(ctx, "r1", "family", day, Use{Model: "m", Input: 70}))
 			}
@@ -266,7 +266,7 @@ func TestLeasesEnd(t *testing.T) {
 			if d := cmp.Diff(tt.want, u); d != "" {
 				t.Error(d)
 			}
-			if n := one[int64](t, s, `SELECT (SELECT count(*) FROM leases) + (SELECT count(*) FROM lease_senders) + (SELECT count(*) FROM lease_models)`); n != 0 {
+			if n := one[int64](t, s, `SELECT (SELECT count(*) FROM reservations) + (SELECT count(*) FROM reservation_senders) + (SELECT count(*) FROM reservation_models)`); n != 0 {
 				t.Errorf("%d rows are left", n)
 			}
 		})
@@ -279,7 +279,7 @@ func TestJoinCounts(t *testing.T) {
 	ctx, s, c := t.Context(), newStore(t), config.Default()
 	c.Rates.Sender.RunsPerDay = 2
 	j := queued(t, s, "family", "r1", "bob")
-	check(t, begins(s, "r1", leaseFor(&c, "family", j.Messages, 10)))
+	check(t, begins(s, "r1", reservationFor(&c, "family", j.Messages, 10)))
 	check(t, s.Running(ctx, "r1"))
 	for i, want := range []bool{true, false} {
 		in := message(fmt.Sprint("more", i), "more")
@@ -288,7 +288,7 @@ func TestJoinCounts(t *testing.T) {
 		check(t, err)
 		next, err := s.Next(ctx, "family")
 		check(t, err)
-		l := leaseFor(&c, "family", next, 0)
+		l := reservationFor(&c, "family", next, 0)
 		ok, err := s.Join(ctx, "r1", next, &l, audit.Entry{At: noon, Kind: audit.RunJoined})
 		var w *grant.Wait
 		if ok != want || want != (err == nil) || !want && (!errors.As(err, &w) || w.Of != "console:bob") {

@@ -33,6 +33,9 @@ func scanOutbound(rows *sql.Rows) (outbox.Pending, error) {
 func (s *Store) Put(ctx context.Context, m chat.Outbound, at time.Time) (chat.Outbound, error) {
 	var out chat.Outbound
 	err := s.write(ctx, func(ctx context.Context, t *tx) (err error) {
+		if err := s.oursToSpeak(ctx, t, m); err != nil {
+			return err
+		}
 		out, err = putOutbound(ctx, t, m, at)
 		return err
 	})
@@ -114,7 +117,7 @@ func (r *Reader) NextDue(ctx context.Context) (time.Time, error) {
 func (s *Store) moveOutbox(ctx context.Context, id int64, to string, from []string, do func(context.Context, *tx, outbox.Pending, string) error) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		var p *outbox.Pending
-		var is string
+		var is, owner string
 		if err := each(ctx, t, func(rows *sql.Rows) error {
 			got, err := scanOutbound(rows)
 			p = &got
@@ -125,11 +128,14 @@ func (s *Store) moveOutbox(ctx context.Context, id int64, to string, from []stri
 		if p == nil {
 			return ErrNotFound
 		}
-		if err := t.row(ctx, []any{&is}, `SELECT state FROM outbox WHERE id = ?`, id); err != nil {
+		if err := t.row(ctx, []any{&is, &owner}, `SELECT state, owner FROM outbox WHERE id = ?`, id); err != nil {
 			return err
 		}
 		if !slices.Contains(from, is) {
 			return &StateError{What: fmt.Sprintf("message %d", id), Is: is, Want: to}
+		}
+		if is == sending && owner != s.owner {
+			return &LostError{What: fmt.Sprintf("message %d", id), Holder: owner}
 		}
 		return do(ctx, t, *p, is)
 	})
@@ -142,7 +148,8 @@ func (s *Store) moveOutbox(ctx context.Context, id int64, to string, from []stri
 // Sending is outbox.Store's.
 func (s *Store) Sending(ctx context.Context, id int64, at time.Time) error {
 	return s.moveOutbox(ctx, id, sending, []string{pending}, func(ctx context.Context, t *tx, _ outbox.Pending, _ string) error {
-		_, err := t.exec(ctx, `UPDATE outbox SET state = 'sending', held = 0, attempts = attempts + 1, due = ? WHERE id = ?`, at.UnixNano(), id)
+		_, err := t.exec(ctx, `UPDATE outbox SET state = 'sending', held = 0, attempts = attempts + 1, due = ?, owner = ?, beat = ? WHERE id = ?`,
+			at.UnixNano(), s.owner, s.now().UnixNano(), id)
 		return err
 	})
 }

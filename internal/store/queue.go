@@ -60,10 +60,14 @@ func (s *Store) Claim(ctx context.Context, g chat.Group, run chat.RunID, at time
 		if err != nil || n == 0 {
 			return err
 		}
-		if _, err = t.exec(ctx, `INSERT INTO runs (id, grp, state, queued) VALUES (?, ?, 'queued', ?)`, run, g, at.UnixNano()); err != nil {
+		j := &queue.Job{Run: run, Group: g, Claimed: at}
+		if j.Fence, err = nextFence(ctx, t, g); err != nil {
 			return err
 		}
-		j := &queue.Job{Run: run, Group: g, Claimed: at}
+		if _, err = t.exec(ctx, `INSERT INTO runs (id, grp, state, queued, owner, fence, beat) VALUES (?, ?, 'queued', ?, ?, ?, ?)`,
+			run, g, at.UnixNano(), s.owner, j.Fence, s.now().UnixNano()); err != nil {
+			return err
+		}
 		if j.Messages, err = claimNext(ctx, t, g, run, at); err != nil {
 			return err
 		}
@@ -143,13 +147,13 @@ func (s *Store) Next(ctx context.Context, g chat.Group) ([]queue.Message, error)
 }
 
 // Join is runner.Store's.
-func (s *Store) Join(ctx context.Context, run chat.RunID, next []queue.Message, l *runner.Lease, e audit.Entry) (bool, error) {
+func (s *Store) Join(ctx context.Context, run chat.RunID, next []queue.Message, l *runner.Reservation, e audit.Entry) (bool, error) {
 	joined := false
 	what := fmt.Sprintf("let messages join run %s", run)
 	err := s.judged(ctx, what, func(ctx context.Context, t *tx, no *error) error {
 		joined = false
 		now := s.now()
-		r, err := runRow(ctx, t, run)
+		r, err := s.ours(ctx, t, run)
 		if err != nil {
 			return err
 		}
@@ -199,13 +203,13 @@ func triggers(msgs []queue.Message) (n int) {
 // "interrupted". Either way its messages wait again with no attempt counted.
 func (s *Store) Release(ctx context.Context, run chat.RunID) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		r, err := runRow(ctx, t, run)
+		r, err := s.ours(ctx, t, run)
 		if err != nil {
 			return err
 		}
 		switch r.State {
 		case runner.Queued:
-			if err = dropLease(ctx, t, run); err == nil {
+			if err = dropReservation(ctx, t, run); err == nil {
 				_, err = t.exec(ctx, `DELETE FROM runs WHERE id = ?`, run)
 			}
 		case runner.Starting, runner.Running:
@@ -234,90 +238,6 @@ func putBack(ctx context.Context, t *tx, r RunInfo, attempts int) error {
 	_, err := t.exec(ctx, `UPDATE inbox SET state = CASE trigger WHEN 1 THEN 'waiting' ELSE 'context' END,
 		run = NULL, cut = CASE ? WHEN '' THEN cut ELSE ? END, attempts = attempts + ? WHERE run = ? AND state = 'claimed'`, cut, cut, attempts, r.ID)
 	return err
-}
-
-// Recover is queue.Store's. It also makes pending again what was being sent
-// when the earlier process ended: whether that attempt reached its network is
-// unknown, so it is made again. A network that lets us choose message ids sees
-// the same one, others may see the message twice; silence would be worse.
-func (s *Store) Recover(ctx context.Context, maxAttempts int, at time.Time) ([]queue.Lost, error) {
-	var lost []queue.Lost
-	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		lost = nil
-		runs, err := liveRuns(ctx, t)
-		if err != nil {
-			return err
-		}
-		for _, r := range runs {
-			dead, err := interrupt(ctx, t, r, maxAttempts, at)
-			if err != nil {
-				return err
-			}
-			lost = append(lost, dead...)
-		}
-		_, err = t.exec(ctx, `UPDATE outbox SET state = 'pending', held = 0, due = ? WHERE state = 'sending'`, at.UnixNano())
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("recover what an earlier process left: %w", err)
-	}
-	return lost, nil
-}
-
-// liveRunsQuery sorts by +row, not row: the plus keeps SQLite from reading all
-// of history in order instead of the few live rows by their index.
-const liveRunsQuery = `SELECT ` + runColumns + ` FROM runs WHERE ` + liveStates + ` ORDER BY +row`
-
-func liveRuns(ctx context.Context, q querier) ([]RunInfo, error) {
-	var runs []RunInfo
-	err := each(ctx, q, func(rows *sql.Rows) error {
-		r, err := scanRun(rows)
-		runs = append(runs, r)
-		return err
-	}, liveRunsQuery)
-	return runs, err
-}
-
-// interrupt ends one run that an earlier process left.
-func interrupt(ctx context.Context, t *tx, r RunInfo, maxAttempts int, at time.Time) ([]queue.Lost, error) {
-	var lost []queue.Lost
-	err := each(ctx, t, func(rows *sql.Rows) error {
-		m, err := scanMessage(rows)
-		if err == nil && m.Trigger {
-			lost = append(lost, queue.Lost{Group: r.Group, To: m.From, Text: m.Text})
-		}
-		return err
-	}, `SELECT `+messageColumns+` FROM inbox WHERE run = ? AND state = 'claimed' AND attempts + 1 >= ? ORDER BY id`, r.ID, maxAttempts)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := t.exec(ctx, `UPDATE inbox SET state = 'dead', attempts = attempts + 1
-		WHERE run = ? AND state = 'claimed' AND attempts + 1 >= ?`, r.ID, maxAttempts); err != nil {
-		return nil, err
-	}
-	if err := putBack(ctx, t, r, 1); err != nil {
-		return nil, err
-	}
-	return lost, endInterrupted(ctx, t, r, "nanoclaw ended during this run", at)
-}
-
-// endInterrupted ends a live run and says so in the log.
-func endInterrupted(ctx context.Context, t *tx, r RunInfo, why string, at time.Time) error {
-	if _, err := t.exec(ctx, `UPDATE runs SET state = 'interrupted', ended = ?, error = ? WHERE id = ?`, at.UnixNano(), why, r.ID); err != nil {
-		return err
-	}
-	if err := endLease(ctx, t, r, 0); err != nil {
-		return err
-	}
-	return addEntry(ctx, t, audit.Entry{At: at, Kind: audit.RunEnded, Group: r.Group, Run: r.ID, Session: r.Session,
-		Data: audit.RunEndedData{State: string(runner.Interrupted), Error: why, Ms: sinceMs(r.Started, at)}})
-}
-
-func sinceMs(from, to time.Time) int64 {
-	if from.IsZero() || to.Before(from) {
-		return 0
-	}
-	return to.Sub(from).Milliseconds()
 }
 
 // runRow gives a run, or ErrNotFound.

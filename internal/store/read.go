@@ -32,16 +32,21 @@ type RunInfo struct {
 	InputTokens  int64          `json:"inputTokens,omitempty"`
 	OutputTokens int64          `json:"outputTokens,omitempty"`
 	ToolCalls    int            `json:"toolCalls,omitempty"`
+	// Owner is the process that holds it, or did at its end, Fence how manieth claim
+	// of the group it is, and Beat when the owner was heard of last.
+	Owner string    `json:"owner,omitempty"`
+	Fence int64     `json:"fence,omitempty"`
+	Beat  time.Time `json:"beat,omitzero"`
 }
 
-const runColumns = `row, id, grp, state, mode, agent, session, queued, started, ended, error, cost, tokens_in, tokens_out, tool_calls`
+const runColumns = `row, id, grp, state, mode, agent, session, queued, started, ended, error, cost, tokens_in, tokens_out, tool_calls, owner, fence, beat`
 
 func scanRun(rows *sql.Rows) (RunInfo, error) {
 	var r RunInfo
-	var queued, started, ended sql.NullInt64
+	var queued, started, ended, beat sql.NullInt64
 	err := rows.Scan(&r.Row, &r.ID, &r.Group, &r.State, &r.Mode, &r.Agent, &r.Session, &queued, &started, &ended,
-		&r.Error, &r.CostUSD, &r.InputTokens, &r.OutputTokens, &r.ToolCalls)
-	r.Queued, r.Started, r.Ended = fromNanos(queued), fromNanos(started), fromNanos(ended)
+		&r.Error, &r.CostUSD, &r.InputTokens, &r.OutputTokens, &r.ToolCalls, &r.Owner, &r.Fence, &beat)
+	r.Queued, r.Started, r.Ended, r.Beat = fromNanos(queued), fromNanos(started), fromNanos(ended), fromNanos(beat)
 	return r, err
 }
 
@@ -156,7 +161,7 @@ func (r *Reader) Status(ctx context.Context) (Status, error) {
 		(SELECT count(*) FROM audit WHERE id > coalesce((SELECT last FROM audit_head), 0))`).
 		Scan(&s.Waiting, &s.Context, &s.Claimed, &s.Dead, &s.Pending, &s.Held, &s.GivenUp, &s.Entries, &s.Unsigned)
 	if err == nil {
-		s.Live, err = liveRuns(ctx, r.db)
+		s.Live, err = liveRuns(ctx, r.db, "")
 	}
 	if err != nil {
 		return s, fmt.Errorf("count what is open: %w", explain(r.path, err))

@@ -129,7 +129,7 @@ func TestEndsBindTheRun(t *testing.T) {
 	accept(t, s, "main", "m2", router.Run)
 	claim(t, s, "main", "r2")
 	check(t, s.Start(ctx, "r2", runner.Start{At: noon}, audit.Entry{At: noon, Kind: audit.RunStarted, Group: "main", Run: "r2"}))
-	_, err := s.Recover(ctx, 3, noon)
+	_, err := again(s).Recover(ctx, 3, noon)
 	check(t, err)
 	for run, want := range map[chat.RunID]int64{"r1": 0, "r2": 1} {
 		var last audit.Row

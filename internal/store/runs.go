@@ -24,16 +24,13 @@ var runFrom = map[runner.State][]runner.State{
 	runner.Interrupted: {runner.Queued, runner.Starting, runner.Running},
 }
 
-// moveRun checks that a run may come to a state.
-func moveRun(ctx context.Context, t *tx, run chat.RunID, to runner.State) error {
-	r, err := runRow(ctx, t, run)
-	if err != nil {
-		return err
+// moveRun checks that a run is ours and may come to a state.
+func (s *Store) moveRun(ctx context.Context, t *tx, run chat.RunID, to runner.State) (RunInfo, error) {
+	r, err := s.ours(ctx, t, run)
+	if err == nil && !slices.Contains(runFrom[to], r.State) {
+		err = &StateError{What: "run " + string(run), Is: string(r.State), Want: string(to)}
 	}
-	if !slices.Contains(runFrom[to], r.State) {
-		return &StateError{What: "run " + string(run), Is: string(r.State), Want: string(to)}
-	}
-	return nil
+	return r, err
 }
 
 // Record is runner.Store's.
@@ -51,11 +48,11 @@ func (s *Store) Record(ctx context.Context, e audit.Entry) error {
 // Start is runner.Store's.
 func (s *Store) Start(ctx context.Context, run chat.RunID, st runner.Start, e audit.Entry) error {
 	return s.judged(ctx, "start run "+string(run), func(ctx context.Context, t *tx, no *error) (err error) {
-		if err := moveRun(ctx, t, run, runner.Starting); err != nil {
+		if _, err := s.moveRun(ctx, t, run, runner.Starting); err != nil {
 			return err
 		}
-		if st.Lease != nil {
-			if *no, err = reserve(ctx, t, run, *st.Lease); err != nil || *no != nil {
+		if st.Reservation != nil {
+			if *no, err = reserve(ctx, t, run, *st.Reservation); err != nil || *no != nil {
 				return err
 			}
 		}
@@ -72,7 +69,12 @@ func (s *Store) Start(ctx context.Context, run chat.RunID, st runner.Start, e au
 
 // Converse is runner.Store's.
 func (s *Store) Converse(ctx context.Context, run chat.RunID, c runner.Conversation) error {
-	err := s.write(ctx, func(ctx context.Context, t *tx) error { return converse(ctx, t, run, c) })
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		if _, err := s.ours(ctx, t, run); err != nil {
+			return err
+		}
+		return converse(ctx, t, run, c)
+	})
 	if err != nil {
 		return fmt.Errorf("remember the conversation of run %s: %w", run, err)
 	}
@@ -95,7 +97,7 @@ func converse(ctx context.Context, t *tx, run chat.RunID, c runner.Conversation)
 // remembered as one that never falls back to another.
 func (s *Store) Running(ctx context.Context, run chat.RunID, entries ...audit.Entry) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		if err := moveRun(ctx, t, run, runner.Running); err != nil {
+		if _, err := s.moveRun(ctx, t, run, runner.Running); err != nil {
 			return err
 		}
 		if _, err := t.exec(ctx, `UPDATE runs SET state = 'running' WHERE id = ?`, run); err != nil {
@@ -123,12 +125,9 @@ func (s *Store) Running(ctx context.Context, run chat.RunID, entries ...audit.En
 // others are done.
 func (s *Store) Finish(ctx context.Context, run chat.RunID, o runner.Outcome, e audit.Entry) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		r, err := runRow(ctx, t, run)
+		r, err := s.moveRun(ctx, t, run, o.State)
 		if err == nil {
-			err = moveRun(ctx, t, run, o.State)
-		}
-		if err == nil {
-			err = endLease(ctx, t, r, o.CostUSD)
+			err = endReservation(ctx, t, r, o.CostUSD)
 		}
 		if err != nil {
 			return err
@@ -215,14 +214,14 @@ func (r *Reader) GroupState(ctx context.Context, g chat.Group) (runner.GroupStat
 
 // Ended is runner.Store's.
 func (s *Store) Ended(ctx context.Context, g chat.Group, why string) error {
-	return s.SetMeta(ctx, endedKey(g), why)
+	return s.remember(ctx, g, endedKey(g), why)
 }
 
 func endedKey(g chat.Group) string { return "ended:" + string(g) }
 
 // Told is runner.Store's.
 func (s *Store) Told(ctx context.Context, g chat.Group, mark string) error {
-	return s.SetMeta(ctx, toldKey(g), mark)
+	return s.remember(ctx, g, toldKey(g), mark)
 }
 
 func toldKey(g chat.Group) string { return "told:" + string(g) }
@@ -286,9 +285,25 @@ func (r *Reader) Meta(ctx context.Context, key string) (string, error) {
 
 // SetMeta remembers a value, such as the range of uids.
 func (s *Store) SetMeta(ctx context.Context, key, value string) error {
+	err := s.write(ctx, func(ctx context.Context, t *tx) error { return setMeta(ctx, t, key, value) })
+	if err != nil {
+		return fmt.Errorf("remember %q: %w", key, err)
+	}
+	return nil
+}
+
+func setMeta(ctx context.Context, t *tx, key, value string) error {
+	_, err := t.exec(ctx, `INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, key, value)
+	return err
+}
+
+// remember is SetMeta for who holds the group's run, if anybody does.
+func (s *Store) remember(ctx context.Context, g chat.Group, key, value string) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		_, err := t.exec(ctx, `INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, key, value)
-		return err
+		if err := s.oursOrNobodys(ctx, t, g); err != nil {
+			return err
+		}
+		return setMeta(ctx, t, key, value)
 	})
 	if err != nil {
 		return fmt.Errorf("remember %q: %w", key, err)

@@ -176,12 +176,13 @@ func TestRecover(t *testing.T) {
 	for attempt := 1; ; attempt++ {
 		s = openTest(t, dir)
 		at := noon.Add(time.Minute)
-		lost, err := s.Recover(ctx, 3, at)
+		back, err := again(s).Recover(ctx, 3, at)
+		lost := back.Lost
 		check(t, err)
 		if attempt == 3 {
 			want := []queue.Lost{
-				{Group: "main", To: message("", "").From, Text: "text of for r1"},
-				{Group: "family", To: message("", "").From, Text: "text of f"},
+				{Row: 2, Group: "main", To: message("", "").From, Text: "text of for r1"},
+				{Row: 3, Group: "family", To: message("", "").From, Text: "text of f"},
 			}
 			if diff := cmp.Diff(want, lost); diff != "" {
 				t.Error(diff)
@@ -228,8 +229,8 @@ func TestRecover(t *testing.T) {
 		t.Errorf("%d ends in the audit log, want 6", n)
 	}
 	// Nothing live is left, so nothing happens a second time.
-	if lost, err := s.Recover(ctx, 3, noon); err != nil || len(lost) != 0 {
-		t.Errorf("second recovery: %+v, %v", lost, err)
+	if back, err := again(s).Recover(ctx, 3, noon); err != nil || len(back.Runs)+len(back.Lost) != 0 {
+		t.Errorf("second recovery: %+v, %v", back, err)
 	}
 }
 

@@ -37,6 +37,9 @@ func (e *StateError) Error() string {
 type Options struct {
 	// Now is the clock for entries that no caller dates; nil means time.Now.
 	Now func() time.Time
+	// Owner names this process as the holder of what it claims. No other process
+	// may ever have had the same name; "" makes one.
+	Owner string
 }
 
 // Reader reads a store. It is all that a second process may have.
@@ -49,6 +52,8 @@ type Reader struct {
 type Store struct {
 	*Reader
 	now     func() time.Time
+	owner   string
+	alone   bool // no other process can change this store: every other holder is dead
 	lock    *instanceLock
 	db      *sql.DB // of the one writing connection
 	w       *writer
@@ -74,6 +79,9 @@ func Open(ctx context.Context, dir string, o Options) (s *Store, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Owner == "" {
+		o.Owner = newOwner()
+	}
 	dir, err = filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -81,7 +89,7 @@ func Open(ctx context.Context, dir string, o Options) (s *Store, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
-	s = &Store{Reader: &Reader{path: filepath.Join(dir, FileName)}, now: o.Now}
+	s = &Store{Reader: &Reader{path: filepath.Join(dir, FileName)}, now: o.Now, owner: o.Owner, alone: true}
 	if s.lock, err = lockDir(dir, o.Now()); err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
 func openTest(t testing.TB, dir string) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), dir, Options{Now: func() time.Time { return noon }})
+	s, err := Open(t.Context(), dir, Options{Now: func() time.Time { return noon }, Owner: "us"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestPathOfAMessage(t *testing.T) {
 		t.Fatal(diff)
 	}
 	job := claim(t, s, "main", "r1")
-	want := &queue.Job{Run: "r1", Group: "main", Claimed: noon, Messages: []queue.Message{
+	want := &queue.Job{Run: "r1", Group: "main", Claimed: noon, Fence: 1, Messages: []queue.Message{
 		{Row: 1, Inbound: message("m1", "text of m1")},
 		{Row: 2, Inbound: message("m2", "text of m2"), Trigger: true},
 	}}
@@ -158,7 +158,7 @@ func TestPathOfAMessage(t *testing.T) {
 	info, err := s.Run(ctx, "r1")
 	check(t, err)
 	wantInfo := RunInfo{Row: 1, ID: "r1", Group: "main", State: runner.Succeeded, Mode: "host", Agent: "claude", Session: "s1",
-		Queued: noon, Started: noon, Ended: noon, CostUSD: 0.5, InputTokens: 7, OutputTokens: 8, ToolCalls: 2}
+		Queued: noon, Started: noon, Ended: noon, Owner: "us", Fence: 1, Beat: noon, CostUSD: 0.5, InputTokens: 7, OutputTokens: 8, ToolCalls: 2}
 	if diff := cmp.Diff(wantInfo, info); diff != "" {
 		t.Error(diff)
 	}
