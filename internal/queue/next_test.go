@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,6 +19,24 @@ func context1(row int64) Message {
 	return m
 }
 
+func attempted(m Message, n int) Message { m.Attempts = n; return m }
+
+var large = strings.Repeat("x", BatchBytes*2/3)
+
+func many(n int) (out []Message) {
+	for i := range n {
+		out = append(out, said(int64(i+1), "net", false, "a"))
+	}
+	return out
+}
+
+func rowsTo(n int64) (out []int64) {
+	for i := range n {
+		out = append(out, i+1)
+	}
+	return out
+}
+
 func asking(m Message, ask chat.Ask) Message { m.Ask = ask; return m }
 
 // Messages of unequal rights never share a run, and what was said before the
@@ -30,6 +49,12 @@ func TestNext(t *testing.T) {
 		want    []int64
 	}{
 		{"nothing", nil, nil},
+		{"one with one attempt left goes alone", []Message{attempted(said(1, "net", false, "a"), 2), attempted(said(2, "net", false, "b"), 2)}, []int64{1}},
+		{"and not behind others", []Message{attempted(said(1, "net", false, "a"), 1), attempted(said(2, "net", false, "b"), 2), said(3, "net", false, "c")}, []int64{1}},
+		{"what was cut off once goes together", []Message{attempted(said(1, "net", false, "a"), 1), attempted(said(2, "net", false, "b"), 1)}, []int64{1, 2}},
+		{"too long for one run", []Message{said(1, "net", false, large), said(2, "net", false, large), said(3, "net", false, "c")}, []int64{1}},
+		{"too long by itself", []Message{said(1, "net", false, large+large), said(2, "net", false, "b")}, []int64{1}},
+		{"too many for one run", many(BatchMessages + 10), rowsTo(BatchMessages)},
 		{"context alone", []Message{context1(1)}, nil},
 		{"two of equal rights, and what was said before", []Message{context1(1), said(2, "net", false, "a"), context1(3), said(4, "net", false, "b"), context1(5)}, []int64{1, 2, 3, 4}},
 		{"a stranger, then the owner", []Message{said(1, "net", false, "a"), said(2, "net", true, "b"), said(3, "net", false, "c")}, []int64{1}},

@@ -73,6 +73,33 @@ func (m Message) Alone() bool {
 	return m.Sender.Owner && word || m.conversation() != chat.Ongoing
 }
 
+// MaxAttempts is how often a message may be part of a run that was cut off, by the
+// end of the agent or of the daemon. After that it is given up: whatever it does
+// to them, those behind it go on.
+const MaxAttempts = 3
+
+// Suspect says that a message has one attempt left. It gets a run of its own, so
+// that of several that were cut off together only the one that does it is given up.
+func (m Message) Suspect() bool { return m.Trigger && m.Attempts >= MaxAttempts-1 }
+
+// Bounds on what one run takes up. The rest waits for the next one, in its order. A
+// message that is larger by itself goes alone.
+const (
+	// BatchMessages are messages that start the run, without the context before them.
+	BatchMessages = 50
+	// BatchBytes is their text with its quotes.
+	BatchBytes = 256 << 10
+)
+
+// bytes is how much of a prompt a message takes.
+func (m Message) bytes() int {
+	n := len(m.Text)
+	for _, q := range m.Quotes {
+		n += len(q.Author) + len(q.Text)
+	}
+	return n
+}
+
 // SameRights says that two messages may be worked on together, as far as that
 // shows in them: what the one asks for must not be done with the rights of the
 // other.
@@ -83,17 +110,20 @@ func SameRights(a, b Message) bool {
 	return !a.Terminal() || slices.Equal(a.Ask.Mounts, b.Ask.Mounts)
 }
 
+func (m Message) apart() bool { return m.Alone() || m.Suspect() }
+
 // Next gives of all messages that wait, oldest first, those that the next run
-// takes up: triggering ones up to the first that may not be worked on with them,
-// and what was said before the last of these.
+// takes up: triggering ones up to the first that may not be worked on with them or
+// is too much for one run, and what was said before the last of these.
 func Next(waiting []Message) []Message {
 	var first *Message
-	end := 0
+	end, count, size := 0, 0, 0
 	for i, m := range waiting {
 		if !m.Trigger {
 			continue
 		}
-		if first != nil && (first.Alone() || m.Alone() || !SameRights(*first, m)) {
+		count, size = count+1, size+m.bytes()
+		if first != nil && (first.apart() || m.apart() || !SameRights(*first, m) || count > BatchMessages || size > BatchBytes) {
 			break
 		}
 		if first == nil {
@@ -149,14 +179,19 @@ type Queue struct {
 	held string // why nothing is started; "" if it is
 	// paused are the groups that the owner put to rest, with the words for it.
 	paused map[chat.Group]string
-	work   sync.WaitGroup
+	// turn is when each group was served last, counted in runs.
+	turn  map[chat.Group]uint64
+	turns uint64
+	// crowded says that at the last look groups waited for a place.
+	crowded bool
+	work    sync.WaitGroup
 }
 
 // New makes a queue that calls do for each job, at most max at once. do owns
 // the job until it returns; a job that it neither finishes nor releases stays
 // claimed until Recover.
 func New(store Store, max int, do func(context.Context, Job), log *slog.Logger) *Queue {
-	return &Queue{store: store, do: do, max: max, log: log, kick: make(chan struct{}, 1), live: map[chat.Group]bool{}, paused: map[chat.Group]string{}}
+	return &Queue{store: store, do: do, max: max, log: log, kick: make(chan struct{}, 1), live: map[chat.Group]bool{}, paused: map[chat.Group]string{}, turn: map[chat.Group]uint64{}}
 }
 
 // Wake tells the queue to look. It never blocks.
@@ -270,7 +305,24 @@ func (q *Queue) again(ctx context.Context) {
 	}
 }
 
-// pass starts as many runs as there are free places.
+// Crowded says that groups wait for a place while all are taken.
+func (q *Queue) Crowded() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.crowded
+}
+
+// inTurn sorts groups that wait so that the one comes first that was served longest
+// ago, and of those that never were the one whose message waited longest. So however
+// much one of them has to do, each of the others is served once before it is served
+// again: with n groups waiting and max places, after at most n/max runs.
+func (q *Queue) inTurn(groups []chat.Group) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	slices.SortStableFunc(groups, func(a, b chat.Group) int { return cmp.Compare(q.turn[a], q.turn[b]) })
+}
+
+// pass starts as many runs as there are free places, round-robin among the groups.
 func (q *Queue) pass(ctx context.Context) error {
 	if q.Held() != "" || ctx.Err() != nil {
 		return nil
@@ -279,6 +331,8 @@ func (q *Queue) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	q.inTurn(groups)
+	q.setCrowded(false)
 	for _, g := range groups {
 		if !q.enter(g) {
 			continue
@@ -300,14 +354,26 @@ func (q *Queue) pass(ctx context.Context) error {
 	return nil
 }
 
+func (q *Queue) setCrowded(yes bool) {
+	q.mu.Lock()
+	q.crowded = yes
+	q.mu.Unlock()
+}
+
 // enter takes a place for a group, if there is one and the group has none.
 func (q *Queue) enter(g chat.Group) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.live[g] || len(q.live) >= q.max || q.rests(g) != "" {
+	if q.live[g] || q.rests(g) != "" {
+		return false
+	}
+	if len(q.live) >= q.max {
+		q.crowded = true
 		return false
 	}
 	q.live[g] = true
+	q.turns++
+	q.turn[g] = q.turns
 	q.work.Add(1)
 	return true
 }
