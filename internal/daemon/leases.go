@@ -66,7 +66,7 @@ func (d *Daemon) keepBeating(ctx context.Context) (stop func()) {
 	go func() {
 		defer close(done)
 		said := ""
-		for pause(ctx, store.BeatEvery) {
+		for waited(ctx, store.BeatEvery) {
 			err := h.once(ctx)
 			if err == nil && stopping.Err() == nil {
 				err = d.takeOver(ctx)
@@ -85,8 +85,8 @@ func (d *Daemon) keepBeating(ctx context.Context) (stop func()) {
 	}
 }
 
-// pause waits, and says that ctx goes on.
-func pause(ctx context.Context, d time.Duration) bool {
+// waited waits, and says that ctx goes on.
+func waited(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -142,7 +142,7 @@ func (d *Daemon) while(ctx context.Context, name string, part func(context.Conte
 		if held {
 			d.during(ctx, name, part)
 		}
-		if !pause(ctx, store.BeatEvery) {
+		if !waited(ctx, store.BeatEvery) {
 			return
 		}
 	}
@@ -171,7 +171,7 @@ func (d *Daemon) during(ctx context.Context, name string, part func(context.Cont
 		return
 	}
 	for last := time.Now(); time.Since(last) < store.LeaseTime; {
-		if !pause(ctx, store.BeatEvery) {
+		if !waited(ctx, store.BeatEvery) {
 			return
 		}
 		held, err := d.acquire(ctx, name)
