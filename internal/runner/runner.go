@@ -335,6 +335,9 @@ func triggerOf(job queue.Job) grant.Trigger {
 	if t.Terminal {
 		t.Mounts = last.Ask.Mounts
 	}
+	if last.Task != nil {
+		t.Kind, t.Task, t.HostModeAllowed = "task", string(last.Task.ID), last.Task.HostModeAllowed
+	}
 	return t
 }
 
