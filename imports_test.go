@@ -36,6 +36,8 @@ var ladder = []rung{
 	{"grant", "chat config watch", "pure: a decision made of values"},
 	{"audit", "chat", "must be able to record anything, so it depends on no stage"},
 
+	{"schedule", "", "pure: when something is due; what is done then is for others"},
+	{"task", "chat schedule", "what is due becomes a message; what it may touch is decided elsewhere"},
 	{"plan", "chat config grant", "pure: what two configurations grant, compared, in words"},
 	{"why", "audit chat grant", "tells what was recorded; it reads no store, so that a receipt tells the same"},
 	{"approval", "audit authority chat", "asks the owner about any effect, whoever wants it and wherever it is shown"},
@@ -62,7 +64,7 @@ var ladder = []rung{
 
 	{"agent", "chat grant watch wire", "drives a program in a box that somebody else made"},
 	{"runner", "agent approval audit boundary chat config egress grant hosttools queue transcript watch wire", "one run from job to finish; it reads like the design"},
-	{"store", "approval audit chat grant outbox queue router runner", "implements the interfaces that its users declare"},
+	{"store", "approval audit chat grant outbox queue router runner schedule task", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
 	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/console chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runner store touched watch why wire", "the one place that wires everything"},

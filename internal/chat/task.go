@@ -24,8 +24,9 @@ type TaskRef struct {
 	Context TaskContext `json:"context,omitempty"`
 	// Script is run inside the boundary before the agent is woken, "" for none.
 	Script string `json:"script,omitempty"`
-	// Words tells the schedule to the agent.
-	Words string `json:"words,omitempty"`
+	// OfOwner says that it was made on the owner's behalf, by an agent. That gives it
+	// no right of the owner's.
+	OfOwner bool `json:"of_owner,omitempty"`
 }
 
 // TaskContext says in which conversation a task is worked on.
