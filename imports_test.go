@@ -51,13 +51,13 @@ var ladder = []rung{
 	{"channel/console", "channel chat", "an adapter; it knows its own network alone"},
 	{"router", "approval audit authority chat config", "a verdict on one message; it starts nothing"},
 	{"outbox", "audit channel chat", "delivery, whatever the text came from"},
-	{"hosttools", "audit authority chat grant", "authority over what an agent asks for, whichever agent"},
+	{"hosttools", "audit authority chat grant schedule task", "authority over what an agent asks for, whichever agent"},
 	{"pressure", "", "what the kernel says of the memory; what is ended for it is decided elsewhere"},
 	{"backup", "beneath config", "files into one file and back; what holds of the store in it is for others"},
 	{"transcript", "", "a page made of lines; who reads and keeps them is not its matter"},
 	{"mcpserver", "", "speaks with servers over pipes that others made; where they run is decided elsewhere"},
 	{"install", "", "fetches one program and finds it; what may run it, and where, is decided elsewhere"},
-	{"control", "authority chat", "who is on the socket, and what they asked"},
+	{"control", "authority chat task", "who is on the socket, and what they asked"},
 
 	{"attack/inside", "", "runs inside, as the attacker; what it shares with the host is its task"},
 	{"attack", "attack/inside beneath boundary delayed egress grant seatbelt wire", "attacks boundaries from without; they know nothing of it"},
@@ -67,13 +67,13 @@ var ladder = []rung{
 	{"store", "approval audit chat grant outbox queue router runner schedule task", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/console chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runner store touched watch why wire", "the one place that wires everything"},
+	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/console chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runner schedule store task touched watch why wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.
 var programs = []rung{
 	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
-	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console chat config control credential daemon doctor egress grant hostproc hosttools install outbox queue router runner store watch why wire", "flags and wiring"},
+	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console chat config control credential daemon doctor egress grant hostproc hosttools install outbox queue router runner schedule store task watch why wire", "flags and wiring"},
 }
 
 // kit says that a folder holds doubles and conformance suites, such as

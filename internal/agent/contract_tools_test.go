@@ -22,6 +22,8 @@ import (
 
 // hostOf is a host for the real host tools.
 type hostOf struct {
+	hosttools.Tasks
+	hosttools.Registrar
 	mu   sync.Mutex
 	sent []string
 }

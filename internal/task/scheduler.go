@@ -28,9 +28,11 @@ type Store interface {
 // Options are what a scheduler works with.
 type Options struct {
 	Store Store
-	// Knows says that a group is there, and Rests why none of its runs begin now, ""
-	// if they do. A task of a group that rests is not due before that is over.
-	Knows func(chat.Group) bool
+	// Unfit says why a task cannot go on, "" if it can, and whether its chat is gone
+	// too.
+	Unfit func(Task) (why string, gone bool)
+	// Rests says why no run of a group begins now, "" if one does. A task of a group
+	// that rests is not taken up before that is over.
 	Rests func(chat.Group) string
 	// Fallback is the chat that hears of a task whose own chat is gone with its group.
 	Fallback chat.Address
@@ -112,16 +114,20 @@ func (s *Scheduler) pass(ctx context.Context) (time.Duration, error) {
 	switch {
 	case errors.Join(err, failed) != nil:
 		return 0, errors.Join(err, failed)
-	case next.IsZero():
+	case next.IsZero() && len(due) == 0:
 		return never, nil
+	case next.IsZero(): // something is due that its group holds back
+		return maxSleep, nil
 	}
 	return min(max(next.Sub(s.Now()), 0), maxSleep), nil
 }
 
 // take does what is to be done of one task that is due.
 func (s *Scheduler) take(ctx context.Context, t Task, now time.Time) error {
-	if !s.Knows(t.Group) {
-		return s.rest(ctx, t, fmt.Sprintf("there is no group %s any more", t.Group), &s.Fallback)
+	if why, gone := s.Unfit(t); gone {
+		return s.rest(ctx, t, why, &s.Fallback)
+	} else if why != "" {
+		return s.rest(ctx, t, why, nil)
 	}
 	if s.Rests(t.Group) != "" {
 		return nil // what it misses meanwhile, its own policy says
