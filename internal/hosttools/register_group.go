@@ -31,7 +31,7 @@ type NewGroup struct {
 
 func registerGroup() tool {
 	return tool{
-		name: "register_group", description: registerGroupText, act: authority.GroupRegister,
+		name: "register_group", description: registerGroupText, act: authority.GroupRegister, asks: true,
 		schema: object(map[string]string{
 			"jid":     "The chat, as CHANNEL:CHAT.",
 			"name":    "How people call the group.",
@@ -53,10 +53,6 @@ func judgeRegister(ctx context.Context, s *Server, raw json.RawMessage) (act, er
 		return act{}, err
 	}
 	a := act{note: NewGroup{Name: chat.Group(clip(args.Folder, 100)), Chat: clip(args.Chat, 200), Trigger: clip(args.Trigger, 40)}}
-	v := authority.Decide(authority.GroupRegister, s.who())
-	if v.Outcome == authority.Deny {
-		return a, refuse("%s", v.Reason)
-	}
 	name, err := chat.ParseGroup(args.Folder)
 	if err != nil {
 		return a, refuse("%s", clip(err.Error(), 200))
