@@ -15,7 +15,8 @@ import (
 )
 
 // taskConfig lets tasks come close to each other.
-var taskConfig = strings.Replace(hostConfig, `"version": 1,`, `"version": 1, "limits": {"taskInterval": "1s"},`, 1)
+var taskConfig = strings.NewReplacer(`"version": 1,`, `"version": 1, "limits": {"taskInterval": "1s"},`,
+	`"family": {`, `"family": {"confirm": "never", `).Replace(hostConfig)
 
 // added makes a task of the owner's in family that is due far off.
 func added(t *testing.T, d *Daemon, change func(*control.TaskSpec)) task.Task {
