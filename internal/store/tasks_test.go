@@ -46,7 +46,7 @@ func fire(t *testing.T, s *Store, c task.Task, at time.Time) task.Fired {
 	return f
 }
 
-func again(t *testing.T, s *Store, id chat.TaskID) task.Task {
+func reread(t *testing.T, s *Store, id chat.TaskID) task.Task {
 	t.Helper()
 	c, err := s.Task(t.Context(), id)
 	check(t, err)
@@ -108,7 +108,7 @@ func TestATaskIsDueOnce(t *testing.T) {
 	if started != 1 || stale != 7 {
 		t.Errorf("it was started %d times, and %d were late", started, stale)
 	}
-	c = again(t, s, "t1")
+	c = reread(t, s, "t1")
 	if !c.Next.Equal(noon.Add(time.Hour)) || c.Runs != 1 || !c.Last.Equal(noon) {
 		t.Errorf("afterwards it is %+v", c)
 	}
@@ -119,7 +119,7 @@ func TestATaskIsDueOnce(t *testing.T) {
 	})
 	check(t, err)
 	finishTask(t, s, "r1", runner.Outcome{State: runner.Succeeded})
-	if f := fire(t, s, again(t, s, "t1"), noon); len(f.Started) != 0 || len(f.Skipped) != 1 {
+	if f := fire(t, s, reread(t, s, "t1"), noon); len(f.Started) != 0 || len(f.Skipped) != 1 {
 		t.Errorf("a due time that was run is %+v", f)
 	}
 	if got := states(t, s, "t1"); got != "succeeded" {
@@ -166,17 +166,17 @@ func TestOverlap(t *testing.T) {
 	hourly(t, s, "tq", func(c *task.Task) { c.Overlap = schedule.OverlapQueue })
 	for n := range schedule.MaxAll + 2 {
 		at := noon.Add(time.Duration(n) * time.Hour)
-		fire(t, s, again(t, s, "ts"), at)
-		fire(t, s, again(t, s, "tq"), at)
+		fire(t, s, reread(t, s, "ts"), at)
+		fire(t, s, reread(t, s, "tq"), at)
 	}
-	if c := again(t, s, "ts"); c.Runs != 1 || c.Skipped != schedule.MaxAll+1 {
+	if c := reread(t, s, "ts"); c.Runs != 1 || c.Skipped != schedule.MaxAll+1 {
 		t.Errorf("skip: %d runs, %d left out", c.Runs, c.Skipped)
 	}
-	if c := again(t, s, "tq"); c.Runs != schedule.MaxAll || c.Skipped != 2 {
+	if c := reread(t, s, "tq"); c.Runs != schedule.MaxAll || c.Skipped != 2 {
 		t.Errorf("queue: %d runs, %d left out", c.Runs, c.Skipped)
 	}
 	finishTask(t, s, "r1", runner.Outcome{State: runner.Succeeded})
-	if f := fire(t, s, again(t, s, "ts"), noon.Add(30*time.Hour)); len(f.Started) != 1 {
+	if f := fire(t, s, reread(t, s, "ts"), noon.Add(30*time.Hour)); len(f.Started) != 1 {
 		t.Errorf("once the first is over: %+v", f)
 	}
 }
@@ -201,10 +201,10 @@ func TestATaskThatFailsRests(t *testing.T) {
 	hourly(t, s, "t1", nil)
 	ends := strings.Fields("failed failed failed failed succeeded failed refused cancelled failed failed failed")
 	for n, end := range ends {
-		if c := again(t, s, "t1"); c.State != task.Active {
+		if c := reread(t, s, "t1"); c.State != task.Active {
 			t.Fatalf("it rests before the run %d: %s", n, c.Reason)
 		}
-		fire(t, s, again(t, s, "t1"), noon.Add(time.Duration(n)*time.Hour))
+		fire(t, s, reread(t, s, "t1"), noon.Add(time.Duration(n)*time.Hour))
 		run := chat.RunID(fmt.Sprint("r", n))
 		if end == "refused" { // before it began
 			j := claim(t, s, "main", run)
@@ -213,7 +213,7 @@ func TestATaskThatFailsRests(t *testing.T) {
 		}
 		finishTask(t, s, run, runner.Outcome{State: runner.State(end), Error: "the reason"})
 	}
-	c := again(t, s, "t1")
+	c := reread(t, s, "t1")
 	if c.State != task.Broken || !c.Next.IsZero() || !strings.Contains(c.Reason, "5 times in a row") || !strings.Contains(c.Reason, "the reason") {
 		t.Errorf("it is %s: %s", c.State, c.Reason)
 	}
@@ -236,16 +236,16 @@ func TestALostRun(t *testing.T) {
 	fire(t, s, hourly(t, s, "t1", nil), noon)
 	for n := range 3 {
 		claim(t, s, "main", chat.RunID(fmt.Sprint("r", n)))
-		_, err := s.Recover(t.Context(), 3, noon)
+		_, err := again(s).Recover(t.Context(), 3, noon)
 		check(t, err)
 	}
 	if got := states(t, s, "t1"); got != "lost" {
 		t.Errorf("it is %q", got)
 	}
-	if f := fire(t, s, again(t, s, "t1"), noon.Add(time.Hour)); len(f.Started) != 1 {
+	if f := fire(t, s, reread(t, s, "t1"), noon.Add(time.Hour)); len(f.Started) != 1 {
 		t.Errorf("the next one: %+v", f)
 	}
-	if c := again(t, s, "t1"); c.Failures != 1 || states(t, s, "t1") != "waiting lost" {
+	if c := reread(t, s, "t1"); c.Failures != 1 || states(t, s, "t1") != "waiting lost" {
 		t.Errorf("%d failures, %q", c.Failures, states(t, s, "t1"))
 	}
 }
@@ -283,12 +283,12 @@ func TestTheLastTime(t *testing.T) {
 		c.Spec = schedule.Spec{Kind: schedule.Once, Value: noon.Format(time.RFC3339), Zone: "UTC"}
 	})
 	fire(t, s, c, noon)
-	if c = again(t, s, "t1"); c.State != task.Done || !c.Next.IsZero() {
+	if c = reread(t, s, "t1"); c.State != task.Done || !c.Next.IsZero() {
 		t.Errorf("%s, next %v", c.State, c.Next)
 	}
 	hourly(t, s, "t2", nil)
 	for n := range task.KeepRuns + 10 {
-		fire(t, s, again(t, s, "t2"), noon.Add(time.Duration(n)*time.Hour))
+		fire(t, s, reread(t, s, "t2"), noon.Add(time.Duration(n)*time.Hour))
 	}
 	if n := len(strings.Fields(states(t, s, "t2"))); n > task.KeepRuns+1 { // the one that goes on stays
 		t.Errorf("%d due times are remembered", n)
