@@ -248,6 +248,10 @@ type Limits struct {
 	MessageSize Size `json:"messageSize"`
 	// QueuedMessages is how many messages of one group may wait.
 	QueuedMessages int `json:"queuedMessages"`
+	// Tasks is how many scheduled tasks a group may have.
+	Tasks int `json:"tasks"`
+	// TaskInterval is how close to each other the times of a task may come.
+	TaskInterval Duration `json:"taskInterval"`
 	// ToolCalls is how often a run may use tools. 0 is no limit, here and below.
 	ToolCalls int `json:"toolCalls"`
 	// SameCalls is how often a run may make the very same call of a tool.

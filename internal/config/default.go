@@ -57,6 +57,8 @@ func Default() Config {
 			ContextMessages: 50,
 			MessageSize:     64 << 10,
 			QueuedMessages:  100,
+			Tasks:           50,
+			TaskInterval:    Duration(time.Minute),
 			ToolCalls:       1000,
 			SameCalls:       50,
 			SameCallsInARow: 10,

@@ -30,7 +30,7 @@ func rules() map[string]rule {
 		"limits.runTime": more, "limits.idleTime": more, "limits.warmSessions": more, "limits.concurrentRuns": more, "limits.memory": more,
 		"limits.cpus": bounded, "limits.cpuTime": bounded, "limits.processes": more, "limits.openFiles": more,
 		"limits.fileSize": more, "limits.tmpSize": more, "limits.disk": more, "limits.output": more,
-		"limits.contextMessages": more, "limits.messageSize": more, "limits.queuedMessages": more,
+		"limits.contextMessages": more, "limits.messageSize": more, "limits.queuedMessages": more, "limits.tasks": more, "limits.taskInterval": less,
 		"limits.toolCalls": bounded, "limits.sameCalls": bounded, "limits.sameCallsInARow": bounded, "limits.askTime": more,
 		"egress.deny": takes, "egress.upload": bounded, "egress.download": bounded, "egress.connections": bounded,
 		"egress.hosts.*.private": on, "egress.hosts.*.raw": on, "egress.hosts.*.ech": on, "egress.hosts.*.inspect": off,

@@ -25,6 +25,7 @@ type Host interface {
 	Configurer
 	Eraser
 	Doorkeeper
+	Tasker
 }
 
 // Talker carries the owner's conversation with a group.

@@ -27,6 +27,7 @@ import (
 	"nanoclaw/internal/router"
 	"nanoclaw/internal/runner"
 	"nanoclaw/internal/store"
+	"nanoclaw/internal/task"
 	"nanoclaw/internal/watch"
 )
 
@@ -99,6 +100,7 @@ type Daemon struct {
 	router  *router.Router
 	queue   *queue.Queue
 	runner  *runner.Runner
+	tasks   *task.Scheduler
 	outbox  *outbox.Outbox
 	console *console.Hub
 	// channels are the connections to chat networks, the terminals' among them. It is
@@ -188,6 +190,7 @@ func (d *Daemon) build(ctx context.Context) error {
 	d.outbox.OnAgentWords(d.desk.Disown)
 	d.runLogs.d = d
 	d.runner = runner.New(d.runnerOptions())
+	d.tasks = d.newScheduler()
 	d.handleAnswers()
 	return d.openServers()
 }
@@ -341,6 +344,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 		parts.Go(func() { d.runChannel(ctx, c) })
 	}
 	parts.Go(func() { d.queue.Run(ctx) })
+	parts.Go(func() { d.tasks.Run(ctx) })
 	parts.Go(func() { d.mcp.watch.Run(ctx) })
 	if ready != nil {
 		ready()

@@ -303,7 +303,10 @@ func endpoints(agent string) []Endpoint {
 func tools(g chat.Group) []Tool {
 	out := []Tool{{"send_message", "every group, to its own chat; main to any group"}}
 	if g == chat.Main {
-		out = append(out, Tool{"list_groups", "main only"})
+		out = append(out, Tool{"list_groups", "main only"}, Tool{"register_group", "main only; the owner does it"})
+	}
+	for _, name := range []string{"schedule_task", "list_tasks", "update_task", "pause_task", "resume_task", "cancel_task"} {
+		out = append(out, Tool{name, "every group, its own tasks; main those of any group"})
 	}
 	return out
 }

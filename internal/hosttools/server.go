@@ -49,6 +49,8 @@ type Host interface {
 	// group, and has it sent if they say yes, whenever that is. It gives the words
 	// for the agent.
 	AskToSend(ctx context.Context, from Identity, to chat.Address, text string) (string, error)
+	Registrar
+	Tasks
 	// Record writes an audit entry. When it returns, the entry is durable.
 	Record(ctx context.Context, e audit.Entry) error
 }

@@ -245,10 +245,14 @@ func (r *Runner) Run(ctx context.Context, job queue.Job) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, g.Limits.RunTime, errTooLong)
 	defer cancel()
-	l.accept(job, trigger, g)
 	r.logBegan(job, s, l, trigger, warm)
-	res, err := r.converse(ctx, job, s, l)
-	r.end(ctx, l.whole(job), s, r.halted(job.Run, res), err, log)
+	var res agent.Result
+	if s.asleep, err = r.asleep(ctx, &job, s); err == nil && !s.asleep {
+		l.accept(job, trigger, g)
+		res, err = r.converse(ctx, job, s, l)
+		job = l.whole(job)
+	}
+	r.end(ctx, job, s, r.halted(job.Run, res), err, log)
 }
 
 // session gives the session for a run: the warm one if its grant and its
@@ -344,12 +348,15 @@ func triggerOf(job queue.Job) grant.Trigger {
 	if t.Terminal {
 		t.Mounts = last.Ask.Mounts
 	}
+	if last.Task != nil {
+		t.Kind, t.Task, t.HostModeAllowed = "task", string(last.Task.ID), last.Task.HostModeAllowed
+	}
 	return t
 }
 
 func (r *Runner) enter(ctx context.Context, job queue.Job) (context.Context, *live) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	l := &live{group: job.Group, to: job.Last().From, owner: job.Last().Sender.Owner, cancel: cancel, done: make(chan struct{}), followed: followed{nudge: make(chan struct{}, 1)}}
+	l := &live{group: job.Group, to: job.Last().From, owner: ofOwner(job.Last()), cancel: cancel, done: make(chan struct{}), followed: followed{nudge: make(chan struct{}, 1)}}
 	r.mu.Lock()
 	r.live[job.Run] = l
 	r.mu.Unlock()
