@@ -31,6 +31,7 @@ func (d *Daemon) decide(ctx context.Context, g chat.Group, t grant.Trigger) (gra
 	if err != nil {
 		return grant.Grant{}, err
 	}
+	d.fit(ctx, &r, "")
 	return d.granted(r)
 }
 
@@ -43,7 +44,7 @@ func (d *Daemon) granted(r grant.Request) (grant.Grant, error) {
 	return g, err
 }
 
-// request is the input of a decision.
+// request is the input of a decision, but for what fit finds out.
 func (d *Daemon) request(ctx context.Context, g chat.Group, t grant.Trigger) (grant.Request, error) {
 	state, err := d.store.GroupState(ctx, g)
 	if err != nil {
@@ -61,8 +62,8 @@ func (d *Daemon) request(ctx context.Context, g chat.Group, t grant.Trigger) (gr
 	live, _ := d.live()
 	return grant.Request{
 		Config: live, Group: g, Trigger: t, Machine: d.machineNow(), Reached: d.reached(g),
-		HostRuns:    grant.Count{N: runs, Reopens: oldest.Add(time.Hour)},
-		HostModeOff: d.proven(ctx, "").Off, RanClaude: state.RanClaude, Trusted: trusted,
+		HostRuns:  grant.Count{N: runs, Reopens: oldest.Add(time.Hour)},
+		RanClaude: state.RanClaude, Trusted: trusted,
 	}, nil
 }
 
@@ -161,7 +162,7 @@ type starter struct{ d *Daemon }
 
 // Start prepares the group's folders and starts a boundary.
 func (s starter) Start(ctx context.Context, engine string, spec boundary.Spec) (*boundary.Session, error) {
-	m, err := s.d.engine(ctx, engine)
+	m, err := s.d.engineFor(ctx, engine, spec.Grant.Mode)
 	if err != nil {
 		return nil, err
 	}
