@@ -96,6 +96,9 @@ type source struct {
 func (n *Native) resolveAll(mounts []grant.Mount) ([]source, error) {
 	var out []source
 	for _, m := range mounts {
+		if m.Image {
+			return out, &StartError{Step: "mount " + m.Target, Err: errors.New("the grant is for a container, whose image has it")}
+		}
 		s, err := resolve(m, out)
 		if errors.Is(err, os.ErrNotExist) && m.Optional {
 			continue
@@ -229,11 +232,6 @@ func shown(mounts []source, m source, p string) bool {
 		}
 	}
 	return false
-}
-
-// beneath says whether p is dir or lies in it.
-func beneath(p, dir string) bool {
-	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")
 }
 
 // hand makes what the init inherits for one mount: with privilege a finished
