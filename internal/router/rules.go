@@ -101,7 +101,7 @@ func (r Rules) Decide(in chat.Inbound) Verdict {
 	if in.Sender.Self {
 		return Verdict{Action: Ignore, Reason: "we sent it ourselves"}
 	}
-	group, ok := r.groups[in.From]
+	group, ok := r.groups[in.From.Base()]
 	if !ok {
 		return Verdict{Action: Ignore, Reason: "the chat " + in.From.String() + " belongs to no group"}
 	}
@@ -201,4 +201,4 @@ func (r Rules) Knows(g chat.Group) bool {
 }
 
 // GroupOf is the group that a chat belongs to, "" for none.
-func (r Rules) GroupOf(a chat.Address) chat.Group { return r.groups[a] }
+func (r Rules) GroupOf(a chat.Address) chat.Group { return r.groups[a.Base()] }
