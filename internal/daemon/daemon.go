@@ -102,6 +102,8 @@ type Daemon struct {
 	// channels are the connections to chat networks, the terminals' among them. It is
 	// fixed before Run.
 	channels map[chat.ChannelID]channel.Channel
+	// networks is how those stand that can be lost.
+	networks networks
 	people   people
 	desk     *approval.Desk
 	mask     *watch.Masker
@@ -181,6 +183,9 @@ func (d *Daemon) build(ctx context.Context) error {
 	d.desk.Handle(askSender, d.senderDecided)
 	d.console = console.New(console.Options{OnAttach: d.attached})
 	d.channels = map[chat.ChannelID]channel.Channel{console.ID: d.console}
+	if err := d.openChannels(); err != nil {
+		return err
+	}
 	d.outbox = outbox.New(d.store, d.channelOf, d.log)
 	d.outbox.OnChange(d.changed.fire)
 	d.outbox.OnAgentWords(d.desk.Disown)
@@ -335,6 +340,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	for _, c := range d.channels {
 		parts.Go(func() { d.runChannel(ctx, c) })
 	}
+	parts.Go(func() { d.watchNetworks(ctx) })
 	parts.Go(func() { d.queue.Run(ctx) })
 	parts.Go(func() { d.mcp.watch.Run(ctx) })
 	if ready != nil {

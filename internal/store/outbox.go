@@ -24,10 +24,11 @@ const (
 
 const outboundColumns = `id, channel, chat, kind, text, run, grp, key, failed, last, attempts, extra`
 
-func scanOutbound(rows *sql.Rows) (outbox.Pending, error) {
+// scanOutbound reads these columns, and into beside those that follow them.
+func scanOutbound(rows *sql.Rows, beside ...any) (outbox.Pending, error) {
 	var p outbox.Pending
 	var more string
-	err := rows.Scan(&p.ID, &p.To.Channel, &p.To.Chat, &p.Kind, &p.Text, &p.Run, &p.Group, &p.Key, &p.Failed, &p.Last, &p.Attempts, &more)
+	err := rows.Scan(append([]any{&p.ID, &p.To.Channel, &p.To.Chat, &p.Kind, &p.Text, &p.Run, &p.Group, &p.Key, &p.Failed, &p.Last, &p.Attempts, &more}, beside...)...)
 	if err != nil || more == "" {
 		return p, err
 	}

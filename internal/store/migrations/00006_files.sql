@@ -2,6 +2,6 @@
 -- a question.
 
 -- +goose Up
-PRAGMA user_version = 8;
+PRAGMA user_version = 6;
 
 ALTER TABLE outbox ADD COLUMN extra TEXT NOT NULL DEFAULT '';
