@@ -140,6 +140,7 @@ func (r *runner) once(ctx context.Context, connect func(context.Context, *Line) 
 	done := make(chan error, 1)
 	go func() { done <- guarded(ctx, line, connect) }()
 	r.started = time.Time{}
+	lost := r.seen // by the connection before, whatever comes first over this one
 	watchdog := time.NewTimer(r.o.Silence)
 	defer watchdog.Stop()
 	for {
@@ -150,7 +151,6 @@ func (r *runner) once(ctx context.Context, connect func(context.Context, *Line) 
 			}
 			return err
 		case <-line.up:
-			lost := r.seen
 			r.started = time.Now()
 			r.o.Status(channel.Status{State: channel.Connected, Since: r.started, Lost: lost, Cause: r.cause})
 		case <-line.alive:

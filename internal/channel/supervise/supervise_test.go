@@ -55,7 +55,10 @@ func TestWatchdog(t *testing.T) {
 			}
 			defer func() { live-- }()
 			if n == 2 {
+				l.Alive()
+				time.Sleep(time.Second)
 				l.Up()
+				synctest.Wait()
 				cancel()
 				<-ctx.Done()
 				return nil
@@ -73,6 +76,9 @@ func TestWatchdog(t *testing.T) {
 		})
 		if lasted := statuses[2].Since.Sub(start); lasted != 50*time.Second {
 			t.Errorf("the silent connection ended after %v", lasted)
+		}
+		if last := statuses[len(statuses)-1]; last.State != channel.Connected || last.Lost.Sub(start) != 40*time.Second {
+			t.Errorf("the last sign of the connection before was told as %v after the start: %+v", last.Lost.Sub(start), last)
 		}
 		if statuses[2].State != channel.Waiting || statuses[2].Cause == "" {
 			t.Errorf("status %+v", statuses[2])
