@@ -480,9 +480,10 @@ type Slack struct {
 	HideProgress bool `json:"hideProgress"`
 }
 
-// Files bound what comes with messages and is put into a group's inbox.
+// Files bound what comes with messages and is put into a group's inbox, and what an
+// agent sends.
 type Files struct {
-	// Size is the largest file that is taken.
+	// Size is the largest file that is taken, or sent.
 	Size Size `json:"size"`
 	// Keep is how much a group's inbox may hold: beyond it the oldest files go.
 	Keep Size `json:"keep"`

@@ -295,7 +295,7 @@ func (d *Daemon) runnerOptions() runner.Options {
 		Gateway: d.gateway, Tools: d.hostTools, Guard: d.guard, Touched: d.touched, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
 		WarmSessions: d.config.Limits.WarmSessions, Prepare: d.preparedGroups(), Unready: d.unready, Short: func() string { return d.short() }, Held: d.queue.Held, Rests: d.queue.Rests,
 		Servers: d.sessionServers,
-		Consent: d.consent, Named: named, Hide: d.desk.Hide, Permit: d.permit, Mask: d.mask, Limits: d.limits,
+		Consent: d.consent, Named: named, Hide: d.desk.Hide, Attach: d.attach, Permit: d.permit, Mask: d.mask, Limits: d.limits,
 		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Install: d.install, MaxAttempts: maxAttempts, Zone: zone(d.machine.TimeZone), Log: d.log,
 		Troubled: d.troubled, Markup: d.markupOf, Assistant: d.assistant,
 	}

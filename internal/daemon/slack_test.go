@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +16,8 @@ import (
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/credential"
+	"nanoclaw/internal/hosttools"
+	"nanoclaw/internal/queue"
 )
 
 // slackConfig has one group in a channel of Slack's, with a shell.
@@ -212,4 +216,122 @@ func BenchmarkSlackInbound(b *testing.B) {
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+}
+
+// copied is what copyOut made of a path, "" for nothing.
+func copied(t *testing.T, d *Daemon, f hosttools.OutFile, limit int64) (text, no string) {
+	t.Helper()
+	out, no, err := d.copyOut("work", f, limit)
+	must(t, err)
+	if out == nil {
+		return "", no
+	}
+	data, err := os.ReadFile(out.Path)
+	must(t, err)
+	return string(data), no
+}
+
+// What an agent names is read beneath its workspace, and nothing else is (I11).
+func TestSendFileStaysInside(t *testing.T) {
+	i := newInstall(t, hostConfig)
+	d := i.open()
+	defer d.Close()
+	workspace := filepath.Join(d.machine.GroupDir("work"), "workspace")
+	must(t, os.MkdirAll(filepath.Join(workspace, "sub"), 0o700))
+	secret := filepath.Join(i.home, "secret")
+	must(t, os.WriteFile(secret, []byte("the owner's"), 0o600))
+	must(t, os.WriteFile(filepath.Join(workspace, "sub", "a.txt"), []byte("mine"), 0o600))
+	must(t, os.WriteFile(filepath.Join(workspace, "empty"), nil, 0o600))
+	must(t, os.Symlink(secret, filepath.Join(workspace, "link")))
+	must(t, os.Symlink(i.home, filepath.Join(workspace, "dir")))
+	must(t, os.Symlink("a.txt", filepath.Join(workspace, "sub", "own")))
+	must(t, syscall.Mkfifo(filepath.Join(workspace, "pipe"), 0o600))
+	for _, tt := range []struct{ name, path, want string }{
+		{"its own", "sub/a.txt", "mine"},
+		{"its own, as it sees it", "/workspace/group/sub/a.txt", "mine"},
+		{"its own, the long way", "sub/../sub/./a.txt", "mine"},
+		{"a link out", "link", ""},
+		{"a folder that is a link", "dir/secret", ""},
+		{"a link within", "sub/own", ""},
+		{"above", "../../../../owner/secret", ""},
+		{"above, from its own", "/workspace/group/../../owner/secret", ""},
+		{"an absolute path", secret, ""},
+		{"the host's own files", i.paths.Config, ""},
+		{"a pipe, which would wait for ever", "pipe", ""},
+		{"a folder", "sub", ""},
+		{"nothing", "none", ""},
+		{"empty", "empty", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, no := copied(t, d, hosttools.OutFile{Path: tt.path}, 100)
+			if got != tt.want || (no == "") != (tt.want != "") {
+				t.Errorf("got %q, %q", got, no)
+			}
+		})
+	}
+	if got, no := copied(t, d, hosttools.OutFile{Path: "sub/a.txt"}, 3); got != "" || !strings.Contains(no, "larger") {
+		t.Errorf("a file that is too large gave %q, %q", got, no)
+	}
+	if got, no := copied(t, d, hosttools.OutFile{Path: "sub/a.txt", Image: true}, 100); got != "" || !strings.Contains(no, "send_file") {
+		t.Errorf("a text as an image gave %q, %q", got, no)
+	}
+	must(t, os.WriteFile(filepath.Join(workspace, "a.png"), []byte("\x89PNG\r\n\x1a\n0000"), 0o600))
+	if got, no := copied(t, d, hosttools.OutFile{Path: "a.png", Image: true}, 100); got == "" {
+		t.Errorf("an image was refused: %s", no)
+	}
+	left, err := os.ReadDir(d.outgoingDir())
+	must(t, err)
+	if len(left) != 4 {
+		t.Errorf("%d copies lie in the folder, want the 4 that are sent", len(left))
+	}
+}
+
+// Files of a message lie in the group's inbox, which its agent reads and cannot
+// change; what is too large, of another type, or gone, is said.
+func TestInbox(t *testing.T) {
+	s := slacktest.New(t)
+	i := slackInstall(t, s)
+	text, err := os.ReadFile(i.paths.Config)
+	must(t, err)
+	i.configure(strings.Replace(string(text), `"connect": true, `, `"connect": true, "hideProgress": true, `, 1))
+	text, err = os.ReadFile(i.paths.Config)
+	must(t, err)
+	i.configure(strings.Replace(string(text), `"channels": {`, `"channels": {"files": {"size": "1KB", "keep": "2KB", "types": ["text/*"]}, `, 1))
+	d, _ := i.run()
+	ref := func(name, mime, body string) chat.File {
+		f := s.AddFile(name, mime, body)
+		return chat.File{Name: f.Name, Type: f.MimeType, Size: int64(f.Size), Ref: f.ID}
+	}
+	lie := ref("lie.txt", "text/plain", strings.Repeat("x", 5000))
+	lie.Size = 10
+	m := queue.Message{Row: 7, Inbound: chat.Inbound{From: chat.Address{Channel: slack.ID, Chat: "T1/C1"}, Files: []chat.File{
+		ref("../../e\u202evil name.txt", "text/plain", "hello"), ref("big.txt", "text/plain", strings.Repeat("x", 2000)), lie,
+		ref("a.exe", "application/x-msdownload", "MZ"), {Name: "gone", Type: "text/plain", Ref: "F99"},
+	}}}
+	for range 2 { // the second time it is there
+		got := d.attach("work", m)
+		if got[0].Path != "/workspace/inbox/7-1-_.._e_vil_name.txt" || got[0].Size != 5 || got[0].Missing != "" {
+			t.Errorf("the file became %+v", got[0])
+		}
+		for n, f := range got[1:] {
+			if f.Missing == "" || f.Path != "" {
+				t.Errorf("file %d became %+v", n+1, f)
+			}
+		}
+	}
+	out, stderr, _ := runInside(t, d, "work", "/bin/sh", "-c", "cat /workspace/inbox/7-1-*; touch /workspace/inbox/x /workspace/inbox/7-1-* 2>&1; rm -f /workspace/inbox/* 2>&1; ls /workspace/inbox")
+	if !strings.HasPrefix(out, "hello") || strings.Count(out, "Read-only file system") < 2 || !strings.HasSuffix(out, "7-1-_.._e_vil_name.txt\n") {
+		t.Errorf("inside: %s%s", out, stderr)
+	}
+	for n := range 5 {
+		m.Row, m.Files = int64(100+n), []chat.File{ref("f.txt", "text/plain", strings.Repeat("y", 900))}
+		if got := d.attach("work", m); got[0].Missing != "" {
+			t.Errorf("file %d: %+v", n, got[0])
+		}
+	}
+	entries, err := os.ReadDir(d.inboxDir("work"))
+	must(t, err)
+	if len(entries) != 2 {
+		t.Errorf("%d files are kept", len(entries))
+	}
 }

@@ -5,7 +5,7 @@ import (
 )
 
 // all lists the tools. The order is the one in which they are told of.
-func all() []tool { return []tool{sendMessage(), listGroups()} }
+func all() []tool { return []tool{sendMessage(), listGroups(), sendFile(), sendImage()} }
 
 // object is a JSON Schema for arguments: nothing beside the properties.
 func object(properties map[string]string, required ...string) json.RawMessage {

@@ -145,7 +145,7 @@ func (r Rules) decide(in chat.Inbound, who authority.Actor) Verdict {
 		return command(c, who)
 	}
 	switch {
-	case strings.TrimSpace(in.Text) == "" && len(in.Quotes) == 0:
+	case strings.TrimSpace(in.Text) == "" && len(in.Quotes) == 0 && len(in.Files) == 0:
 		return Verdict{Action: Ignore, Reason: "it has no text"}
 	case who.Surface == authority.CLI:
 		return Verdict{Action: Run, Reason: "the owner wrote it in the terminal"}
