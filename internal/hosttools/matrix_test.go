@@ -21,6 +21,8 @@ func TestToolsFollowTheTable(t *testing.T) {
 		{authority.SendOther, "send_message", `{"text":"hi","chat":"chat:work"}`},
 		{authority.SendUnregistered, "send_message", `{"text":"hi","chat":"chat:elsewhere"}`},
 		{authority.GroupList, "list_groups", `{}`},
+		{authority.Send, "send_file", `{"path":"a.txt","caption":"see"}`},
+		{authority.Send, "send_image", `{"path":"a.png"}`},
 	}
 	called := map[string]bool{}
 	for _, c := range calls {

@@ -46,11 +46,15 @@ var general = address(slacktest.Team, "C1", "")
 func TestConformance(t *testing.T) {
 	channeltest.Run(t, func(t *testing.T) channeltest.Network {
 		s := slacktest.New(t)
+		var last slacktest.Message
 		return channeltest.Network{
 			Channel: connected(s), Chat: general,
 			Say: func(ctx context.Context, text string) error {
-				return s.Event(ctx, s.Keep(slacktest.Message{Channel: "C1", User: "U1", Text: text}), nil)
+				last = s.Keep(slacktest.Message{Channel: "C1", User: "U1", Text: text})
+				return s.Event(ctx, last, nil)
 			},
+			Repeat: func(ctx context.Context) error { return s.Event(ctx, last, nil) },
+			Cut:    s.Drop,
 			Connect: func() (func(context.Context) (string, error), func()) {
 				received := func(ctx context.Context) (string, error) {
 					m, err := s.Posted(ctx)
