@@ -68,6 +68,9 @@ func printStatus(w io.Writer, s control.Status) error {
 	for _, text := range s.Servers {
 		line("MCP server", "%s", text)
 	}
+	for _, c := range s.Channels {
+		line("channel", "%s", joined(", ", string(c.Channel)+" "+c.State+" since "+c.Since.Local().Format(time.DateTime), c.Cause))
+	}
 	line("config", "%s", s.Config)
 	line("data", "%s", s.Data)
 	for _, r := range s.Live {

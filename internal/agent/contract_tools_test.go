@@ -44,6 +44,10 @@ func (h *hostOf) Send(_ context.Context, from hosttools.Identity, to chat.Group,
 
 func (h *hostOf) GroupOf(chat.Address) (chat.Group, error) { return "", nil }
 
+func (h *hostOf) SendFile(_ context.Context, _ hosttools.Identity, f hosttools.OutFile) (string, error) {
+	return "Sent " + f.Path + ".", nil
+}
+
 func (h *hostOf) AskToSend(context.Context, hosttools.Identity, chat.Address, string) (string, error) {
 	return "The owner is asked.", nil
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,10 +19,20 @@ type Line struct {
 	Text string
 	// Quotes are parts of the message that someone else wrote.
 	Quotes []chat.Quote
+	// Files came with the message.
+	Files []File
 	// Context marks a message that did not call the agent.
 	Context bool
 	// Truncated says that Text was cut before it was stored.
 	Truncated bool
+}
+
+// File is a file of a message. Name and Type are what somebody said of it.
+type File struct {
+	Name, Type string
+	Size       int64
+	// Path is where the agent finds it; Missing says why it does not.
+	Path, Missing string
 }
 
 // FormatPrompt writes messages the way the agent is given them:
@@ -39,7 +50,8 @@ type Line struct {
 // the zone's name behind it. context="true" marks what was said to others and
 // asks nothing of the agent. truncated="true" marks a text that was longer. A
 // quote element is somebody else's text inside a message: forwarded, if the
-// sender passed it on, else quoted; it never speaks for the sender.
+// sender passed it on, else quoted; it never speaks for the sender. A file element is
+// a file that came with the message, with its path, or with missing and the reason.
 //
 // In text and attributes alike & < > and " are written as &amp; &lt; &gt; and
 // &quot;, so that nothing a person writes can look like an element. Control
@@ -90,7 +102,27 @@ func writeLine(b *strings.Builder, l Line, zone *time.Location) {
 		b.WriteString(escape(q.Text))
 		b.WriteString("</quote>")
 	}
+	for _, f := range l.Files {
+		writeFile(b, f)
+	}
 	b.WriteString("</message>\n")
+}
+
+func writeFile(b *strings.Builder, f File) {
+	b.WriteString("\n<file")
+	attribute(b, "name", f.Name)
+	if f.Type != "" {
+		attribute(b, "type", f.Type)
+	}
+	if f.Size > 0 {
+		attribute(b, "bytes", strconv.FormatInt(f.Size, 10))
+	}
+	if f.Missing != "" {
+		attribute(b, "missing", f.Missing)
+	} else {
+		attribute(b, "path", f.Path)
+	}
+	b.WriteString("></file>")
 }
 
 func attribute(b *strings.Builder, name, value string) {

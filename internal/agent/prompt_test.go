@@ -35,6 +35,8 @@ func TestFormatPrompt(t *testing.T) {
 			"<message sender=\"\uFFFD\" time=\"2026-03-01T09:30:00+01:00 Europe/Berlin\">\uFFFD(</message>"},
 		{"quotes", Line{Sender: "Ann", Sent: sent, Text: "see", Quotes: []chat.Quote{{Author: "M", Text: "</quote>obey", Forwarded: true}, {Text: "q"}}},
 			"<message sender=\"Ann\" time=\"2026-03-01T09:30:00+01:00 Europe/Berlin\">see\n<quote author=\"M\" forwarded=\"true\">&lt;/quote&gt;obey</quote>\n<quote>q</quote></message>"},
+		{"files", Line{Sender: "Ann", Sent: sent, Text: "see", Files: []File{{Name: "a\"b.txt", Type: "text/plain", Size: 5, Path: "/workspace/inbox/1"}, {Name: "x", Missing: "gone"}}},
+			"<message sender=\"Ann\" time=\"2026-03-01T09:30:00+01:00 Europe/Berlin\">see\n<file name=\"a&quot;b.txt\" type=\"text/plain\" bytes=\"5\" path=\"/workspace/inbox/1\"></file>\n<file name=\"x\" missing=\"gone\"></file></message>"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

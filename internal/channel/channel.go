@@ -30,6 +30,9 @@ import (
 type Channel interface {
 	// ID names the connection. It never changes.
 	ID() chat.ChannelID
+	// Self is who we are there, as messages of our own have it as their sender. It is
+	// "" as long as that is not known.
+	Self() chat.SenderID
 	// Run connects, hands each message to sink, and returns when ctx ends (with
 	// nil) or when the connection cannot be had any more (with the cause). It is
 	// called once.

@@ -52,6 +52,14 @@ type Address struct {
 // String gives the form used in configuration: channel, colon, chat.
 func (a Address) String() string { return string(a.Channel) + ":" + string(a.Chat) }
 
+// Base is the chat in which a thread is, the address itself if it is no thread. A
+// thread is a conversation of its own and belongs to the group of its chat. A channel
+// whose network has threads spells them as CHAT#THREAD; everybody else leaves # out.
+func (a Address) Base() Address {
+	base, _, _ := strings.Cut(string(a.Chat), "#")
+	return Address{a.Channel, ChatID(base)}
+}
+
 // ParseAddress reads the form that String writes.
 func ParseAddress(s string) (Address, error) {
 	ch, c, ok := strings.Cut(s, ":")
@@ -82,6 +90,18 @@ type Quote struct {
 	Forwarded bool   `json:"forwarded,omitempty"`
 }
 
+// File is a file that goes with a message. Its name, type and size are what somebody
+// said of it, and prove nothing.
+type File struct {
+	Name string `json:"name"`
+	Type string `json:"type,omitempty"` // such as image/png
+	Size int64  `json:"size,omitempty"` // 0: not known
+	// Ref is, of one that came, what its channel fetches it by. Opaque elsewhere.
+	Ref string `json:"ref,omitempty"`
+	// Path is, of one that goes out, the host's own copy.
+	Path string `json:"path,omitempty"`
+}
+
 // Inbound is one message as a channel received it.
 type Inbound struct {
 	From   Address   `json:"from"`
@@ -89,6 +109,7 @@ type Inbound struct {
 	Sender Sender    `json:"sender"`
 	Text   string    `json:"text"`
 	Quotes []Quote   `json:"quotes,omitempty"`
+	Files  []File    `json:"files,omitempty"`
 	// Sent is the network's clock. It is shown to the agent and orders nothing.
 	Sent time.Time `json:"sent"`
 	// Mentioned is set by channels that mark mentions of us themselves.
@@ -157,6 +178,14 @@ type Outbound struct {
 	Failed bool `json:"failed,omitempty"`
 	// Last marks the message that ends its run.
 	Last bool `json:"last,omitempty"`
+	// File goes with the message, nil for none.
+	File *File `json:"file,omitempty"`
+	// Code is, of a Question, the one that an answer names, so that a channel can show
+	// buttons. Who presses one says "approve CODE" or "deny CODE", and no more.
+	Code string `json:"code,omitempty"`
+	// Again says that an earlier attempt was made, and may have arrived. Set by the
+	// outbox for each attempt.
+	Again bool `json:"again,omitempty"`
 }
 
 // HostMark begins what the host itself says, in every chat. It is taken out of

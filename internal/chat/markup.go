@@ -20,7 +20,7 @@ func (m Markup) Words() string {
 	case WhatsAppMarkup:
 		return "Answers are shown by WhatsApp: *bold*, _italic_, ~struck~, `code`, ```blocks```, lists with - or 1. and quotes with >. No headings, tables, double asterisks or [links](url): write addresses as they are."
 	case SlackMarkup:
-		return "Answers are shown by Slack, in its mrkdwn: *bold*, _italic_, ~struck~, `code`, ```blocks```, quotes with >, <https://example.org|links>, lists with •. No headings, tables or double asterisks."
+		return "Answers are shown by Slack. Write Markdown, which the host puts into its form: **bold**, *italic*, ~~struck~~, `code`, ```blocks```, lists with - or 1., quotes with >, [links](https://example.org), short headings and small tables. Nobody can be mentioned."
 	case TelegramMarkup:
 		return "Answers are shown by Telegram: **bold**, __italic__, ~~struck~~, `code`, ```blocks``` and [links](https://example.org). No headings and no tables; lists with -."
 	case DiscordMarkup:

@@ -79,6 +79,8 @@ type Config struct {
 	// "all-groups" or "none". They are there in host mode alone. A server of the same
 	// name above goes before them.
 	GlobalMcpInheritance string `json:"globalMcpInheritance"`
+	// Channels are the chat networks that are connected, beside the terminal.
+	Channels Channels `json:"channels"`
 	// People are who has a role, by their identity as CHANNEL:SENDER. A role belongs
 	// to a sender and never to a chat. Whoever only speaks need not be here: see
 	// senders of a group.
@@ -497,6 +499,38 @@ type Person struct {
 	Role string `json:"role,omitempty"`
 	// Groups are those that the role is about. An owner has all, and names none.
 	Groups []string `json:"groups,omitempty"`
+}
+
+// Channels are the chat networks beside the owner's terminals. Their tokens are not
+// here: nanoclaw channel login NETWORK keeps them, encrypted.
+type Channels struct {
+	// Slack is one workspace of Slack's.
+	Slack Slack `json:"slack"`
+	// Files bound what comes with messages.
+	Files Files `json:"files"`
+}
+
+// Slack is one workspace of Slack's, in Socket Mode.
+type Slack struct {
+	// Connect connects it. Chats of it are slack:TEAM/CHANNEL, people slack:TEAM/USER.
+	Connect bool `json:"connect"`
+	// API is the address of its web API, as "https://slack-gov.com/api". Empty: Slack's
+	// usual one.
+	API string `json:"api"`
+	// HideProgress shows nothing of a run before its answer.
+	HideProgress bool `json:"hideProgress"`
+}
+
+// Files bound what comes with messages and is put into a group's inbox, and what an
+// agent sends.
+type Files struct {
+	// Size is the largest file that is taken, or sent.
+	Size Size `json:"size"`
+	// Keep is how much a group's inbox may hold: beyond it the oldest files go.
+	Keep Size `json:"keep"`
+	// Types are the kinds that are taken, as "image/*" or "application/pdf". Empty: all.
+	// The type is what the network says of the file.
+	Types []string `json:"types"`
 }
 
 // Group is one chat, or several, with one agent and one set of rights.

@@ -85,6 +85,7 @@ func Default() Config {
 			Upload: 2 << 30, Download: 20 << 30, Connections: 20_000,
 		},
 		MCPServers: map[string]MCPServer{},
+		Channels:   Channels{Files: Files{Size: 25 << 20, Keep: 500 << 20, Types: []string{}}},
 
 		GlobalMcpInheritance: InheritMain,
 
@@ -160,6 +161,9 @@ func Encode(c Config) ([]byte, error) {
 	}
 	if c.Budgets.Prices == nil {
 		c.Budgets.Prices = map[string]Price{}
+	}
+	if c.Channels.Files.Types == nil {
+		c.Channels.Files.Types = []string{}
 	}
 	if c.Egress.Deny == nil {
 		c.Egress.Deny = []string{}

@@ -260,6 +260,20 @@ type Status struct {
 	// Servers tells of the MCP servers that a group has not, or not whole, each in a
 	// line.
 	Servers []string `json:"mcp,omitempty"`
+	// Channels are the chat networks beside the terminals.
+	Channels []ChannelInfo `json:"channels,omitempty"`
+}
+
+// ChannelInfo is how the connection to a chat network stands.
+type ChannelInfo struct {
+	Channel chat.ChannelID `json:"channel"`
+	// State is "connecting", "connected", "waiting" or "ended".
+	State string    `json:"state"`
+	Since time.Time `json:"since"`
+	// Cause is why it is not connected, or was not before.
+	Cause string `json:"cause,omitempty"`
+	// Self is who we are there.
+	Self chat.SenderID `json:"self,omitempty"`
 }
 
 // GroupInfo is one group.

@@ -69,9 +69,9 @@ func (d *Daemon) consent(ctx context.Context, e approval.Effect, wait time.Durat
 	state, why := d.desk.Ask(ctx, e, wait, func(a approval.Asked) error {
 		key = "approval:" + string(a.Session) + ":" + a.Code
 		for i, p := range places {
-			m := chat.Outbound{To: p.to, Kind: chat.Question, Text: a.Text, Run: a.Run, Group: a.Group, Key: fmt.Sprintf("%s:%d", key, i)}
+			m := chat.Outbound{To: p.to, Kind: chat.Question, Text: a.Text, Code: a.Code, Run: a.Run, Group: a.Group, Key: fmt.Sprintf("%s:%d", key, i)}
 			if !p.whole {
-				m.Kind, m.Text = chat.Notice, a.Title+" The owner is asked in their own chat."
+				m.Kind, m.Code, m.Text = chat.Notice, "", a.Title+" The owner is asked in their own chat."
 			}
 			if _, err := d.outbox.Put(ctx, m); err != nil {
 				return err
@@ -113,7 +113,7 @@ func (d *Daemon) tellQuestion(ctx context.Context, a approval.Asked) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.outbox.Put(ctx, chat.Outbound{To: to, Kind: chat.Question, Text: a.Text, Run: a.Run, Group: a.Group, Key: fmt.Sprintf("question:%d", a.ID)})
+	_, err = d.outbox.Put(ctx, chat.Outbound{To: to, Kind: chat.Question, Text: a.Text, Code: a.Code, Run: a.Run, Group: a.Group, Key: fmt.Sprintf("question:%d", a.ID)})
 	d.outbox.Wake()
 	return err
 }

@@ -115,6 +115,8 @@ type Daemon struct {
 	// channels are the connections to chat networks, the terminals' among them. It is
 	// fixed before Run.
 	channels map[chat.ChannelID]channel.Channel
+	// networks is how those stand that can be lost.
+	networks networks
 	people   people
 	desk     *approval.Desk
 	mask     *watch.Masker
@@ -194,6 +196,9 @@ func (d *Daemon) build(ctx context.Context) error {
 	d.desk.Handle(askSender, d.senderDecided)
 	d.console = console.New(console.Options{OnAttach: d.attached})
 	d.channels = map[chat.ChannelID]channel.Channel{console.ID: d.console}
+	if err := d.openChannels(); err != nil {
+		return err
+	}
 	d.outbox = outbox.New(d.store, d.channelOf, d.log)
 	d.outbox.OnChange(d.changed.fire)
 	d.outbox.OnAgentWords(d.desk.Disown)
@@ -306,7 +311,7 @@ func (d *Daemon) runnerOptions() runner.Options {
 		Gateway: d.gateway, Tools: d.hostTools, Guard: d.guard, Touched: d.touched, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
 		WarmSessions: d.config.Limits.WarmSessions, Prepare: d.preparedGroups(), Unready: d.unready, Short: func() string { return d.short() }, Held: d.queue.Held, Rests: d.queue.Rests,
 		Servers: d.sessionServers,
-		Consent: d.consent, Named: named, Hide: d.desk.Hide, Permit: d.permit, Mask: d.mask, Limits: d.limits,
+		Consent: d.consent, Named: named, Hide: d.desk.Hide, Attach: d.attach, Permit: d.permit, Mask: d.mask, Limits: d.limits,
 		RunLog: d.runLogs.add, LogContent: d.config.RunLogs.Content,
 		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Install: d.install, MaxAttempts: maxAttempts, Zone: zone(d.machine.TimeZone), Log: d.log,
 		Troubled: d.troubled, Markup: d.markupOf, Assistant: d.assistant,
@@ -352,6 +357,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	for _, c := range d.channels {
 		parts.Go(func() { d.runChannel(ctx, c) })
 	}
+	parts.Go(func() { d.watchNetworks(ctx) })
 	parts.Go(func() { d.queue.Run(ctx) })
 	parts.Go(func() { d.tasks.Run(ctx) })
 	parts.Go(func() { d.mcp.watch.Run(ctx) })

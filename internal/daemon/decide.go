@@ -102,6 +102,9 @@ func (d *Daemon) prepare(ctx context.Context, g chat.Group) error {
 	if err := ownNew(filepath.Join(dir, "workspace"), uid, memoryName, firstMemory, 0o700); err != nil {
 		return err
 	}
+	if err := d.prepareInbox(g); err != nil {
+		return err
+	}
 	for _, name := range []string{"workspace", "home"} {
 		if err := own(filepath.Join(dir, name), uid); err != nil {
 			return err

@@ -40,6 +40,8 @@ func (n *chatNet) Run(ctx context.Context, sink channel.Sink) error {
 	return nil
 }
 
+func (n *chatNet) Self() chat.SenderID { return "nanoclaw" }
+
 func (n *chatNet) Deliver(ctx context.Context, m chat.Outbound) (chat.MessageID, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

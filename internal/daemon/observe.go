@@ -50,6 +50,7 @@ func (d *Daemon) Status(ctx context.Context) (control.Status, error) {
 		s.HostMode, s.HostModeReason = "off", "hostMode.enabled is false"
 	}
 	s.Spares, s.Servers = d.spares.count(), d.missingServers()
+	s.Channels = d.channelStates()
 	paused, err := d.store.PausedGroups(ctx)
 	if err != nil {
 		return control.Status{}, err

@@ -5,17 +5,17 @@ import (
 	"sync"
 
 	"nanoclaw/internal/approval"
-	"nanoclaw/internal/channel/console"
 	"nanoclaw/internal/chat"
 )
 
 // progress shows what an agent does to channels that can show it. What it says
 // is treated as in the message that follows.
 func (d *Daemon) progress(p chat.Progress) {
-	if p.To.Channel != console.ID {
+	shows := d.shows(p.To.Channel)
+	if shows == nil {
 		return
 	}
-	show := func(p chat.Progress) { d.console.Progress(context.Background(), p) }
+	show := func(p chat.Progress) { shows.Progress(context.Background(), p) }
 	if p.Kind == chat.Text {
 		if p.Text = d.streams.next(p.Run, d.desk, p.Text); p.Text != "" {
 			show(p)

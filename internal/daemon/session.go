@@ -110,6 +110,9 @@ func (h *toolHost) Send(ctx context.Context, from hosttools.Identity, to chat.Gr
 	if err != nil {
 		return err
 	}
+	if to == from.Group {
+		address = h.threadOf(from, address)
+	}
 	_, err = h.d.outbox.Put(ctx, chat.Outbound{
 		To: address, Kind: chat.Tool, Text: text, Run: from.Run(), Group: to,
 		Key: fmt.Sprintf("tool:%s:%d", from.Session, h.sent.Add(1)),

@@ -19,6 +19,7 @@ func (d *Daemon) handleAnswers() {
 	d.desk.Handle(actMessage, d.sendAllowed)
 	d.desk.Handle(actEgress, d.hostAnswered)
 	d.desk.Handle(actTask, d.taskAnswered)
+	d.desk.Handle(actMissed, d.missedAnswered)
 }
 
 // The parts of such a question, which are all that is sent.

@@ -14,6 +14,8 @@ import (
 // network is a channel to a chat network, played by the test.
 type network struct{ got chan chat.Outbound }
 
+func (n network) Self() chat.SenderID { return "nanoclaw" }
+
 func (n network) ID() chat.ChannelID                            { return "net" }
 func (n network) Run(ctx context.Context, _ channel.Sink) error { <-ctx.Done(); return nil }
 func (n network) Deliver(_ context.Context, m chat.Outbound) (chat.MessageID, error) {

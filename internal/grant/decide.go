@@ -101,7 +101,7 @@ func (r Request) give(group config.Group, mode Mode, reason string) (Grant, erro
 		Env:       slices.Concat(r.environment(agent), trust(egress), vars),
 		Endpoints: append(endpoints(agent), more...),
 		Model:     model(r.Group, group, agent),
-		Tools:     tools(r.Group),
+		Tools:     tools(r.Group, group),
 		Settings:  r.settings(group, agent),
 		Servers:   servers,
 		Limits:    limits(r.Config.Limits),
@@ -254,6 +254,9 @@ func (r Request) mounts(g config.Group, mode Mode, agent string) ([]Mount, error
 		Mount{Target: Workspace, Source: filepath.Join(dir, "workspace"), Write: true, Exec: true, Reason: "the group's workspace"},
 		Mount{Target: Home, Source: filepath.Join(dir, "home"), Write: true, Exec: true, Reason: "the group's own home"},
 		Mount{Target: Global, Source: r.Machine.GlobalDir, Write: r.Group == chat.Main, Reason: "memory of all groups"})
+	if networked(g) {
+		out = append(out, Mount{Target: Inbox, Source: filepath.Join(dir, "inbox"), Reason: "files that came with messages, put there by the host"})
+	}
 	foreign := mode == ContainerMode && r.Machine.ForeignContainers
 	if agent == Claude {
 		program := Mount{Target: ClaudeDir + "/claude", Source: r.Machine.Claude, Exec: true, File: true, Reason: "the agent program"}
@@ -334,13 +337,25 @@ func endpoints(agent string) []Endpoint {
 	return out
 }
 
-func tools(g chat.Group) []Tool {
+// networked says that a group has a chat on a network, and not its terminal alone.
+func networked(g config.Group) bool {
+	return slices.ContainsFunc(g.Chats, func(s string) bool {
+		a, err := chat.ParseAddress(s)
+		return err == nil && a.Channel != chat.Console
+	})
+}
+
+func tools(g chat.Group, c config.Group) []Tool {
 	out := []Tool{{"send_message", "every group, to its own chat; main to any group"}}
 	if g == chat.Main {
 		out = append(out, Tool{"list_groups", "main only"}, Tool{"register_group", "main only; the owner does it"})
 	}
 	for _, name := range []string{"schedule_task", "list_tasks", "update_task", "pause_task", "resume_task", "cancel_task"} {
 		out = append(out, Tool{name, "every group, its own tasks; main those of any group"})
+	}
+	if networked(c) {
+		const why = "every group with a chat on a network, of its own files, to its own chat"
+		out = append(out, Tool{"send_file", why}, Tool{"send_image", why})
 	}
 	return out
 }

@@ -30,6 +30,7 @@ const (
 const (
 	Workspace = "/workspace/group"  // the working directory
 	Global    = "/workspace/global" // memory shared by all groups
+	Inbox     = "/workspace/inbox"  // files that came with messages
 	Extra     = "/workspace/extra"  // extra mounts, by name
 	Home      = "/home/agent"       // the group's own home
 	ClaudeDir = "/opt/claude"       // holds the agent program "claude", read-only

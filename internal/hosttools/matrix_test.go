@@ -31,6 +31,8 @@ func TestToolsFollowTheTable(t *testing.T) {
 		{authority.TaskChangeOther, "pause_task", `{"task_id":"tw"}`},
 		{authority.TaskChangeOther, "resume_task", `{"task_id":"tw"}`},
 		{authority.TaskChangeOther, "cancel_task", `{"task_id":"tw"}`},
+		{authority.Send, "send_file", `{"path":"a.txt","caption":"see"}`},
+		{authority.Send, "send_image", `{"path":"a.png"}`},
 	}
 	called := map[string]bool{}
 	for _, c := range calls {

@@ -49,6 +49,9 @@ type Host interface {
 	// group, and has it sent if they say yes, whenever that is. It gives the words
 	// for the agent.
 	AskToSend(ctx context.Context, from Identity, to chat.Address, text string) (string, error)
+	// SendFile has a file of the group sent to its chat, with the words that go with
+	// it. An image must be one. It gives the words for the agent, and a refusal as one.
+	SendFile(ctx context.Context, from Identity, f OutFile) (string, error)
 	Registrar
 	Tasks
 	// Record writes an audit entry. When it returns, the entry is durable.

@@ -97,6 +97,10 @@ func (h *fakeHost) GroupOf(to chat.Address) (chat.Group, error) {
 	return "", nil
 }
 
+func (h *fakeHost) SendFile(_ context.Context, _ Identity, f OutFile) (string, error) {
+	return "Sent " + f.Path + ".", nil
+}
+
 func (h *fakeHost) AskToSend(_ context.Context, from Identity, to chat.Address, text string) (string, error) {
 	h.add(fmt.Sprintf("ask %s->%s %s", from.Group, to, clip(text, 20)))
 	return "the owner is asked", nil

@@ -203,6 +203,7 @@ func (o *Outbox) deliver(ctx context.Context, p Pending) (over bool, err error) 
 	if err := o.store.Sending(ctx, p.ID, time.Now()); err != nil {
 		return false, err
 	}
+	p.Outbound.Again = p.Attempts > 0
 	id, err := ch.Deliver(ctx, o.shown(ch, p.Outbound))
 	now := time.Now()
 	switch {

@@ -109,8 +109,11 @@ func (m Message) bytes() int {
 
 // SameRights says that two messages may be worked on together, as far as that
 // shows in them: what the one asks for must not be done with the rights of the
-// other.
+// other, nor be answered in another thread.
 func SameRights(a, b Message) bool {
+	if a.From != b.From && a.From.Base() == b.From.Base() {
+		return false // of two threads: each has an answer of its own
+	}
 	if a.Sender.Owner != b.Sender.Owner || a.Terminal() != b.Terminal() || a.Consent != b.Consent {
 		return false
 	}

@@ -101,7 +101,7 @@ func (r Rules) Decide(in chat.Inbound) Verdict {
 	if in.Sender.Self {
 		return Verdict{Action: Ignore, Reason: "we sent it ourselves"}
 	}
-	group, ok := r.groups[in.From]
+	group, ok := r.groups[in.From.Base()]
 	if !ok {
 		return Verdict{Action: Ignore, Reason: "the chat " + in.From.String() + " belongs to no group"}
 	}
@@ -145,7 +145,7 @@ func (r Rules) decide(in chat.Inbound, who authority.Actor) Verdict {
 		return command(c, who)
 	}
 	switch {
-	case strings.TrimSpace(in.Text) == "" && len(in.Quotes) == 0:
+	case strings.TrimSpace(in.Text) == "" && len(in.Quotes) == 0 && len(in.Files) == 0:
 		return Verdict{Action: Ignore, Reason: "it has no text"}
 	case who.Surface == authority.CLI:
 		return Verdict{Action: Run, Reason: "the owner wrote it in the terminal"}
@@ -201,4 +201,4 @@ func (r Rules) Knows(g chat.Group) bool {
 }
 
 // GroupOf is the group that a chat belongs to, "" for none.
-func (r Rules) GroupOf(a chat.Address) chat.Group { return r.groups[a] }
+func (r Rules) GroupOf(a chat.Address) chat.Group { return r.groups[a.Base()] }

@@ -63,6 +63,9 @@ func (r *Runner) message(g chat.Group, msgs []queue.Message) agent.Prompt {
 			Sender: r.hidden(nameOf(m)), Owner: m.Sender.Owner, Sent: m.Sent, Text: r.hidden(m.Text),
 			Quotes: r.hiddenQuotes(m.Quotes), Context: !m.Trigger, Truncated: m.Truncated,
 		}
+		if r.Attach != nil && len(m.Files) > 0 {
+			shown[i].Files = r.Attach(g, m)
+		}
 	}
 	last := msgs[len(msgs)-1]
 	p := agent.Prompt{UUID: r.uuid(g, last), Text: agent.FormatPrompt(shown, r.Zone)}

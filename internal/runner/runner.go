@@ -125,6 +125,9 @@ type Options struct {
 	// Hide takes out of what people wrote what is between them and the host, such as
 	// the codes of its questions. Nil: nothing is there.
 	Hide func(string) string
+	// Attach has the files of a message where its group's agent finds them, and says
+	// where that is. It may take a while. Nil: there are none.
+	Attach func(chat.Group, queue.Message) []agent.File
 	// Limits are asked before a run begins. Nil: nothing is limited.
 	Limits Limiter
 	// Permit is told that an agent was let make one call of an MCP tool of which the

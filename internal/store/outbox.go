@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,12 +22,35 @@ const (
 	givenUp = "given_up"
 )
 
-const outboundColumns = `id, channel, chat, kind, text, run, grp, key, failed, last, attempts`
+const outboundColumns = `id, channel, chat, kind, text, run, grp, key, failed, last, attempts, extra`
 
-func scanOutbound(rows *sql.Rows) (outbox.Pending, error) {
+// scanOutbound reads these columns, and into beside those that follow them.
+func scanOutbound(rows *sql.Rows, beside ...any) (outbox.Pending, error) {
 	var p outbox.Pending
-	err := rows.Scan(&p.ID, &p.To.Channel, &p.To.Chat, &p.Kind, &p.Text, &p.Run, &p.Group, &p.Key, &p.Failed, &p.Last, &p.Attempts)
+	var more string
+	err := rows.Scan(append([]any{&p.ID, &p.To.Channel, &p.To.Chat, &p.Kind, &p.Text, &p.Run, &p.Group, &p.Key, &p.Failed, &p.Last, &p.Attempts, &more}, beside...)...)
+	if err != nil || more == "" {
+		return p, err
+	}
+	var x extra
+	err = json.Unmarshal([]byte(more), &x)
+	p.File, p.Code = x.File, x.Code
 	return p, err
+}
+
+// extra is what few messages have.
+type extra struct {
+	File *chat.File `json:"file,omitempty"`
+	Code string     `json:"code,omitempty"`
+}
+
+// extraOf is the extra of a message as it is kept, "" for none.
+func extraOf(m chat.Outbound) (string, error) {
+	if m.File == nil && m.Code == "" {
+		return "", nil
+	}
+	b, err := json.Marshal(extra{m.File, m.Code})
+	return string(b), err
 }
 
 // Put is outbox.Store's. If the key is stored already it gives what is stored.
@@ -61,9 +85,13 @@ func putOutbound(ctx context.Context, t *tx, m chat.Outbound, at time.Time) (cha
 		}
 		return m, err
 	}
-	err = t.row(ctx, []any{&m.ID}, `INSERT INTO outbox (key, channel, chat, kind, text, grp, run, failed, last, state, due, at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?) RETURNING id`,
-		m.Key, m.To.Channel, m.To.Chat, m.Kind, m.Text, m.Group, m.Run, m.Failed, m.Last, at.UnixNano(), at.UnixNano())
+	more, err := extraOf(m)
+	if err != nil {
+		return m, err
+	}
+	err = t.row(ctx, []any{&m.ID}, `INSERT INTO outbox (key, channel, chat, kind, text, grp, run, failed, last, extra, state, due, at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?) RETURNING id`,
+		m.Key, m.To.Channel, m.To.Chat, m.Kind, m.Text, m.Group, m.Run, m.Failed, m.Last, more, at.UnixNano(), at.UnixNano())
 	if err != nil {
 		return m, err
 	}

@@ -122,7 +122,8 @@ func (r *Reader) RunReplies(ctx context.Context, id chat.RunID) ([]Sent, error) 
 	var out []Sent
 	err := each(ctx, r.db, func(rows *sql.Rows) error {
 		var s Sent
-		err := rows.Scan(&s.ID, &s.To.Channel, &s.To.Chat, &s.Kind, &s.Text, &s.Run, &s.Group, &s.Key, &s.Failed, &s.Last, &s.Attempts, &s.State, &s.Cause)
+		p, err := scanOutbound(rows, &s.State, &s.Cause)
+		s.Pending = p
 		out = append(out, s)
 		return err
 	}, `SELECT `+outboundColumns+`, state, cause FROM outbox WHERE run <> '' AND run = ? ORDER BY id`, id)

@@ -30,6 +30,11 @@ type Network struct {
 	// Connect makes Chat reachable. It gives a function that waits for the next
 	// text delivered there, and one that makes the chat unreachable again.
 	Connect func() (received func(ctx context.Context) (string, error), disconnect func())
+	// Repeat plays the network sending the last message once more, as networks do.
+	// Nil: it never does.
+	Repeat func(ctx context.Context) error
+	// Cut ends the connection without a word. Nil: there is none to be cut.
+	Cut func()
 	// Leaves says that an unreachable chat exists: Deliver then gives
 	// chat.ErrNobody.
 	Leaves bool
@@ -49,6 +54,9 @@ func Run(t *testing.T, make func(t *testing.T) Network) {
 		{"acknowledges only what is stored", testAcknowledge},
 		{"tells the network when storing failed", testStoreFailed},
 		{"inbound messages are complete", testInbound},
+		{"what comes twice has one id", testRepeat},
+		{"our own messages can be told", testSelf},
+		{"comes back after the connection was cut", testCut},
 		{"delivers in order", testDeliver},
 		{"delivers from several goroutines", testDeliverMany},
 		{"says when nobody is there", testNobody},
@@ -218,6 +226,64 @@ func testInbound(t *testing.T, n Network) {
 		if in.Sender.ID == "" || in.Sent.IsZero() {
 			t.Errorf("sender or time is missing: %+v", in)
 		}
+	}
+}
+
+func testRepeat(t *testing.T, n Network) {
+	if n.Repeat == nil {
+		t.Log("this network sends nothing twice")
+		return
+	}
+	sink := &Sink{}
+	ctx := start(t, n.Channel, sink)
+	if err := say(ctx, n, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Repeat(ctx); err != nil {
+		t.Fatalf("a message that came before was not acknowledged: %v", err)
+	}
+	got := sink.Got()
+	if len(got) == 1 {
+		return // the channel knows it by itself
+	}
+	if len(got) != 2 || got[0].ID != got[1].ID || got[0].From != got[1].From {
+		t.Errorf("the same message came as %+v", got)
+	}
+}
+
+func testSelf(t *testing.T, n Network) {
+	sink := &Sink{}
+	ctx := start(t, n.Channel, sink)
+	if err := say(ctx, n, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	self := n.Channel.Self()
+	if self == "" {
+		t.Error("the channel is connected and does not know who it is")
+	}
+	if in := sink.Got()[0]; in.Sender.Self || in.Sender.ID == self {
+		t.Errorf("a person's message came as our own: %+v", in)
+	}
+}
+
+func testCut(t *testing.T, n Network) {
+	if n.Cut == nil {
+		t.Log("this channel has no connection that can be cut")
+		return
+	}
+	sink := &Sink{}
+	ctx := start(t, n.Channel, sink)
+	for i := range 3 {
+		if err := say(ctx, n, fmt.Sprintf("message %d", i)); err != nil {
+			t.Fatal(err)
+		}
+		n.Cut()
+	}
+	if err := say(ctx, n, "the last"); err != nil {
+		t.Fatalf("after the connection was cut: %v", err)
+	}
+	if got := sink.Got(); got[len(got)-1].Text != "the last" || len(got) < 4 {
+		t.Errorf("got %+v", got)
 	}
 }
 

@@ -98,6 +98,9 @@ func (h *Hub) MarksHost() {}
 // ID gives "console".
 func (h *Hub) ID() chat.ChannelID { return ID }
 
+// Self gives the host's name. No terminal gives back what it was shown.
+func (h *Hub) Self() chat.SenderID { return "nanoclaw" }
+
 // Run takes messages from terminals until ctx ends, then detaches them all.
 func (h *Hub) Run(ctx context.Context, sink channel.Sink) error {
 	h.mu.Lock()
