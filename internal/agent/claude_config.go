@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"path"
 	"strings"
 
@@ -28,9 +29,11 @@ func ClaudeTranscript(session string) string {
 // ClaudeSkills is the folder of skills in the configuration folder.
 const ClaudeSkills = "skills"
 
-// ClaudeConfig gives the files of the configuration folder by name.
-func ClaudeConfig() map[string]string {
-	return map[string]string{"CLAUDE.md": claudeMemory, "settings.json": "{}\n"}
+// ClaudeConfig gives the files of the configuration folder by name. keep is how many
+// days Claude Code keeps a conversation that nobody goes on with: it removes older
+// ones itself, with the agent's own rights, which the host need not have.
+func ClaudeConfig(keep int) map[string]string {
+	return map[string]string{"CLAUDE.md": claudeMemory, "settings.json": fmt.Sprintf("{\"cleanupPeriodDays\": %d}\n", keep)}
 }
 
 // claudeMemory imports the memory of the groups. Project memory is not read

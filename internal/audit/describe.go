@@ -50,6 +50,15 @@ var tellers = map[Kind]teller{
 	StoreRestored: as(func(d StoreRestoredData) string {
 		return "everything was restored from the backup of " + d.Made.Format(time.RFC3339) + "; what happened after it is not in this log"
 	}),
+	StorePruned: as(func(d StorePrunedData) string {
+		what := d.What
+		if what == "words" {
+			what = "entries lost their words"
+		} else {
+			what += " were removed"
+		}
+		return fmt.Sprintf("%d %s, from before %s", d.Count, what, d.Before.Format(time.DateOnly))
+	}),
 	HostStopped:    as(func(d HostStoppedData) string { return "nanoclaw stopped" + pre(": ", d.Reason) }),
 	ConfigChanged:  as(func(d ConfigChangedData) string { return "the config changed while running; new runs are held" }),
 	ConfigRestored: as(func(d ConfigChangedData) string { return "the config is in order again; runs go on" }),

@@ -15,6 +15,7 @@ const (
 	HostStarted     Kind = "host.started"     // the daemon began; version, uid, layers of this machine
 	HostStopped     Kind = "host.stopped"     //
 	StoreRestored   Kind = "store.restored"   // the folders come from a backup; what happened after it is not here
+	StorePruned     Kind = "store.pruned"     // what is over was removed, for its age: how much of what
 	ConfigChanged   Kind = "config.changed"   // the fingerprint differs; new runs are held
 	ConfigRestored  Kind = "config.restored"  // it is as it was, or was reloaded; runs go on
 	ConfigAccepted  Kind = "config.accepted"  // the owner took a changed config: by which act, and what it means

@@ -23,6 +23,14 @@ type (
 	HostStoppedData struct {
 		Reason string `json:"reason"`
 	}
+	// StorePrunedData belongs to StorePruned: Count of What, older than Before, up to
+	// the row Last. What is "messages", "replies", "runs", "costs" or "words".
+	StorePrunedData struct {
+		What   string    `json:"what"`
+		Count  int       `json:"count"`
+		Before time.Time `json:"before"`
+		Last   int64     `json:"last,omitempty"`
+	}
 	// StoreRestoredData belongs to StoreRestored.
 	StoreRestoredData struct {
 		Made     time.Time `json:"made"` // when the backup was

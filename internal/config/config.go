@@ -65,6 +65,8 @@ type Config struct {
 	Quarantine Quarantine `json:"quarantine"`
 	// RunLogs bounds the files that tell of each run: nanoclaw logs.
 	RunLogs RunLogs `json:"runLogs"`
+	// Retention says how long what is over is kept.
+	Retention Retention `json:"retention"`
 	// Egress says what holds of the way out, for every group. It lets nobody out:
 	// that does a group's own egress.
 	Egress Egress `json:"egress"`
@@ -368,6 +370,25 @@ type RunLogs struct {
 	// Content puts what was asked and answered into them, with what looks like a
 	// credential masked. Off: neither is in them.
 	Content bool `json:"content"`
+}
+
+// Retention says how long what is over is kept. 0 is for ever. What is open stays,
+// however old: messages that wait, runs that go on, messages still to be sent. What
+// was removed is in the audit log, as a count.
+type Retention struct {
+	// Messages is how long messages are kept that came in and were done with, or that
+	// went out.
+	Messages Duration `json:"messages"`
+	// Runs is how long runs are listed.
+	Runs Duration `json:"runs"`
+	// Costs is how long the cost of a day is kept.
+	Costs Duration `json:"costs"`
+	// Words is how long the audit log keeps what people wrote and what agents did.
+	// Its entries stay for ever, and it still verifies.
+	Words Duration `json:"words"`
+	// Sessions is how long Claude Code keeps a conversation that nobody goes on with,
+	// in whole days. The pages in a group's conversations folder are the agent's own.
+	Sessions Duration `json:"sessions"`
 }
 
 // Egress says what holds of the way out, for every group.

@@ -80,6 +80,9 @@ func Default() Config {
 		},
 		Quarantine: Quarantine{Keep: Duration(90 * 24 * time.Hour), Size: 2 << 30},
 		RunLogs:    RunLogs{Keep: Duration(30 * 24 * time.Hour), Files: 1000, Size: 20 << 20},
+		Retention: Retention{
+			Messages: days(90), Runs: days(365), Costs: days(400), Words: days(365), Sessions: days(90),
+		},
 		Egress: Egress{
 			Deny: []string{}, Hosts: map[string]EgressHost{},
 			Upload: 2 << 30, Download: 20 << 30, Connections: 20_000,
@@ -214,3 +217,5 @@ func escapeTexts(v *hujson.Value) {
 		}
 	}
 }
+
+func days(n int) Duration { return Duration(time.Duration(n) * 24 * time.Hour) }

@@ -179,6 +179,12 @@ func (v *validator) limits(c *Config) {
 	between(v, at("runLogs", "keep"), c.RunLogs.Keep, 0, Duration(100*365*24*time.Hour))
 	v.between(at("runLogs", "files"), c.RunLogs.Files, 0, 1_000_000)
 	between(v, at("runLogs", "size"), c.RunLogs.Size, 0, 1<<50)
+	r := c.Retention
+	between(v, at("retention", "messages"), r.Messages, 0, days(36500))
+	between(v, at("retention", "runs"), r.Runs, 0, days(36500))
+	between(v, at("retention", "costs"), r.Costs, 0, days(36500))
+	between(v, at("retention", "words"), r.Words, 0, days(36500))
+	between(v, at("retention", "sessions"), r.Sessions, 0, days(36500))
 	v.toolLimits(l)
 }
 

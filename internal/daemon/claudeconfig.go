@@ -3,6 +3,7 @@ package daemon
 import (
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/google/renameio/v2"
 
@@ -28,7 +29,7 @@ func (d *Daemon) prepareClaude(g chat.Group, uid int) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for name, text := range agent.ClaudeConfig() {
+	for name, text := range agent.ClaudeConfig(keepSessions(time.Duration(d.config.Retention.Sessions))) {
 		if err := writeDiffering(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			return err
 		}

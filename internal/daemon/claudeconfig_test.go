@@ -70,7 +70,7 @@ func TestClaudeObeysOnlyTheHost(t *testing.T) {
 	if bytes.Contains(first, []byte("planted-memory")) {
 		t.Error("the model was told a memory that the host does not import")
 	}
-	for name, text := range map[string]string{"settings.json": "{}\n", "CLAUDE.md": "@/workspace/global/CLAUDE.md\n@/workspace/group/CLAUDE.md\n"} {
+	for name, text := range map[string]string{"settings.json": "{\"cleanupPeriodDays\": 90}\n", "CLAUDE.md": "@/workspace/global/CLAUDE.md\n@/workspace/group/CLAUDE.md\n"} {
 		if got, err := os.ReadFile(filepath.Join(d.machine.ClaudeConfigDir("family"), name)); err != nil || string(got) != text {
 			t.Errorf("%s holds %q, %v", name, got, err)
 		}

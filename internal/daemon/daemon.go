@@ -367,6 +367,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	parts.Go(func() { d.watchPolicy(ctx) })
 	parts.Go(func() { d.keepQuarantine(ctx) })
 	parts.Go(func() { d.reap(ctx) })
+	parts.Go(func() { d.while(ctx, "retention", d.retain) })
 	parts.Go(func() {
 		d.keepSpares(ctx)
 		d.rest()

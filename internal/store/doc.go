@@ -4,20 +4,12 @@
 //
 // # The states it holds
 //
-//	inbox   waiting ─┐            ┌─► done
-//	        context ─┴─► claimed ─┼─► dead      after too many runs that did not finish
-//	        ignored, refused      └─► waiting, context   released or recovered
-//	        context ─► ignored                           pushed out by newer context
-//
-//	runs    queued ─► starting ─► running ─► succeeded
-//	           └──────────┴───────────┴────► failed, refused, cancelled, interrupted
-//
-//	outbox  pending ⇄ sending ─► sent
-//	           └─────────┴─────► given_up       pending may be held: nobody is connected
-//
-// A change that does not follow an arrow is refused with a *StateError that
-// names both states. A group has at most one run in the first three states,
-// held by a unique index.
+// Messages that came in, runs, messages that go out and questions have states, and
+// come from one to another only by the moves of the table in states.go, which
+// docs/state-machine.md explains. What is no move is refused with a *StateError that
+// names both states, and by the database itself. A group has at most one live run,
+// held by a unique index; the run has one holder, and who is not is refused with a
+// *LostError.
 //
 // # What it promises
 //

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"nanoclaw/internal/audit"
@@ -21,6 +20,9 @@ const (
 	sent    = "sent"
 	givenUp = "given_up"
 )
+
+// held is no state: what is pending may be.
+const held = "held"
 
 const outboundColumns = `id, channel, chat, kind, text, run, grp, key, failed, last, attempts, extra`
 
@@ -141,8 +143,8 @@ func (r *Reader) NextDue(ctx context.Context) (time.Time, error) {
 }
 
 // moveOutbox changes a message's state in a transaction: it checks that the
-// message is in one of from, and gives it as it was to do.
-func (s *Store) moveOutbox(ctx context.Context, id int64, to string, from []string, do func(context.Context, *tx, outbox.Pending, string) error) error {
+// message may come to it, and gives it as it was to do.
+func (s *Store) moveOutbox(ctx context.Context, id int64, to string, do func(context.Context, *tx, outbox.Pending, string) error) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		var p *outbox.Pending
 		var is, owner string
@@ -159,7 +161,7 @@ func (s *Store) moveOutbox(ctx context.Context, id int64, to string, from []stri
 		if err := t.row(ctx, []any{&is, &owner}, `SELECT state, owner FROM outbox WHERE id = ?`, id); err != nil {
 			return err
 		}
-		if !slices.Contains(from, is) {
+		if !may("outbox", is, to) && !(to == held && (is == pending || is == sending)) {
 			return &StateError{What: fmt.Sprintf("message %d", id), Is: is, Want: to}
 		}
 		if is == sending && owner != s.owner {
@@ -175,7 +177,7 @@ func (s *Store) moveOutbox(ctx context.Context, id int64, to string, from []stri
 
 // Sending is outbox.Store's.
 func (s *Store) Sending(ctx context.Context, id int64, at time.Time) error {
-	return s.moveOutbox(ctx, id, sending, []string{pending}, func(ctx context.Context, t *tx, _ outbox.Pending, _ string) error {
+	return s.moveOutbox(ctx, id, sending, func(ctx context.Context, t *tx, _ outbox.Pending, _ string) error {
 		_, err := t.exec(ctx, `UPDATE outbox SET state = 'sending', held = 0, attempts = attempts + 1, due = ?, owner = ?, beat = ? WHERE id = ?`,
 			at.UnixNano(), s.owner, s.now().UnixNano(), id)
 		return err
@@ -184,7 +186,7 @@ func (s *Store) Sending(ctx context.Context, id int64, at time.Time) error {
 
 // Sent is outbox.Store's.
 func (s *Store) Sent(ctx context.Context, id int64, network chat.MessageID, at time.Time) error {
-	return s.moveOutbox(ctx, id, sent, []string{sending}, func(ctx context.Context, t *tx, p outbox.Pending, _ string) error {
+	return s.moveOutbox(ctx, id, sent, func(ctx context.Context, t *tx, p outbox.Pending, _ string) error {
 		if _, err := t.exec(ctx, `UPDATE outbox SET state = 'sent', held = 0, network = ?, cause = '', ended = ? WHERE id = ?`, network, at.UnixNano(), id); err != nil {
 			return err
 		}
@@ -198,7 +200,7 @@ func (s *Store) Sent(ctx context.Context, id int64, network chat.MessageID, at t
 
 // Retry is outbox.Store's.
 func (s *Store) Retry(ctx context.Context, id int64, cause string, next time.Time) error {
-	return s.moveOutbox(ctx, id, pending, []string{sending}, func(ctx context.Context, t *tx, _ outbox.Pending, _ string) error {
+	return s.moveOutbox(ctx, id, pending, func(ctx context.Context, t *tx, _ outbox.Pending, _ string) error {
 		_, err := t.exec(ctx, `UPDATE outbox SET state = 'pending', held = 0, cause = ?, due = ? WHERE id = ?`, cause, next.UnixNano(), id)
 		return err
 	})
@@ -207,7 +209,7 @@ func (s *Store) Retry(ctx context.Context, id int64, cause string, next time.Tim
 // Held is outbox.Store's. It takes back the attempt that Sending counted. If
 // somebody connected during that attempt the message stays due, see Unhold.
 func (s *Store) Held(ctx context.Context, id int64) error {
-	return s.moveOutbox(ctx, id, "held", []string{pending, sending}, func(ctx context.Context, t *tx, _ outbox.Pending, is string) error {
+	return s.moveOutbox(ctx, id, held, func(ctx context.Context, t *tx, _ outbox.Pending, is string) error {
 		counted := is == sending
 		_, err := t.exec(ctx, `UPDATE outbox SET state = 'pending', held = (held <> 2), attempts = attempts - ? WHERE id = ?`, counted, id)
 		return err
@@ -216,7 +218,7 @@ func (s *Store) Held(ctx context.Context, id int64) error {
 
 // GiveUp is outbox.Store's.
 func (s *Store) GiveUp(ctx context.Context, id int64, cause string, at time.Time) error {
-	return s.moveOutbox(ctx, id, givenUp, []string{pending, sending}, func(ctx context.Context, t *tx, p outbox.Pending, _ string) error {
+	return s.moveOutbox(ctx, id, givenUp, func(ctx context.Context, t *tx, p outbox.Pending, _ string) error {
 		if _, err := t.exec(ctx, `UPDATE outbox SET state = 'given_up', held = 0, cause = ?, ended = ? WHERE id = ?`, cause, at.UnixNano(), id); err != nil {
 			return err
 		}

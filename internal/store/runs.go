@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"nanoclaw/internal/audit"
@@ -13,21 +12,10 @@ import (
 	"nanoclaw/internal/runner"
 )
 
-// runFrom says from which states a run may come to a state.
-var runFrom = map[runner.State][]runner.State{
-	runner.Starting:    {runner.Queued},
-	runner.Running:     {runner.Starting},
-	runner.Succeeded:   {runner.Running},
-	runner.Refused:     {runner.Queued, runner.Starting},
-	runner.Failed:      {runner.Queued, runner.Starting, runner.Running},
-	runner.Cancelled:   {runner.Queued, runner.Starting, runner.Running},
-	runner.Interrupted: {runner.Queued, runner.Starting, runner.Running},
-}
-
 // moveRun checks that a run is ours and may come to a state.
 func (s *Store) moveRun(ctx context.Context, t *tx, run chat.RunID, to runner.State) (RunInfo, error) {
 	r, err := s.ours(ctx, t, run)
-	if err == nil && !slices.Contains(runFrom[to], r.State) {
+	if err == nil && !may("runs", string(r.State), string(to)) {
 		err = &StateError{What: "run " + string(run), Is: string(r.State), Want: string(to)}
 	}
 	return r, err

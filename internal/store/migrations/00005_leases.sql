@@ -28,3 +28,47 @@ CREATE TABLE leases (
   fence INTEGER NOT NULL,
   until INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- No row changes its state but by a move of docs/state-machine.md, and none that is
+-- open is removed, whatever the code does. A change that keeps the state is no move.
+-- +goose StatementBegin
+CREATE TRIGGER inbox_moves BEFORE UPDATE OF state ON inbox
+WHEN OLD.state <> NEW.state AND OLD.state || ' ' || NEW.state NOT IN (
+  'waiting claimed', 'waiting ignored', 'waiting refused', 'context claimed', 'context ignored', 'context refused',
+  'claimed waiting', 'claimed context', 'claimed done', 'claimed dead', 'dead ignored')
+BEGIN SELECT RAISE(ABORT, 'no such move of a message'); END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER inbox_gone BEFORE DELETE ON inbox
+WHEN OLD.state NOT IN ('ignored', 'refused', 'done', 'dead')
+BEGIN SELECT RAISE(ABORT, 'a message that is open is not removed'); END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER runs_moves BEFORE UPDATE OF state ON runs
+WHEN OLD.state <> NEW.state AND OLD.state || ' ' || NEW.state NOT IN (
+  'queued starting', 'starting running', 'running succeeded', 'queued refused', 'starting refused',
+  'queued failed', 'starting failed', 'running failed', 'queued cancelled', 'starting cancelled', 'running cancelled',
+  'queued interrupted', 'starting interrupted', 'running interrupted')
+BEGIN SELECT RAISE(ABORT, 'no such move of a run'); END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER runs_gone BEFORE DELETE ON runs
+WHEN OLD.state IN ('starting', 'running')
+BEGIN SELECT RAISE(ABORT, 'a run that goes on is not removed'); END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER outbox_moves BEFORE UPDATE OF state ON outbox
+WHEN OLD.state <> NEW.state AND OLD.state || ' ' || NEW.state NOT IN (
+  'pending sending', 'pending given_up', 'sending pending', 'sending sent', 'sending given_up')
+BEGIN SELECT RAISE(ABORT, 'no such move of a message to send'); END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER outbox_gone BEFORE DELETE ON outbox
+WHEN OLD.state NOT IN ('sent', 'given_up')
+BEGIN SELECT RAISE(ABORT, 'a message that is to be sent is not removed'); END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER questions_moves BEFORE UPDATE OF state ON questions
+WHEN OLD.state <> NEW.state AND OLD.state <> 'open'
+BEGIN SELECT RAISE(ABORT, 'a question ends once'); END;
+-- +goose StatementEnd
