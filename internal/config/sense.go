@@ -46,6 +46,7 @@ func rules() map[string]rule {
 		"groups.*.egressDeny": takes, "groups.*.permissionMode": rank,
 		"groups.*.permissions.deny": takes, "groups.*.permissions.ask": takes, "groups.*.permissions.allow": gives,
 		"groups.*.maxTurns": bounded, "agent.claude.maxTurns": bounded, "groups.*.serverTools": gives, "groups.*.prepared": on,
+		"mountAllowlist.allowedRoots": gives, "mountAllowlist.blockedPatterns": takes, "mountAllowlist.nonMainReadOnly": off,
 	}
 }
 

@@ -74,6 +74,7 @@ type Daemon struct {
 	log     *slog.Logger
 	config  *config.Config
 	policy  integrity
+	lending lending
 	machine grant.Machine
 	models  models
 	started time.Time
@@ -216,7 +217,7 @@ func (d *Daemon) checkMount(m grant.Mount, path string) error {
 	if !m.Foreign || m.Held {
 		return nil
 	}
-	if no := d.machine.CheckPath(path); no != nil {
+	if no := d.machine.CheckLent(m, path); no != nil {
 		return no
 	}
 	return nil
@@ -255,6 +256,7 @@ func (d *Daemon) resolve() (promptsRead, error) {
 		return promptsRead{}, err
 	}
 	d.machine = machine(d.opt, d.config)
+	d.loadAllowlist()
 	d.newDesk()
 	read, err := prompts(d.opt.Paths, d.config)
 	if err != nil {
