@@ -52,6 +52,7 @@ var ladder = []rung{
 	{"hosttools", "audit authority chat grant", "authority over what an agent asks for, whichever agent"},
 	{"pressure", "", "what the kernel says of the memory; what is ended for it is decided elsewhere"},
 	{"backup", "beneath config", "files into one file and back; what holds of the store in it is for others"},
+	{"runlog", "chat", "a file for people; what a run is, and what of it is masked, is for others"},
 	{"transcript", "", "a page made of lines; who reads and keeps them is not its matter"},
 	{"mcpserver", "", "speaks with servers over pipes that others made; where they run is decided elsewhere"},
 	{"install", "", "fetches one program and finds it; what may run it, and where, is decided elsewhere"},
@@ -61,11 +62,11 @@ var ladder = []rung{
 	{"attack", "attack/inside beneath boundary delayed egress grant seatbelt wire", "attacks boundaries from without; they know nothing of it"},
 
 	{"agent", "chat grant watch wire", "drives a program in a box that somebody else made"},
-	{"runner", "agent approval audit boundary chat config egress grant hosttools queue transcript watch wire", "one run from job to finish; it reads like the design"},
+	{"runner", "agent approval audit boundary chat config egress grant hosttools queue runlog transcript watch wire", "one run from job to finish; it reads like the design"},
 	{"store", "approval audit chat grant outbox queue router runner", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/console chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runner store touched watch why wire", "the one place that wires everything"},
+	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/console chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runlog runner store touched watch why wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.

@@ -152,6 +152,9 @@ func (t *contained) PID() int {
 }
 
 // Done implements tree.
+// Container is its name in the engine.
+func (t *contained) Container() string { return t.plan.run.name }
+
 func (t *contained) Done() <-chan struct{} { return t.done }
 
 // Kill implements tree.

@@ -77,6 +77,7 @@ func Default() Config {
 			Prices: map[string]Price{},
 		},
 		Quarantine: Quarantine{Keep: Duration(90 * 24 * time.Hour), Size: 2 << 30},
+		RunLogs:    RunLogs{Keep: Duration(30 * 24 * time.Hour), Files: 1000, Size: 20 << 20},
 		Egress: Egress{
 			Deny: []string{}, Hosts: map[string]EgressHost{},
 			Upload: 2 << 30, Download: 20 << 30, Connections: 20_000,

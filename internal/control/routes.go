@@ -75,6 +75,7 @@ func (s *Server) acts() []route {
 		{"groups", authority.GroupList, act(func(ctx context.Context, _ nothing) ([]GroupInfo, error) { return h.Groups(ctx) })},
 		{"runs", authority.Inspect, act(h.Runs)},
 		{"run", authority.Inspect, act(func(ctx context.Context, r runRequest) (RunInfo, error) { return h.RunByID(ctx, r.Run) })},
+		{"logs", authority.Inspect, act(h.Logs)},
 		{"policy", authority.Inspect, act(h.Policy)},
 		{"config/plan", authority.Inspect, act(func(ctx context.Context, _ nothing) (ConfigPlan, error) { return h.ConfigPlan(ctx) })},
 		{"config/reload", authority.ConfigReload, act(func(ctx context.Context, _ nothing) (ConfigPlan, error) { return h.ConfigReload(ctx) })},

@@ -75,6 +75,7 @@ type Daemon struct {
 	config  *config.Config
 	policy  integrity
 	lending lending
+	runLogs runLogs
 	machine grant.Machine
 	models  models
 	started time.Time
@@ -194,6 +195,7 @@ func (d *Daemon) build(ctx context.Context) error {
 	d.outbox = outbox.New(d.store, d.channelOf, d.log)
 	d.outbox.OnChange(d.changed.fire)
 	d.outbox.OnAgentWords(d.desk.Disown)
+	d.runLogs.d = d
 	d.runner = runner.New(d.runnerOptions())
 	d.handleAnswers()
 	return d.openServers()
@@ -302,6 +304,7 @@ func (d *Daemon) runnerOptions() runner.Options {
 		WarmSessions: d.config.Limits.WarmSessions, Prepare: d.preparedGroups(), Unready: d.unready, Short: func() string { return d.short() }, Held: d.queue.Held, Rests: d.queue.Rests,
 		Servers: d.sessionServers,
 		Consent: d.consent, Named: named, Hide: d.desk.Hide, Permit: d.permit, Mask: d.mask, Limits: d.limits,
+		RunLog: d.runLogs.add, LogContent: d.config.RunLogs.Content,
 		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Install: d.install, MaxAttempts: maxAttempts, Zone: zone(d.machine.TimeZone), Log: d.log,
 		Troubled: d.troubled, Markup: d.markupOf, Assistant: d.assistant,
 	}
@@ -386,7 +389,10 @@ func reason(ctx context.Context) string {
 }
 
 // Close gives the store back.
-func (d *Daemon) Close() error { return d.store.Close() }
+func (d *Daemon) Close() error {
+	d.runLogs.written.Wait()
+	return d.store.Close()
+}
 
 // maxAttempts is how often a message may be part of a run that an earlier
 // process did not finish.

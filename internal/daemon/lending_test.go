@@ -109,3 +109,7 @@ func TestMountAllowlistIsPolicy(t *testing.T) {
 }
 
 func execTrue() wire.Exec { return wire.Exec{Argv: []string{"true"}, Stdio: wire.Pipes} }
+
+func triggerOwner() grant.Trigger {
+	return grant.Trigger{Kind: "message", Owner: true, Terminal: true}
+}

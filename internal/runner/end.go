@@ -68,6 +68,7 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 		r.keep(s)
 	}
 	if stopping {
+		r.logEnded(job, s, res, Outcome{}, "put back, since nanoclaw stops: its messages wait")
 		r.release(job, log)
 		return
 	}
@@ -93,6 +94,7 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 	if s != nil {
 		entry.Session = s.id
 	}
+	r.logEnded(job, s, res, o, "")
 	log.Info("a run ended", "state", o.State, "err", o.Error, "ms", data.Ms)
 	r.finish(ctx, job, o, entry, log)
 }

@@ -17,6 +17,7 @@ import (
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/queue"
+	"nanoclaw/internal/runlog"
 	"nanoclaw/internal/watch"
 	"nanoclaw/internal/wire"
 )
@@ -90,6 +91,11 @@ type Options struct {
 	// UID is the group's own kernel uid, 0 to use the daemon's.
 	UID           func(ctx context.Context, g chat.Group) (int, error)
 	LandlockFloor int
+	// RunLog is told of a run when it began and, with the rest, when it ended. It must
+	// not block. Nil: nobody is told. LogContent puts words of people and of the agent
+	// into it.
+	RunLog     func(h runlog.Header, g grant.Grant)
+	LogContent bool
 	// Progress is told what an agent is doing. It must not block.
 	Progress func(chat.Progress)
 	// WarmSessions is how many sessions may wait between runs, over all groups.
@@ -175,6 +181,8 @@ type live struct {
 	retry  time.Time
 	// halted is why a fuse ended it, "" if none did.
 	halted string
+	// log is what RunLog was told, nil before that.
+	log *runlog.Header
 }
 
 // ErrHeld is what Decide gives if no new run may start now. The job is put back.
@@ -238,6 +246,7 @@ func (r *Runner) Run(ctx context.Context, job queue.Job) {
 	ctx, cancel := context.WithTimeoutCause(ctx, g.Limits.RunTime, errTooLong)
 	defer cancel()
 	l.accept(job, trigger, g)
+	r.logBegan(job, s, l, trigger, warm)
 	res, err := r.converse(ctx, job, s, l)
 	r.end(ctx, l.whole(job), s, r.halted(job.Run, res), err, log)
 }

@@ -31,6 +31,7 @@ type Host struct {
 	OnStatus       func(context.Context) (control.Status, error)
 	OnGroups       func(context.Context) ([]control.GroupInfo, error)
 	OnRuns         func(context.Context, control.RunsQuery) ([]control.RunInfo, error)
+	OnLogs         func(context.Context, control.LogsQuery) ([]control.RunLog, error)
 	OnRun          func(context.Context, chat.RunID) (control.RunInfo, error)
 	OnPolicy       func(context.Context, control.PolicyQuery) (control.Policy, error)
 	OnServers      func(context.Context, control.ServersQuery) ([]control.ServerInfo, error)
@@ -176,6 +177,11 @@ func (h *Host) Runs(ctx context.Context, q control.RunsQuery) ([]control.RunInfo
 // RunByID calls OnRun.
 func (h *Host) RunByID(ctx context.Context, id chat.RunID) (control.RunInfo, error) {
 	return call(h.OnRun, ctx, id)
+}
+
+// Logs calls OnLogs.
+func (h *Host) Logs(ctx context.Context, q control.LogsQuery) ([]control.RunLog, error) {
+	return call(h.OnLogs, ctx, q)
 }
 
 // Policy calls OnPolicy.
