@@ -338,7 +338,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	if err := d.acceptStart(ctx); err != nil {
 		return err
 	}
-	if err := d.limits.recover(ctx); err != nil {
+	if err := errors.Join(d.limits.recover(ctx), d.recoverTasks(ctx)); err != nil {
 		return err
 	}
 	d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.HostStarted, Data: audit.HostStartedData{

@@ -253,3 +253,27 @@ func (d *Daemon) taskAnswered(ctx context.Context, e approval.Effect, s approval
 }
 
 var errOtherTask = errors.New("the task is not the one that was shown")
+
+// recoverTasks asks again about tasks that wait for the owner, where an earlier
+// process did not come to ask.
+func (d *Daemon) recoverTasks(ctx context.Context) error {
+	all, err := d.store.Tasks(ctx, "")
+	if err != nil {
+		return err
+	}
+	open := map[string]bool{}
+	for _, q := range d.desk.Open() {
+		if q.Act == actTask {
+			open[q.Part("task")] = true
+		}
+	}
+	for _, t := range all {
+		if t.State != task.Asked || open[string(t.ID)] {
+			continue
+		}
+		if _, err := d.put(ctx, taskEffect(t)); err != nil {
+			d.log.Error("the owner cannot be asked about a task", "task", t.ID, "err", err)
+		}
+	}
+	return nil
+}

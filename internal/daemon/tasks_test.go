@@ -228,3 +228,59 @@ func TestMainAsksForHostMode(t *testing.T) {
 		t.Errorf("/tasks says %q", a.text())
 	}
 }
+
+// TestTaskOfSomebodyWhoLeft: a task rests when whoever it was made for may not speak
+// in its group any more, and when the group is gone.
+func TestTaskOfSomebodyWhoLeft(t *testing.T) {
+	i := newInstall(t, strings.Replace(taskConfig, `"family": {`, `"family": {"chats": ["net:fam"], "senders": ["net:ann"], `, 1))
+	d := i.open()
+	defer d.Close()
+	made := func(g chat.Group, who chat.SenderID, ofOwner bool) task.Task {
+		return task.Task{
+			Group: g, To: chat.Address{Channel: "net", Chat: "fam"},
+			By: task.Creator{Channel: "net", Sender: chat.Sender{ID: who}, Run: "r1", OfOwner: ofOwner},
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		t    task.Task
+		want string
+		gone bool
+	}{
+		{"a member's", made("family", "ann", false), "", false},
+		{"the owner's agent's", made("family", "me", true), "", false},
+		{"somebody's who left", made("family", "bob", false), "net:bob", false},
+		{"of a group that is gone", made("attic", "ann", false), "there is no group attic", true},
+	} {
+		if why, gone := d.unfit(tt.t); gone != tt.gone || !strings.Contains(why, tt.want) || tt.want == "" && why != "" {
+			t.Errorf("%s: %q, %v", tt.name, why, gone)
+		}
+	}
+	if _, err := d.PeopleAct(t.Context(), control.PeopleAct{Act: control.PersonDeny, Group: "family", Sender: "net:ann"}); err != nil {
+		t.Fatal(err)
+	}
+	if why, _ := d.unfit(made("family", "ann", false)); !strings.Contains(why, "may not speak there any more") {
+		t.Errorf("once she is denied: %q", why)
+	}
+}
+
+// TestAskedAgain: a kill between keeping a task and asking about it loses no question.
+func TestAskedAgain(t *testing.T) {
+	i := newInstall(t, taskConfig)
+	d := i.open()
+	made := added(t, d, nil)
+	_, err := d.store.ChangeTask(t.Context(), made.ID, func(t *task.Task) (audit.Entry, error) {
+		t.HostMode = false
+		t.Rest(task.Asked, "")
+		return changedTask("edit", *t, byOwner, chat.Address{}), nil
+	})
+	must(t, err)
+	must(t, d.Close())
+	for range 2 { // it is asked once
+		d, stop := i.run()
+		if asked, err := d.Approvals(t.Context()); err != nil || len(asked) != 1 {
+			t.Errorf("open: %+v, %v", asked, err)
+		}
+		stop()
+	}
+}

@@ -86,6 +86,10 @@ func (s *Store) eraseSender(ctx context.Context, t *tx, e Erasure, out *Erased) 
 	if err := eraseMessages(ctx, t, all, out); err != nil {
 		return err
 	}
+	tasks, err := eraseTasks(ctx, t, e)
+	if err != nil {
+		return err
+	}
 	if err := eraseName(ctx, t, e); err != nil {
 		return err
 	}
@@ -94,6 +98,7 @@ func (s *Store) eraseSender(ctx context.Context, t *tx, e Erasure, out *Erased) 
 	if err != nil {
 		return err
 	}
+	ids = append(ids, tasks...)
 	if e.Runs {
 		more, err := eraseRuns(ctx, t, e, runsOf(all), out)
 		if err != nil {

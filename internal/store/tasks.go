@@ -234,3 +234,23 @@ func openState(inbox string) string {
 	}
 	return lostRun
 }
+
+// eraseTasks forgets the tasks that were made for a person, whose words are in them,
+// and gives the entries of the log that hold them.
+func eraseTasks(ctx context.Context, t *tx, e Erasure) ([]int64, error) {
+	const whose = `body ->> '$.by.channel' = ? AND body ->> '$.by.sender.id' = ? AND (? = '' OR grp = ?)`
+	ids, err := collect(ctx, t, `SELECT id FROM audit WHERE kind = 'task.changed' AND payload IS NOT NULL AND (? = '' OR grp = ?)
+		AND payload ->> '$.task.by.channel' = ? AND payload ->> '$.task.by.sender.id' = ?`, e.Group, e.Group, e.Channel, e.Sender)
+	if err != nil {
+		return nil, err
+	}
+	for _, q := range []string{
+		`DELETE FROM task_runs WHERE task IN (SELECT id FROM tasks WHERE ` + whose + `)`,
+		`DELETE FROM tasks WHERE ` + whose,
+	} {
+		if _, err := t.exec(ctx, q, e.Channel, e.Sender, e.Group, e.Group); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}

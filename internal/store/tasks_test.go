@@ -304,3 +304,25 @@ func TestTheLastTime(t *testing.T) {
 		t.Errorf("more than may be: %v", err)
 	}
 }
+
+// TestEraseTasks forgets the tasks that were made for a person, with what the log
+// says of them, and leaves others alone.
+func TestEraseTasks(t *testing.T) {
+	s := newStore(t)
+	for _, who := range []chat.SenderID{"eve", "bob"} {
+		c := task.Task{ID: chat.TaskID("t" + who), Group: "main", State: task.Paused, Prompt: "the secret of " + string(who)}
+		c.By = task.Creator{Channel: "slack", Sender: chat.Sender{ID: who}}
+		check(t, s.AddTask(t.Context(), c, 10, audit.Entry{At: noon, Kind: audit.TaskChanged, Group: "main", Data: audit.TaskChangedData{Act: "add", ID: c.ID, Task: c}}))
+	}
+	_, err := s.EraseSender(t.Context(), Erasure{Channel: "slack", Sender: "eve"})
+	check(t, err)
+	all, err := s.Tasks(t.Context(), "")
+	if err != nil || len(all) != 1 || all[0].ID != "tbob" {
+		t.Errorf("there are %+v, %v", all, err)
+	}
+	for who, want := range map[string]int{"eve": 0, "bob": 1} {
+		if n := one[int](t, s, `SELECT count(*) FROM audit WHERE payload LIKE '%the secret of ' || ? || '%'`, who); n != want {
+			t.Errorf("%d entries hold words of %s", n, who)
+		}
+	}
+}
