@@ -48,6 +48,12 @@ func (b *builder) stand() *wire.Failed {
 			step{"inotify", b.watches},
 			step{"root", func() error { return unix.Chdir("/") }},
 		)
+	} else if containedIn(b.spec) {
+		failed = b.run(
+			step{"container", b.container},
+			step{"inotify", b.watches},
+			step{"loopback", b.loopback},
+		)
 	} else {
 		b.layers = append(b.layers, "namespaces: user, mount, pid, network, ipc, uts, cgroup")
 		failed = b.run(
@@ -62,7 +68,7 @@ func (b *builder) stand() *wire.Failed {
 		return failed
 	}
 	return b.run(
-		step{"keyring", confine.JoinKeyring},
+		step{"keyring", b.keyring},
 		step{"listeners", b.listen},
 		step{"limits", b.limits},
 		step{"landlock", b.prepareLandlock},
@@ -137,6 +143,22 @@ func (b *builder) namespaces() error {
 	return confine.ProveNamespaces(*b.spec)
 }
 
+// container proves what an engine made of the grant and an image.
+func (b *builder) container() error {
+	layers, lacks, err := confine.ProveContainer(*b.spec)
+	b.layers, b.missing = append(b.layers, layers...), append(b.missing, lacks...)
+	return errors.Join(err, unix.Chdir("/"))
+}
+
+// keyring leaves the owner's keys behind. An engine has made a keyring for the
+// container, and its filter, which is ours, lets nobody ask for another.
+func (b *builder) keyring() error {
+	if containedIn(b.spec) {
+		return nil
+	}
+	return confine.JoinKeyring()
+}
+
 func (b *builder) root() (err error) {
 	if b.spec.Built == nil {
 		b.rooted, err = confine.NewRoot(*b.spec)
@@ -173,7 +195,7 @@ func (b *builder) complete(rest *wire.Rest) *wire.Failed {
 }
 
 func (b *builder) enter() error {
-	if b.spec.Prepared {
+	if b.spec.Prepared || containedIn(b.spec) {
 		return nil
 	}
 	root := "root: " + strconv.Itoa(len(b.spec.Mounts)) + " mounts of the grant on an empty read-only root"
@@ -220,6 +242,11 @@ func (b *builder) prepareLandlock() (err error) {
 	}
 	if b.domain, err = newDomain(b.spec.LandlockFloor); err != nil {
 		return err
+	}
+	if containedIn(b.spec) { // nobody knew what is in the image
+		b.spec.Landlock = slices.DeleteFunc(b.spec.Landlock, func(r wire.PathRule) bool {
+			return errors.Is(unix.Access(r.Path, unix.F_OK), unix.ENOENT)
+		})
 	}
 	return b.domain.Allow(b.spec.Landlock)
 }

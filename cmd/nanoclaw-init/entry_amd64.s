@@ -13,6 +13,7 @@
 #define SYS_capset $126
 #define SYS_prctl $157
 #define SYS_exit_group $231
+#define SYS_unshare $272
 
 #define PR_CAPBSET_DROP $24
 #define PR_SET_NO_NEW_PRIVS $38
@@ -20,6 +21,7 @@
 #define MADV_POPULATE_WRITE $23
 #define PAGES $~4095
 #define CLONE_VM_PARENT $0x8100 // CLONE_VM | CLONE_PARENT
+#define CLONE_NEWUSER $0x10000000
 
 // A system call of three arguments and zeros. It changes AX, CX and R11.
 #define CALL3(nr, a, b, c) \
@@ -71,8 +73,19 @@ populate:
 	POPULATE(runtime·rodata, runtime·noptrdata, MADV_POPULATE_READ)
 	POPULATE(runtime·noptrdata, runtime·enoptrbss, MADV_POPULATE_WRITE)
 	TESTL R13, R13
-	JEQ  drop
+	JNE  introduced
 
+	// In a container: a user namespace of our own.
+	MOVQ 16(SP), AX
+	TESTQ AX, AX
+	JEQ  drop
+	CMPB (AX), $const_containMark
+	JNE  drop
+	CALL3(SYS_unshare, CLONE_NEWUSER, $0, $0)
+	MOVQ AX, ·unshared(SB)
+	JMP  drop
+
+introduced:
 	// Who we are is known as soon as the host has written the maps.
 	CALL3(SYS_read, $0, $·launchID(SB), $8)
 	CMPQ AX, $8

@@ -7,6 +7,7 @@
 #define SYS_write $64
 #define SYS_capset $91
 #define SYS_exit_group $94
+#define SYS_unshare $97
 #define SYS_setresuid $147
 #define SYS_setresgid $149
 #define SYS_setgroups $159
@@ -20,6 +21,7 @@
 #define MADV_POPULATE_WRITE $23
 #define PAGES $~65535 // the largest there are
 #define CLONE_VM_PARENT $0x8100 // CLONE_VM | CLONE_PARENT
+#define CLONE_NEWUSER $0x10000000
 
 // A system call of three arguments and zeros. It changes R0.
 #define CALL3(nr, a, b, c) \
@@ -70,8 +72,19 @@ populate:
 	POPULATE(runtime·text, runtime·etext, MADV_POPULATE_READ)
 	POPULATE(runtime·rodata, runtime·noptrdata, MADV_POPULATE_READ)
 	POPULATE(runtime·noptrdata, runtime·enoptrbss, MADV_POPULATE_WRITE)
-	CBZ  R20, drop
+	CBNZ R20, introduced
 
+	// In a container: a user namespace of our own.
+	MOVD 16(RSP), R0
+	CBZ  R0, drop
+	MOVBU (R0), R0
+	CMP  $const_containMark, R0
+	BNE  drop
+	CALL3(SYS_unshare, CLONE_NEWUSER, $0, $0)
+	MOVD R0, ·unshared(SB)
+	JMP  drop
+
+introduced:
 	// Who we are is known as soon as the host has written the maps.
 	CALL3(SYS_read, $0, $·launchID(SB), $8)
 	CMP  $8, R0

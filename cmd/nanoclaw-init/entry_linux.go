@@ -13,6 +13,8 @@ import "golang.org/x/sys/unix"
 //   - If argv[0] begins with launchMark, it clones process 1 of the namespaces that
 //     the host names on standard input, and ends. See "Cloned twice" in the package
 //     comment.
+//   - If argv[1] begins with containMark, it makes a user namespace of its own, which
+//     a process with more than one thread cannot. See contained_linux.go.
 //   - It empties the capability bounding set and sets no_new_privs. Both belong to
 //     threads, and all later threads inherit them from this one. Once the runtime
 //     has made more, each of the forty system calls has to be made by all of them
@@ -34,6 +36,8 @@ var (
 	// launchID is the uid and gid to take, as read from standard input by the new
 	// process when it has them; 0 if it is to stay who it is.
 	launchID uint64
+	// unshared is what unshare(2) gave: 0 or a negative errno.
+	unshared int64
 )
 
 // The arguments of capset(2) with which the new process keeps, of all the

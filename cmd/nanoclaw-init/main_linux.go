@@ -26,10 +26,16 @@ const (
 	stageArg  = "stage"  // the first of two inits; see stage_linux.go
 	nestedArg = "nested" // the second of two inits
 	enterArg  = "enter"  // on the way to a program of the agent; see enter_linux.go
+
+	containedArg = string(containMark) + "contained" // process 1 of a container; see contained_linux.go
 )
 
-// launchMark begins the argv[0] of a program that is to clone itself, see entry.
-const launchMark = '+'
+// launchMark begins the argv[0] of a program that is to clone itself, and
+// containMark the argv[1] of one that is to make a user namespace, see entry.
+const (
+	launchMark  = '+'
+	containMark = '@'
+)
 
 func main() {
 	runtime.LockOSThread() // for good: see "Threads" above
@@ -52,6 +58,8 @@ func main() {
 		err = lend(os.Args[2:])
 	case stageArg:
 		err = stage()
+	case containedArg:
+		err = contained(os.Args[2:])
 	case nestedArg:
 		err = run(0)
 	default:
@@ -168,8 +176,8 @@ func exitAtHangup(fd int) {
 // thread that cloned it, that its memory cannot be read, and that it holds no
 // descriptor but those it was given.
 func guard(given int) error {
-	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
-		return fmt.Errorf("set the parent death signal: %w", err)
+	if err := bindToParent(); err != nil {
+		return err
 	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("become undumpable: %w", err)
@@ -185,6 +193,19 @@ func guard(given int) error {
 		unix.CloseOnExec(fd)
 	}
 	unix.CloseOnExec(2)
+	return nil
+}
+
+// bindToParent lets the init die with the thread that cloned it. The parent in a
+// container is a program of the engine, whose threads come and go: there the end
+// of the wire has to do, see exitAtHangup.
+func bindToParent() error {
+	if len(os.Args) > 1 && os.Args[1] == containedArg {
+		return nil
+	}
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("set the parent death signal: %w", err)
+	}
 	return nil
 }
 

@@ -20,8 +20,20 @@ var inside embed.FS
 
 // initBinary gives the nanoclaw-init for this machine: the embedded one, else
 // one beside this program.
-func initBinary() (io.ReadSeekCloser, error) {
-	f, err := inside.Open("inside/nanoclaw-init-" + runtime.GOOS + "-" + runtime.GOARCH)
+func initBinary() (io.ReadSeekCloser, error) { return initFor(runtime.GOOS) }
+
+// containerInit gives the nanoclaw-init for containers, which run Linux: on Linux
+// the same as for all else.
+func containerInit(native func() (io.ReadSeekCloser, error)) func() (io.ReadSeekCloser, error) {
+	if runtime.GOOS == "linux" {
+		return native
+	}
+	return func() (io.ReadSeekCloser, error) { return initFor("linux") }
+}
+
+// initFor gives the one for a system, on this machine's architecture.
+func initFor(system string) (io.ReadSeekCloser, error) {
+	f, err := inside.Open("inside/nanoclaw-init-" + system + "-" + runtime.GOARCH)
 	if err == nil {
 		return f.(io.ReadSeekCloser), nil // which files of an embed.FS are
 	}

@@ -4,4 +4,6 @@ package main
 
 import "nanoclaw/internal/boundary"
 
-func lowerPrivileges() (kept []string, err error) { return boundary.LowerPrivileges() }
+func lowerPrivileges(containers bool) (kept []string, err error) {
+	return boundary.LowerPrivileges(containers)
+}

@@ -18,7 +18,7 @@ func openDaemon(ctx context.Context, o hostOptions) (host, error) {
 }
 
 func openWith(ctx context.Context, o hostOptions, init func() (io.ReadSeekCloser, error)) (host, error) {
-	kept, err := lowerPrivileges()
+	kept, err := lowerPrivileges(daemon.StartsContainers(o.paths, o.getenv))
 	if err != nil {
 		return nil, fmt.Errorf("giving up privileges that are not needed: %w", err)
 	}
@@ -30,7 +30,7 @@ func openWith(ctx context.Context, o hostOptions, init func() (io.ReadSeekCloser
 		o.log.Info("no attacks can be tried", "why", err)
 	}
 	return daemon.Open(ctx, daemon.Options{
-		Paths: o.paths, Init: init, Attacker: self, Version: versionName(),
+		Paths: o.paths, Init: init, ContainerInit: containerInit(init), Attacker: self, Version: versionName(),
 		Getenv: o.getenv, Environ: os.Environ, Log: o.log, Say: o.say,
 	})
 }

@@ -94,6 +94,9 @@ func Shape(g grant.Grant, ownUID bool, landlockFloor int) string {
 	for _, e := range g.Endpoints {
 		lines = append(lines, "endpoint "+e.Name)
 	}
+	if g.Image != "" {
+		lines = append(lines, "image "+g.Image)
+	}
 	lines = append(lines, fmt.Sprintf("uid=%t landlock=%d", ownUID, landlockFloor))
 	slices.Sort(lines)
 	sum := sha256.Sum256([]byte(strings.Join(slices.Compact(lines), "\n")))

@@ -102,6 +102,8 @@ type Options struct {
 
 	// SRT is where the parts of the engine srt are.
 	SRT SRTOptions
+	// Container is for the engines that start containers.
+	Container ContainerOptions
 
 	// skip leaves out layers, by name. Only tests of this package can set it,
 	// and only an init built for these tests obeys.

@@ -12,9 +12,12 @@ import (
 
 // ownCgroups gives our cgroup in each hierarchy, by controller, "" for version 2
 // (cgroups(7)).
-func ownCgroups(fs cgroupFS) map[string]string {
+func ownCgroups(fs cgroupFS) map[string]string { return cgroupsOf(fs, "self") }
+
+// cgroupsOf gives those of a process, by its number.
+func cgroupsOf(fs cgroupFS, process string) map[string]string {
 	own := make(map[string]string)
-	text, _ := fs.Read("/proc/self/cgroup")
+	text, _ := fs.Read("/proc/" + process + "/cgroup")
 	for line := range strings.Lines(text) {
 		if f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3); len(f) == 3 {
 			for _, name := range strings.Split(f[1], ",") {

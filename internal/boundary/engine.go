@@ -50,7 +50,17 @@ const (
 	BubblewrapEngine = "bubblewrap" // the system's bwrap builds the root, our init does the rest
 	SRTEngine        = "srt"        // Anthropic's sandbox-runtime; weaker, never chosen by itself
 	SeatbeltEngine   = "seatbelt"   // macOS
+
+	PodmanEngine = "podman"
+	DockerEngine = "docker"
+	AppleEngine  = "apple-container" // Apple's "container", on macOS
 )
+
+// InContainers says whether an engine starts containers: those are for the groups
+// in container mode, and no other engine is.
+func InContainers(engine string) bool {
+	return engine == PodmanEngine || engine == DockerEngine || engine == AppleEngine
+}
 
 // Weaker says that an engine falls short of the others in what it stops, so that
 // it is used only by its name.

@@ -9,10 +9,17 @@ import (
 // Engines are the names of the engines of this system, the preferred first.
 func Engines() []string { return []string{SeatbeltEngine} }
 
+// ContainerEngines are the names of the container engines of this system, the
+// preferred first.
+func ContainerEngines() []string { return []string{PodmanEngine, DockerEngine, AppleEngine} }
+
 // New makes an engine by its name.
 func New(name string, opts Options) (Engine, error) {
-	if name == SeatbeltEngine {
+	switch name {
+	case SeatbeltEngine:
 		return NewSeatbelt(opts)
+	case PodmanEngine, DockerEngine, AppleEngine:
+		return NewContainer(name, opts)
 	}
 	return nil, fmt.Errorf("there is no engine %q on this system", name)
 }
@@ -24,4 +31,4 @@ func ExplainCall(q grant.Question) grant.Answer {
 
 // LowerPrivileges has nothing to give up on this system, which has no
 // capabilities.
-func LowerPrivileges() ([]string, error) { return nil, nil }
+func LowerPrivileges(bool) ([]string, error) { return nil, nil }

@@ -205,7 +205,7 @@ func TestLandlockClosesAMountTooMany(t *testing.T) {
 		{"rules with the mistake", mistaken, "canary"},
 	} {
 		s, err := startBetween(t.Context(), e, mistaken, func(w *wire.Spec, kept []source) error {
-			w.Landlock = landlock(c.rules.Grant.Mounts, kept)
+			w.Landlock = landlock(c.rules.Grant.Mounts, seen(kept))
 			return nil
 		})
 		if err != nil {

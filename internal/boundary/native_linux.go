@@ -2,7 +2,6 @@ package boundary
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -76,6 +75,10 @@ func (n *Native) has(caps ...int) bool {
 // Engines are the names of the engines of this system, the preferred first.
 func Engines() []string { return []string{NativeEngine, BubblewrapEngine, SRTEngine} }
 
+// ContainerEngines are the names of the container engines of this system, the
+// preferred first.
+func ContainerEngines() []string { return []string{PodmanEngine, DockerEngine} }
+
 // New makes an engine by its name.
 func New(name string, opts Options) (Engine, error) {
 	switch name {
@@ -85,6 +88,8 @@ func New(name string, opts Options) (Engine, error) {
 		return NewBubblewrap(opts)
 	case SRTEngine:
 		return NewSRT(opts)
+	case PodmanEngine, DockerEngine:
+		return NewContainer(name, opts)
 	}
 	return nil, fmt.Errorf("there is no engine %q on this system", name)
 }
@@ -206,6 +211,3 @@ func (n *Native) namespaces() uintptr {
 	}
 	return flags
 }
-
-// newToken makes a session's secret.
-func newToken() string { return rand.Text() }

@@ -19,6 +19,9 @@ func required() []string { return nil }
 // Engines are the names of the engines of this system, the preferred first.
 func Engines() []string { return []string{NativeEngine} }
 
+// ContainerEngines are the names of the container engines of this system.
+func ContainerEngines() []string { return nil }
+
 // New always fails on this system.
 func New(string, Options) (Engine, error) { return nil, errOther }
 
@@ -54,4 +57,4 @@ func ExplainCall(q grant.Question) grant.Answer {
 
 // LowerPrivileges has nothing to give up on this system, which has no
 // capabilities.
-func LowerPrivileges() ([]string, error) { return nil, nil }
+func LowerPrivileges(bool) ([]string, error) { return nil, nil }

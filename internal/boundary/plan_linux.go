@@ -96,6 +96,9 @@ type source struct {
 func (n *Native) resolveAll(mounts []grant.Mount) ([]source, error) {
 	var out []source
 	for _, m := range mounts {
+		if m.Image {
+			return out, &StartError{Step: "mount " + m.Target, Err: errors.New("the grant is for a container, whose image has it")}
+		}
 		s, err := resolve(m, out)
 		if errors.Is(err, os.ErrNotExist) && m.Optional {
 			continue

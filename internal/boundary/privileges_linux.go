@@ -23,13 +23,24 @@ var neededCaps = [...]struct {
 	{unix.CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH: look into folders of groups and of the owner"},
 }
 
+// containerCaps are what podman and an OCI runtime need beside these to build a
+// container as root. The daemon has none of them: they stay in the bounding set
+// alone, from which a program of root's that it starts has what it is given.
+var containerCaps = [...]int{
+	unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_FSETID, unix.CAP_KILL, unix.CAP_SETPCAP, unix.CAP_NET_ADMIN,
+	unix.CAP_SYS_CHROOT, unix.CAP_SYS_PTRACE, unix.CAP_SYS_RESOURCE, unix.CAP_MKNOD, unix.CAP_SETFCAP,
+}
+
+const containerWords = "for podman, which this daemon starts and which has them in its place: what root's containers are built with"
+
 // LowerPrivileges gives up, on every thread and for good, each capability of
 // this process that boundaries do not need, and says in words which ones are
-// kept. An ordinary user has none, and nothing happens.
+// kept. An ordinary user has none, and nothing happens. containers says that a
+// container engine may have to be started.
 //
 // Call it before a Native is made, and before threads of other code exist that
 // the Go runtime does not know: it fails in programs built with cgo.
-func LowerPrivileges() (kept []string, err error) {
+func LowerPrivileges(containers bool) (kept []string, err error) {
 	have, err := effective()
 	if err != nil || have == 0 {
 		return nil, err
@@ -41,7 +52,14 @@ func LowerPrivileges() (kept []string, err error) {
 			kept = append(kept, c.words)
 		}
 	}
-	if err := dropBounding(keep); err != nil {
+	bounding := keep
+	if containers {
+		for _, c := range containerCaps {
+			bounding |= have & (1 << c)
+		}
+		kept = append(kept, containerWords)
+	}
+	if err := dropBounding(bounding); err != nil {
 		return nil, err
 	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}

@@ -15,7 +15,7 @@ import (
 // thread of it has kept what is not needed.
 func TestLowerPrivileges(t *testing.T) {
 	if os.Geteuid() != 0 {
-		kept, err := LowerPrivileges()
+		kept, err := LowerPrivileges(false)
 		if kept != nil || err != nil {
 			t.Errorf("an ordinary user kept %v, %v", kept, err)
 		}

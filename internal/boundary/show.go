@@ -113,3 +113,13 @@ func word(say bool, s string) string {
 	}
 	return ""
 }
+
+// limitName names a limit as the man page does.
+func limitName(l wire.Rlimit) string {
+	for number, name := range map[int]string{4: "core", 12: "msgqueue", 6: "nproc", 7: "nofile", 1: "fsize"} {
+		if number == l.Resource {
+			return name
+		}
+	}
+	return fmt.Sprint(l.Resource)
+}

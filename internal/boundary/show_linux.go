@@ -2,13 +2,9 @@ package boundary
 
 import (
 	"errors"
-	"fmt"
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"nanoclaw/internal/confine"
-	"nanoclaw/internal/wire"
 )
 
 // Render implements Engine. It looks
@@ -37,11 +33,16 @@ func (n *Native) Render(spec Spec) (Rendering, error) {
 	for _, l := range w.Rlimits {
 		r.Rlimits = append(r.Rlimits, RenderedLimit{limitName(l), l.Value})
 	}
+	r.calls()
+	return r, nil
+}
+
+// calls adds the filter of system calls.
+func (r *NativeRendering) calls() {
 	r.NewestCall = confine.NewestCall()
 	for _, c := range confine.SeccompRules() {
 		r.Calls = append(r.Calls, RenderedCall{c.Call, c.Conditions(), c.Action.String(), c.Reason})
 	}
-	return r, nil
 }
 
 // lookUp resolves the mounts of a spec and closes them again. Of the group's
@@ -63,17 +64,4 @@ func (n *Native) lookUp(spec Spec) (all []source, unmade map[string]bool, err er
 		m.pin.Close()
 	}
 	return append(found, all...), unmade, err
-}
-
-// limitName names a limit as the man page does.
-func limitName(l wire.Rlimit) string {
-	for number, name := range map[int]string{
-		unix.RLIMIT_CORE: "core", unix.RLIMIT_MSGQUEUE: "msgqueue", unix.RLIMIT_NPROC: "nproc",
-		unix.RLIMIT_NOFILE: "nofile", unix.RLIMIT_FSIZE: "fsize",
-	} {
-		if number == l.Resource {
-			return name
-		}
-	}
-	return fmt.Sprint(l.Resource)
 }

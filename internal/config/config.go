@@ -39,6 +39,8 @@ type Config struct {
 	HostMode HostMode `json:"hostMode"`
 	// Boundary says what the operating system must enforce.
 	Boundary Boundary `json:"boundary"`
+	// Container says which engine starts containers, and from which image.
+	Container Container `json:"container"`
 	// Tools are folders of programs that every agent may read and run, beside
 	// the system's own: "/opt/node", "~/.cargo/bin".
 	Tools []string `json:"tools"`
@@ -175,6 +177,25 @@ type Boundary struct {
 	Spares int `json:"spares"`
 	// SRT is where the engine srt finds its parts.
 	SRT SRT `json:"srt"`
+}
+
+// Container is for groups in container mode.
+type Container struct {
+	// Engine starts the containers: "podman", "docker", "apple-container" (on macOS),
+	// or "auto" for the first that holds on this machine.
+	Engine string `json:"engine"`
+	// Program is the engine's command line tool. Empty: the engine's own name, in the
+	// folders of the system.
+	Program string `json:"program,omitempty"`
+	// Args come before the tool's command, such as ["--root", "/srv/containers"]. They
+	// can weaken what the engine does; the init then refuses what it can see of it.
+	Args []string `json:"args,omitempty"`
+	// OCIRuntime is what the engine starts containers with, by name or path, such as
+	// "runsc". Empty: the engine's own choice.
+	OCIRuntime string `json:"ociRuntime,omitempty"`
+	// Image is that of groups which name none of their own. "nanoclaw image build"
+	// makes it.
+	Image string `json:"image"`
 }
 
 // SRT says where the parts of the engine srt are. What is empty is looked for in
@@ -482,6 +503,8 @@ type Person struct {
 type Group struct {
 	// Mode is "host" or "container". Empty: executionMode above.
 	Mode string `json:"mode,omitempty"`
+	// Image is the container's, in container mode. Empty: container.image above.
+	Image string `json:"image,omitempty"`
 	// HostModeAllowed is the group's own opt-in, without which it never runs in
 	// host mode, whatever Mode says.
 	HostModeAllowed bool `json:"hostModeAllowed,omitempty"`

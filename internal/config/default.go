@@ -24,6 +24,10 @@ const (
 	permissionAsk    = "ask"
 )
 
+// DefaultImage is the image that "nanoclaw image build" makes. The name has a
+// registry that no engine asks.
+const DefaultImage = "localhost/nanoclaw-agent:latest"
+
 // Default is what holds where the file is silent. It grants nothing: no group
 // leaves its container, reaches a host or touches a folder of the owner.
 func Default() Config {
@@ -36,6 +40,7 @@ func Default() Config {
 		ExecutionMode: modeContainer,
 		HostMode:      HostMode{RunsPerHour: 10, ConfirmTime: Duration(12 * time.Hour)},
 		Boundary:      Boundary{Engine: "auto", Spares: 2},
+		Container:     Container{Engine: "auto", Image: DefaultImage},
 		Tools:         []string{},
 
 		PermissionMode: permissionBypass,

@@ -61,6 +61,7 @@ func schema() (*jsonschema.Schema, error) {
 		s.Properties["globalMcpInheritance"]:                              inheritances,
 		s.Properties["agent"].Properties["kind"]:                          agentKinds,
 		s.Properties["boundary"].Properties["engine"]:                     engines,
+		s.Properties["container"].Properties["engine"]:                    containers,
 		s.Properties["groups"].AdditionalProperties.Properties["mode"]:    {"", modeContainer, modeHost},
 		s.Properties["groups"].AdditionalProperties.Properties["agent"]:   append([]string{""}, agentKinds...),
 		s.Properties["groups"].AdditionalProperties.Properties["trigger"]: append([]string{""}, triggers...),

@@ -63,6 +63,7 @@ func (c *Config) Validate(o Options) Problems {
 var (
 	agentKinds = []string{"auto", "claude", "shell"}
 	engines    = []string{"auto", "native", "bubblewrap", "srt", "seatbelt"}
+	containers = []string{"auto", "podman", "docker", "apple-container"}
 	triggers   = []string{"mention", "always"}
 	confirms   = []string{"each", "session", "never"}
 	efforts    = []string{"low", "medium", "high", "xhigh", "max"}
@@ -120,7 +121,33 @@ func (v *validator) modelName(field Path, name string) {
 	}
 }
 
+// container checks what becomes arguments of an engine's tool.
+func (v *validator) container(c Container) {
+	v.oneOf(at("container", "engine"), c.Engine, containers...)
+	if c.Program != "" {
+		v.hostPath(at("container", "program"), c.Program)
+	}
+	if c.Image == "" {
+		v.add(at("container", "image"), "the name of an image", quote(c.Image), quote(DefaultImage))
+	}
+	v.image(at("container", "image"), c.Image)
+	v.image(at("container", "ociRuntime"), c.OCIRuntime)
+	for i, arg := range c.Args {
+		if hasControl(arg) {
+			v.add(at("container", "args", i), "an argument on one line", quote(arg), "")
+		}
+	}
+}
+
+// image checks a name that stands where an option could.
+func (v *validator) image(field Path, name string) {
+	if strings.HasPrefix(name, "-") || len(name) > 300 || strings.ContainsFunc(name, unicode.IsSpace) || hasControl(name) {
+		v.add(field, "a name without spaces that does not begin with -", quote(name), "")
+	}
+}
+
 func (v *validator) limits(c *Config) {
+	v.container(c.Container)
 	l := c.Limits
 	v.between(at("hostMode", "runsPerHour"), c.HostMode.RunsPerHour, 0, 100_000)
 	v.oneOf(at("boundary", "engine"), c.Boundary.Engine, engines...)
@@ -220,6 +247,7 @@ func (v *validator) group(name string, g Group, chats map[string]string, o Optio
 	if g.Mode != "" {
 		v.oneOf(field.plus("mode"), g.Mode, modeContainer, modeHost)
 	}
+	v.image(field.plus("image"), g.Image)
 	if g.Agent != "" {
 		v.oneOf(field.plus("agent"), g.Agent, agentKinds...)
 	}

@@ -24,3 +24,22 @@ const InitPath = "/opt/nanoclaw/nanoclaw-init"
 // RelayName is another name of the init's program, by which it stands in for the
 // relays of srt.
 const RelayName = "nanoclaw-no-relay"
+
+// Spare is how many processes and threads the init may have beyond the agent's
+// own limit, so that an agent at its limit does not take the init down.
+const Spare = 64
+
+// masks are files of /proc that tell about the kernel or the whole machine and
+// not about the agent's own processes.
+var masks = [...]string{
+	"kcore", "keys", "key-users", "kallsyms", "kmsg", "timer_list", "sched_debug", "config.gz",
+}
+
+// Masks are the paths of these files.
+func Masks() []string {
+	var out []string
+	for _, m := range masks {
+		out = append(out, "/proc/"+m)
+	}
+	return out
+}

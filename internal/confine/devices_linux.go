@@ -11,21 +11,6 @@ import (
 // process's terminal.
 var nodes = [...]string{"null", "zero", "full", "random", "urandom", "tty"}
 
-// masks are files of /proc that tell about the kernel or the whole machine and
-// not about the agent's own processes.
-var masks = [...]string{
-	"kcore", "keys", "key-users", "kallsyms", "kmsg", "timer_list", "sched_debug", "config.gz",
-}
-
-// Masks are the paths of these files.
-func Masks() []string {
-	var out []string
-	for _, m := range masks {
-		out = append(out, "/proc/"+m)
-	}
-	return out
-}
-
 // devices fills /dev: bound nodes of the host, and terminals of its own.
 func (r *Root) devices() error {
 	for _, n := range nodes {

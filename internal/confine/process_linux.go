@@ -59,10 +59,6 @@ func JoinKeyring() error {
 	return nil
 }
 
-// Spare is how many processes and threads the init may have beyond the agent's
-// own limit, so that an agent at its limit does not take the init down.
-const Spare = 64
-
 // Rlimits sets the limits of the calling process, which everything it starts
 // inherits. Only the limit on processes and threads is set higher by what the
 // init itself needs, so processes are to be started by Limited.

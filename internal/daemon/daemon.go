@@ -36,6 +36,9 @@ type Options struct {
 	Paths config.Paths
 	// Init gives the nanoclaw-init program. Its error turns host mode off.
 	Init func() (io.ReadSeekCloser, error)
+	// ContainerInit gives the one for the containers of this machine, which run Linux
+	// whatever it runs. Nil: Init does.
+	ContainerInit func() (io.ReadSeekCloser, error)
 	// Attacker is the path of a program that plays the attacker (attack/inside), for
 	// the owner who asks for attacks. "" means that they cannot be had.
 	Attacker string
@@ -81,6 +84,9 @@ type Daemon struct {
 	sequencer *audit.Sequencer
 	engines   []*mechanism
 	chosen    chosen
+	// containers are the engines for container mode, and contained the one in use.
+	containers []*mechanism
+	contained  chosen
 	// attests gives what every finding of this process depends on.
 	attests func() (attest.Basis, error)
 
@@ -131,7 +137,7 @@ func Open(ctx context.Context, o Options) (*Daemon, error) {
 		d.opt.Say = func(string) {}
 	}
 	d.short = pressure.Meter{}.Short
-	d.engines = d.mechanisms()
+	d.engines, d.containers = d.mechanisms(), d.containerMechanisms()
 	d.attests = sync.OnceValues(attest.Machine)
 	if err := o.Paths.EnsureDirs(); err != nil {
 		return nil, err
@@ -351,6 +357,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	}
 	parts.Go(func() { d.watchPolicy(ctx) })
 	parts.Go(func() { d.keepQuarantine(ctx) })
+	parts.Go(func() { d.reap(ctx) })
 	parts.Go(func() {
 		d.keepSpares(ctx)
 		d.rest()

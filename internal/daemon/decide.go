@@ -31,6 +31,7 @@ func (d *Daemon) decide(ctx context.Context, g chat.Group, t grant.Trigger) (gra
 	if err != nil {
 		return grant.Grant{}, err
 	}
+	d.fit(ctx, &r, "")
 	got, err := d.granted(r)
 	d.tellMount(ctx, g, err)
 	return got, err
@@ -45,7 +46,7 @@ func (d *Daemon) granted(r grant.Request) (grant.Grant, error) {
 	return g, err
 }
 
-// request is the input of a decision.
+// request is the input of a decision, but for what fit finds out.
 func (d *Daemon) request(ctx context.Context, g chat.Group, t grant.Trigger) (grant.Request, error) {
 	state, err := d.store.GroupState(ctx, g)
 	if err != nil {
@@ -65,8 +66,8 @@ func (d *Daemon) request(ctx context.Context, g chat.Group, t grant.Trigger) (gr
 	m.Real = d.real(lentPaths(live.Groups[string(g)], t))
 	return grant.Request{
 		Config: live, Group: g, Trigger: t, Machine: m, Reached: d.reached(g),
-		HostRuns:    grant.Count{N: runs, Reopens: oldest.Add(time.Hour)},
-		HostModeOff: d.proven(ctx, "").Off, RanClaude: state.RanClaude, Trusted: trusted,
+		HostRuns:  grant.Count{N: runs, Reopens: oldest.Add(time.Hour)},
+		RanClaude: state.RanClaude, Trusted: trusted,
 	}, nil
 }
 
@@ -165,7 +166,7 @@ type starter struct{ d *Daemon }
 
 // Start prepares the group's folders and starts a boundary.
 func (s starter) Start(ctx context.Context, engine string, spec boundary.Spec) (*boundary.Session, error) {
-	m, err := s.d.engine(ctx, engine)
+	m, err := s.d.engineFor(ctx, engine, spec.Grant.Mode)
 	if err != nil {
 		return nil, err
 	}

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
-	"nanoclaw/internal/attest"
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
@@ -32,12 +32,7 @@ type mechanism struct {
 func (d *Daemon) mechanisms() []*mechanism {
 	var out []*mechanism
 	for _, name := range boundary.Engines() {
-		m := &mechanism{name: name}
-		m.open = sync.OnceValues(func() (boundary.Engine, error) { return d.openEngine(name) })
-		m.prober.basis = func(g grant.Grant) (attest.Basis, error) { return d.basis(m, g) }
-		m.prober.recall, m.prober.keep = d.recall, d.keep
-		m.prober.try = func(ctx context.Context, g grant.Grant) (held, error) { return d.probe(ctx, m, g) }
-		out = append(out, m)
+		out = append(out, d.mechanism(name))
 	}
 	return out
 }
@@ -45,7 +40,11 @@ func (d *Daemon) mechanisms() []*mechanism {
 // openEngine makes an engine. Without one the daemon still answers questions and
 // says what is wrong; it starts no agent (I1).
 func (d *Daemon) openEngine(name string) (boundary.Engine, error) {
-	program, err := d.opt.Init()
+	init := d.opt.Init
+	if boundary.InContainers(name) && d.opt.ContainerInit != nil {
+		init = d.opt.ContainerInit
+	}
+	program, err := init()
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +53,8 @@ func (d *Daemon) openEngine(name string) (boundary.Engine, error) {
 	home := d.machine.OwnerHome
 	return boundary.New(name, boundary.Options{
 		Init: program, Check: d.checkMount, Dir: d.opt.Paths.DataDir, Protected: delayed.Names(), Log: d.log,
-		SRT: boundary.SRTOptions{Path: grant.ExpandHome(srt.Path, home), Node: grant.ExpandHome(srt.Node, home)},
+		SRT:       boundary.SRTOptions{Path: grant.ExpandHome(srt.Path, home), Node: grant.ExpandHome(srt.Node, home)},
+		Container: d.containerOptions(),
 	})
 }
 
@@ -67,13 +67,13 @@ func (d *Daemon) engine(ctx context.Context, name string) (*mechanism, error) {
 		name = d.config.Boundary.Engine
 	}
 	if name != autoEngine {
-		for _, m := range d.engines {
+		for _, m := range slices.Concat(d.engines, d.containers) {
 			if m.name == name {
 				return m, nil
 			}
 		}
 		return nil, &control.Error{Code: control.CodeUsage, Message: fmt.Sprintf("there is no engine %q on this system", name),
-			Hint: "there are: " + strings.Join(boundary.Engines(), ", ")}
+			Hint: "there are: " + strings.Join(slices.Concat(boundary.Engines(), boundary.ContainerEngines()), ", ")}
 	}
 	g, err := d.probeGrant()
 	if err != nil {
@@ -91,6 +91,12 @@ func (d *Daemon) engine(ctx context.Context, name string) (*mechanism, error) {
 type chosen struct {
 	mu sync.Mutex // held while choosing
 	m  *mechanism
+}
+
+func (c *chosen) is(m *mechanism) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.m == m
 }
 
 // choose gives the first engine that holds, nil if none does. What can not be
@@ -120,7 +126,7 @@ func (d *Daemon) proven(ctx context.Context, name string) held {
 	if err != nil {
 		return held{Off: err.Error(), err: err}
 	}
-	m, err := d.engine(ctx, name)
+	m, err := d.engineFor(ctx, name, grant.HostMode)
 	if err != nil {
 		return held{Off: err.Error(), err: err}
 	}
@@ -134,6 +140,9 @@ func (d *Daemon) proven(ctx context.Context, name string) held {
 // inUse says that an engine is the one whose finding turns host mode on or off,
 // and not one that was only asked for by its name.
 func (d *Daemon) inUse(ctx context.Context, m *mechanism, g grant.Grant) bool {
+	if boundary.InContainers(m.name) {
+		return d.config.Container.Engine == m.name || d.contained.is(m)
+	}
 	if d.config.Boundary.Engine != autoEngine {
 		return d.config.Boundary.Engine == m.name
 	}
@@ -169,7 +178,10 @@ func (d *Daemon) attested(ctx context.Context, m *mechanism, g grant.Grant) held
 		f.told.Do(func() {
 			off := ""
 			if f.Off != "" && d.inUse(ctx, m, g) {
-				off = d.whyOff(ctx, f.Off, g)
+				off = f.Off
+				if !boundary.InContainers(m.name) {
+					off = d.whyOff(ctx, f.Off, g)
+				}
 			}
 			d.tellProbe(context.WithoutCancel(ctx), f, off)
 		})

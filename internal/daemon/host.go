@@ -193,7 +193,8 @@ func (d *Daemon) grantFor(ctx context.Context, e control.ExecRequest) (grant.Gra
 	if err != nil {
 		return grant.Grant{}, err
 	}
-	r.Mode, r.HostModeOff = grant.Mode(e.Mode), d.proven(ctx, e.Boundary).Off
+	r.Mode = grant.Mode(e.Mode)
+	d.fit(ctx, &r, e.Boundary)
 	return d.granted(r)
 }
 

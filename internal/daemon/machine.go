@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"nanoclaw/internal/agent"
@@ -21,6 +22,8 @@ func machine(o Options, c *config.Config) grant.Machine {
 		GlobalDir: filepath.Join(o.Paths.DataDir, "global"),
 		Claude:    findClaude(o, c),
 		ClaudeEnv: agent.ClaudeEnv(),
+
+		ForeignContainers: runtime.GOOS != "linux",
 
 		ClaudeState: agent.ClaudeState(),
 		OwnClaude:   ownClaude(o.Getenv),

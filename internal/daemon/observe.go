@@ -85,6 +85,7 @@ func (d *Daemon) Groups(ctx context.Context) ([]control.GroupInfo, error) {
 		if err != nil {
 			return nil, err
 		}
+		d.fit(ctx, &r, "")
 		if got, err := grant.Decide(r); err == nil {
 			info.Agent = got.Agent
 		} else if info.Refusal = err.Error(); !isRefusal(err) {

@@ -28,6 +28,7 @@ func (d *Daemon) Policy(ctx context.Context, q control.PolicyQuery) (control.Pol
 		return control.Policy{}, err
 	}
 	r.Mode = grant.Mode(q.Mode)
+	d.fit(ctx, &r, "")
 	g, err := d.granted(r)
 	if err == nil {
 		g, err = d.hold(g)
@@ -122,7 +123,7 @@ func (d *Daemon) show(ctx context.Context, g grant.Grant, engine string, p *cont
 		}
 		return shown(r, p)
 	}
-	m, err := d.engine(ctx, engine)
+	m, err := d.engineFor(ctx, engine, g.Mode)
 	if err != nil {
 		return err
 	}

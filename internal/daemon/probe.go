@@ -32,6 +32,8 @@ type prober struct {
 	// broken is a boundary that did not hold. It stays off until a restart,
 	// whatever is found later.
 	broken *finding
+	// mendable says that an engine which could not be tried is tried again.
+	mendable bool
 }
 
 // finding is what was found for one basis.
@@ -98,6 +100,9 @@ func (p *prober) again(ctx context.Context, g grant.Grant) held {
 // add keeps a finding. The caller holds mu.
 func (p *prober) add(basis attest.Basis, h held) *finding {
 	f := &finding{held: h, basis: basis}
+	if h.err != nil && p.mendable {
+		return f
+	}
 	p.found = append(p.found, f)
 	if h.Off != "" {
 		p.broken = f
@@ -105,10 +110,14 @@ func (p *prober) add(basis attest.Basis, h held) *finding {
 	return f
 }
 
+// probeTimeout bounds a probe. Most take some milliseconds; a container engine may
+// have to unpack an image first.
+const probeTimeout = 2 * time.Minute
+
 // once tries. A probe that could not be made is one that failed.
 func (p *prober) once(ctx context.Context, basis attest.Basis, g grant.Grant) held {
 	// The one who asks may go away; the finding is for all.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
 	defer cancel()
 	began := time.Now()
 	h, err := p.try(ctx, g)
@@ -283,5 +292,9 @@ func (d *Daemon) tellProbe(ctx context.Context, f *finding, off string) {
 		return
 	}
 	d.log.Error("the boundary does not hold", "engine", f.basis.Engine, "why", f.Off)
-	d.tellOwner(ctx, "probe", "Host mode is off on this machine, so no agent runs natively.\n"+off+"\nnanoclaw doctor says what is missing and how to mend it.")
+	what := "Host mode is off on this machine, so no agent runs natively."
+	if boundary.InContainers(f.basis.Engine) {
+		what = "Containers are off on this machine, so no agent runs in one."
+	}
+	d.tellOwner(ctx, "probe", what+"\n"+off+"\nnanoclaw doctor says what is missing and how to mend it.")
 }

@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -121,10 +122,11 @@ func keyed[T any](d *Rights, a, b []T, key, line func(T) string, judge func(a, b
 	}
 }
 
-// compareMounts: another source, writing, running and being what it was not are rights.
+// compareMounts: another source, writing, running and being what it was not are
+// rights. What an image has in place of this machine is none: it is the mode's.
 func compareMounts(a, b Mount) (grows, same bool) {
-	grows = a.Source != b.Source || !a.Write && b.Write || !a.Exec && b.Exec || a.File != b.File || a.Held && !b.Held || a.Foreign != b.Foreign
-	return grows, !grows && a.Write == b.Write && a.Exec == b.Exec && a.Held == b.Held
+	grows = a.Source != b.Source && !b.Image || !a.Write && b.Write || !a.Exec && b.Exec || a.File != b.File || a.Held && !b.Held || a.Foreign != b.Foreign
+	return grows, !grows && a.Image == b.Image && a.Write == b.Write && a.Exec == b.Exec && a.Held == b.Held
 }
 
 // compareHosts: the usual terms are the narrowest but for rules and budgets.
@@ -192,6 +194,9 @@ func (d *Rights) scalars(a, b Grant) {
 		d.Shrinks = append(d.Shrinks, text)
 	default:
 		d.Grows = append(d.Grows, text)
+	}
+	if a.Image != b.Image && b.Image != "" {
+		d.Grows = append(d.Grows, fmt.Sprintf("image %s → %s", cmp.Or(a.Image, "none"), b.Image))
 	}
 	if a.Agent != b.Agent {
 		d.Grows = append(d.Grows, fmt.Sprintf("agent %s → %s", a.Agent, b.Agent))

@@ -150,11 +150,11 @@ func clone(g Grant) Grant {
 // What a group could have is told though it cannot run now.
 func TestPotential(t *testing.T) {
 	r := request(func(r *Request) {
-		r.Group = "work"
+		r.Group, r.ContainersOff = "work", "podman is not installed"
 		edit(r, "work", func(g *config.Group) { g.Egress = []string{"a.example"} })
 	})
 	g, no, err := Potential(r)
-	if err != nil || no == nil || no.Rule != "mode.container" || len(g.Egress) != 1 {
+	if err != nil || no == nil || no.Rule != "containers.off" || len(g.Egress) != 1 {
 		t.Errorf("%+v, %v, %v", g.Egress, no, err)
 	}
 	r.Group = "nobody"

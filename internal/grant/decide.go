@@ -25,6 +25,8 @@ type Request struct {
 	HostRuns Count
 	// HostModeOff is why this machine cannot run host mode, "" if it can (I1).
 	HostModeOff string
+	// ContainersOff is the same for container mode.
+	ContainersOff string
 	// Reached are hosts that the owner allowed the group when they were asked.
 	Reached []Reached
 	// RanClaude is true if the group ever ran Claude Code: then it never falls
@@ -69,7 +71,7 @@ func (r Request) give(group config.Group, mode Mode, reason string) (Grant, erro
 	if err != nil {
 		return Grant{}, err
 	}
-	mounts, err := r.mounts(group, agent)
+	mounts, err := r.mounts(group, mode, agent)
 	if err != nil {
 		return Grant{}, err
 	}
@@ -94,7 +96,7 @@ func (r Request) give(group config.Group, mode Mode, reason string) (Grant, erro
 	ask, askReason := asks(string(r.Group), r.Config.PermissionMode, group.PermissionMode)
 	return Grant{
 		Ask: ask, AskReason: askReason, Rules: rules,
-		Group: r.Group, Mode: mode, ModeReason: reason, Agent: agent,
+		Group: r.Group, Mode: mode, ModeReason: reason, Agent: agent, Image: r.image(group, mode),
 		Mounts: mounts, Egress: egress, EgressAsk: asksForHosts(r.Group, group, r.Config.Egress), Denied: deny, Budget: budget(r.Config.Egress),
 		Env:       slices.Concat(r.environment(agent), trust(egress), vars),
 		Endpoints: append(endpoints(agent), more...),
@@ -123,9 +125,12 @@ func resolveMode(r Request, g config.Group) (Mode, string) {
 func (r Request) checkMode(m Mode, g config.Group) error {
 	name := string(r.Group)
 	if m == ContainerMode {
-		return &Refusal{"mode.container",
-			fmt.Sprintf("group %s runs in container mode, which this version cannot start", name),
-			fmt.Sprintf("let it run natively inside the boundary: nanoclaw group set %s --mode host", name)}
+		if r.ContainersOff == "" {
+			return nil
+		}
+		return &Refusal{"containers.off",
+			fmt.Sprintf("group %s runs in container mode, and no container can be had: %s", name, r.ContainersOff),
+			fmt.Sprintf("nanoclaw doctor says what is missing; or let it run natively inside the boundary: nanoclaw group set %s --mode host", name)}
 	}
 	switch {
 	case m != HostMode:
@@ -217,19 +222,45 @@ func (m Machine) ClaudeConfigDir(g chat.Group) string {
 // ClaudeStateDir is where a group's ClaudeState folders lie.
 func (m Machine) ClaudeStateDir(g chat.Group) string { return filepath.Join(m.GroupDir(g), "claude") }
 
-func (r Request) mounts(g config.Group, agent string) ([]Mount, error) {
-	out := make([]Mount, 0, len(system)+len(r.Config.Tools)+len(g.Mounts)+8)
+// image is the container's.
+func (r Request) image(g config.Group, mode Mode) string {
+	switch {
+	case mode != ContainerMode:
+		return ""
+	case g.Image != "":
+		return g.Image
+	}
+	return r.Config.Container.Image
+}
+
+// systemMounts are the parts of the system, this machine's or the image's.
+func systemMounts(mode Mode) []Mount {
+	out := make([]Mount, 0, len(system))
 	for _, m := range system {
-		m.Source, m.Optional, m.Reason = m.Target, true, "the system, read-only, where it is there"
+		if mode == ContainerMode {
+			m.Image, m.Optional, m.Reason = true, true, "the image's system, read-only, where it is there"
+		} else {
+			m.Source, m.Optional, m.Reason = m.Target, true, "the system, read-only, where it is there"
+		}
 		out = append(out, m)
 	}
+	return out
+}
+
+func (r Request) mounts(g config.Group, mode Mode, agent string) ([]Mount, error) {
+	out := systemMounts(mode)
 	dir := r.Machine.GroupDir(r.Group)
 	out = append(out,
 		Mount{Target: Workspace, Source: filepath.Join(dir, "workspace"), Write: true, Exec: true, Reason: "the group's workspace"},
 		Mount{Target: Home, Source: filepath.Join(dir, "home"), Write: true, Exec: true, Reason: "the group's own home"},
 		Mount{Target: Global, Source: r.Machine.GlobalDir, Write: r.Group == chat.Main, Reason: "memory of all groups"})
+	foreign := mode == ContainerMode && r.Machine.ForeignContainers
 	if agent == Claude {
-		out = append(out, Mount{Target: ClaudeDir + "/claude", Source: r.Machine.Claude, Exec: true, File: true, Reason: "the agent program"},
+		program := Mount{Target: ClaudeDir + "/claude", Source: r.Machine.Claude, Exec: true, File: true, Reason: "the agent program"}
+		if foreign {
+			program.Source, program.Image, program.Reason = "", true, "the agent program, the image's own"
+		}
+		out = append(out, program,
 			Mount{Target: ClaudeConfig, Source: r.Machine.ClaudeConfigDir(r.Group), Exec: true, Reason: "the settings of Claude Code, its memory's imports and your skills, made by the host"})
 		for _, name := range r.Machine.ClaudeState {
 			out = append(out, Mount{Target: ClaudeConfig + "/" + name, Source: filepath.Join(r.Machine.ClaudeStateDir(r.Group), name), Write: true,
@@ -238,6 +269,9 @@ func (r Request) mounts(g config.Group, agent string) ([]Mount, error) {
 		out = append(out, r.Trusted.mounts()...)
 	}
 	for i, dir := range r.Config.Tools {
+		if foreign {
+			break // programs of another system
+		}
 		p, err := r.hostPath(dir, fmt.Sprintf("tools[%d]", i))
 		if err != nil {
 			return nil, err

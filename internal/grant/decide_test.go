@@ -53,8 +53,8 @@ func TestRefusals(t *testing.T) {
 		want string // the rule
 	}{
 		{"unknown group", func(r *Request) { r.Group = "nobody" }, "group.unknown"},
-		{"container is the default", func(r *Request) { r.Group = "work" }, "mode.container"},
-		{"mode asked for", func(r *Request) { r.Mode = ContainerMode }, "mode.container"},
+		{"container is the default", func(r *Request) { r.Group, r.ContainersOff = "work", "podman is not installed" }, "containers.off"},
+		{"mode asked for", func(r *Request) { r.Mode, r.ContainersOff = ContainerMode, "it has no image" }, "containers.off"},
 		{"a mode that is none", func(r *Request) { r.Mode = "weak" }, "mode.unknown"},
 		{"global switch", func(r *Request) { r.Config.HostMode.Enabled = false }, "hostmode.disabled"},
 		{"no opt-in, though the mode says host", func(r *Request) { edit(r, "main", func(g *config.Group) { g.HostModeAllowed = false }) }, "hostmode.optin"},

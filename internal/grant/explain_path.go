@@ -173,7 +173,7 @@ func (g Grant) explainPath(m Machine, q Question) Answer {
 func (g Grant) inside(host string) (string, bool) {
 	var best *Mount
 	for i, m := range g.Mounts {
-		if within(host, m.Source) && (best == nil || len(m.Source) > len(best.Source)) {
+		if !m.Image && within(host, m.Source) && (best == nil || len(m.Source) > len(best.Source)) {
 			best = &g.Mounts[i]
 		}
 	}

@@ -59,11 +59,13 @@ type Grant struct {
 	Group chat.Group `json:"group"`
 	Mode  Mode       `json:"mode"`
 	// ModeReason is why this mode: the line of the configuration.
-	ModeReason string  `json:"mode_reason"`
-	Agent      string  `json:"agent"` // "claude" or "shell"
-	Mounts     []Mount `json:"mounts"`
-	Env        []Var   `json:"env"`
-	Egress     []Host  `json:"egress"`
+	ModeReason string `json:"mode_reason"`
+	// Image is the container's, in container mode.
+	Image  string  `json:"image,omitempty"`
+	Agent  string  `json:"agent"` // "claude" or "shell"
+	Mounts []Mount `json:"mounts"`
+	Env    []Var   `json:"env"`
+	Egress []Host  `json:"egress"`
 	// EgressAsk says that the owner is asked about hosts beyond Egress: the line of
 	// the configuration that says so, "" if they are refused.
 	EgressAsk string `json:"egress_ask,omitempty"`
@@ -111,6 +113,9 @@ type Mount struct {
 	// Foreign marks folders of the owner (extra mounts), whose files belong to
 	// other uids than the group's.
 	Foreign bool `json:"foreign,omitempty"`
+	// Image marks what the container's image has at Target: nothing is mounted, and
+	// Source is empty. Only container mode has such lines.
+	Image bool `json:"image,omitempty"`
 	// Held marks a part of a writable folder of the owner that is a mount of its
 	// own: a place of files that run code on the owner's machine later, or, with
 	// Write, a folder above one, which thereby cannot be renamed. Source lies in
@@ -249,6 +254,9 @@ type Machine struct {
 	// Providers which of the named ones have theirs.
 	HasModel  bool
 	Providers []string
+	// ForeignContainers says that containers here run another system than this
+	// machine's, so that its programs are of no use in them: on a Mac.
+	ForeignContainers bool
 	// TimeZone is the owner's, such as "Europe/Berlin".
 	TimeZone string
 }

@@ -125,7 +125,10 @@ func (m Mount) access() string {
 }
 
 func from(m Mount) string {
-	if m.Source == m.Target {
+	switch {
+	case m.Image:
+		return " of the image"
+	case m.Source == m.Target:
 		return ""
 	}
 	return " = " + m.Source

@@ -297,7 +297,7 @@ func ServerGrant(r Request, agents Grant, name string) (Grant, error) {
 		return Grant{}, &Refusal{"mcp.unknown", fmt.Sprintf("group %s has no MCP server %q with a boundary of its own", r.Group, name), ""}
 	}
 	why := c.Where(name)
-	g := Grant{Group: r.Group, Mode: agents.Mode, ModeReason: agents.ModeReason, Agent: ServerAgent,
+	g := Grant{Group: r.Group, Mode: agents.Mode, ModeReason: agents.ModeReason, Image: agents.Image, Agent: ServerAgent,
 		Denied: agents.Denied, Budget: agents.Budget, Limits: agents.Limits,
 		Endpoints: []Endpoint{{"proxy", ProxyPort, "the egress proxy"}}}
 	for _, m := range agents.Mounts {

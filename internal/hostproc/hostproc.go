@@ -107,6 +107,16 @@ func Locate(ctx context.Context, p Program) Found {
 	return ask(ctx, p, directories)
 }
 
+// Installed says whether a known program is there, and asks it nothing.
+func Installed(p Program) bool {
+	name, _, ok := command(p)
+	if !ok {
+		return false
+	}
+	path, err := find(name, directories)
+	return err == nil && path != ""
+}
+
 func look(ctx context.Context, dirs []string) []Found {
 	known := Known()
 	found := make([]Found, len(known))

@@ -128,6 +128,21 @@ type Built struct {
 	// Exec are noexec, and no mount of the host will ever appear beneath one. What
 	// an engine cannot do is told in Ready.
 	Sealed bool `json:"sealed,omitempty"`
+	// Contained is set if the surroundings are a container: its root is an image.
+	Contained *Contained `json:"contained,omitempty"`
+}
+
+// Contained is what the init can prove of a container, and of whose image it
+// knows nothing.
+type Contained struct {
+	// Pinned says that Dev and Ino of the mounts are known, and mean inside what
+	// they mean on the host: both have one kernel.
+	Pinned bool `json:"pinned,omitempty"`
+	// Apart says that the engine's kernel is not the host's, so that its namespaces
+	// cannot be compared.
+	Apart bool `json:"apart,omitempty"`
+	// Places are further mounts that the host asked the engine for.
+	Places []string `json:"places,omitempty"`
 }
 
 // Mount attaches one source at Target.
@@ -147,6 +162,10 @@ type Mount struct {
 	Exec bool `json:"exec,omitempty"`
 	// File says that the source is a regular file and not a directory.
 	File bool `json:"file,omitempty"`
+	// Dev and Ino are the inode that the host pinned, where no descriptor of it can
+	// be handed over.
+	Dev uint64 `json:"dev,omitempty"`
+	Ino uint64 `json:"ino,omitempty"`
 }
 
 // Link is a symbolic link made in the new root.

@@ -29,7 +29,7 @@ func main() {
 }
 
 func run(engine, initPath, workspace, owned, uid string) error {
-	kept, err := boundary.LowerPrivileges()
+	kept, err := boundary.LowerPrivileges(false)
 	if err != nil {
 		return err
 	}
