@@ -243,10 +243,8 @@ func (b *builder) prepareLandlock() (err error) {
 	if b.domain, err = newDomain(b.spec.LandlockFloor); err != nil {
 		return err
 	}
-	if containedIn(b.spec) { // nobody knew what is in the image
-		b.spec.Landlock = slices.DeleteFunc(b.spec.Landlock, func(r wire.PathRule) bool {
-			return errors.Is(unix.Access(r.Path, unix.F_OK), unix.ENOENT)
-		})
+	if containedIn(b.spec) {
+		b.spec.Landlock = slices.DeleteFunc(b.spec.Landlock, notInImage)
 	}
 	return b.domain.Allow(b.spec.Landlock)
 }

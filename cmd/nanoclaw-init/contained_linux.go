@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -70,6 +71,14 @@ func put(path, text string) error {
 
 // agentID is the agent's uid and gid in every boundary.
 const agentID = "1000"
+
+// notInImage says that a rule has no path to stand on: the host does not know what
+// is in an image. What is a link there, as /bin is into /usr, is judged by where it
+// leads.
+func notInImage(r wire.PathRule) bool {
+	real, err := filepath.EvalSymlinks(r.Path)
+	return err != nil || real != r.Path
+}
 
 // containedIn says whether the surroundings are a container.
 func containedIn(spec *wire.Spec) bool { return spec.Built != nil && spec.Built.Contained != nil }

@@ -265,7 +265,7 @@ func (c *Container) explain(ctx context.Context, err error, t *contained, p *con
 	case <-time.After(removeAfter):
 	}
 	words := t.lastWords()
-	if missing := c.missingImage(ctx, p.run.image, words); missing != nil {
+	if missing := c.missingImage(ctx, p.run.image); missing != nil {
 		return missing
 	}
 	if words != "" {

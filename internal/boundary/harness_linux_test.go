@@ -66,7 +66,7 @@ func underTest() string {
 const ofNative = "^(TestAsOrdinaryUser|TestOtherEngines|TestProgramIsImmutable|TestProgramAsAFile|TestLowerPrivileges|" +
 	"TestFindUnifiedCgroups|TestUnifiedCgroup|TestLeftoversAreRemoved|TestLimitInWords|TestUIDRange|TestArrange|" +
 	"TestRenderShowsWhatStartBuilds|TestBubblewrap.*|TestThroughASpare|TestLaunch.*|TestSpare.*|TestMountChangesAreNoticed|TestWalk.*|TestDiskVerdicts|" +
-	"TestMatch.*|TestKin.*|TestSeatbelt.*|TestSRT.*|" +
+	"TestMatch.*|TestPodman.*|TestContainer.*|TestKin.*|TestSeatbelt.*|TestSRT.*|" +
 	"TestLiesEndTheSession|TestWordsFromInsideAreMadePlain|TestKindsOutsideTheGrantAreRefused|TestStreamsMayArriveAfterTheEnd)$"
 
 // notOfSRT are the tests of the suite that srt cannot pass, since it is what it
@@ -106,7 +106,8 @@ func TestAsOrdinaryUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return // the tests beside this one are run by an ordinary user already
 	}
-	again(t, NativeEngine, plainUID, "^(TestAsOrdinaryUser|TestOtherEngines)$")
+	// A rootless podman wants a user of this machine, with further ids (subuid(5)).
+	again(t, NativeEngine, plainUID, "^(TestAsOrdinaryUser|TestOtherEngines|TestPodman)$")
 }
 
 // TestOtherEngines runs the conformance suite with every engine but the native

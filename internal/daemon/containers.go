@@ -36,16 +36,12 @@ func (d *Daemon) containerMechanisms() []*mechanism {
 	return out
 }
 
-// containerOptions are the engine's own, as the configuration has them. A program
-// or runtime of the owner's belongs to the engine that they chose by name.
+// containerOptions are the engine's own, for this installation.
 func (d *Daemon) containerOptions() boundary.ContainerOptions {
-	c := d.config.Container
-	o := boundary.ContainerOptions{
-		Image: c.Image, Install: strings.ToLower(d.install), Env: d.containerEnv(),
-		Args: c.Args, Runtime: c.OCIRuntime,
-	}
-	if c.Program != "" {
-		o.Program = grant.ExpandHome(c.Program, d.machine.OwnerHome)
+	o := containerOptions(d.config, d.machine.OwnerHome, d.opt.Getenv)
+	o.Install = strings.ToLower(d.install)
+	if o.Program == "" {
+		o.Program = d.opt.ContainerProgram
 	}
 	return o
 }
@@ -59,10 +55,10 @@ var containerVars = []string{
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 }
 
-func (d *Daemon) containerEnv() []string {
+func containerEnv(getenv func(string) string) []string {
 	out := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"}
 	for _, name := range containerVars {
-		if v := d.opt.Getenv(name); v != "" {
+		if v := getenv(name); v != "" {
 			out = append(out, name+"="+v)
 		}
 	}

@@ -39,6 +39,9 @@ type Options struct {
 	// ContainerInit gives the one for the containers of this machine, which run Linux
 	// whatever it runs. Nil: Init does.
 	ContainerInit func() (io.ReadSeekCloser, error)
+	// ContainerProgram is the container engines' tool where the configuration names
+	// none. "" is the machine's own.
+	ContainerProgram string
 	// Attacker is the path of a program that plays the attacker (attack/inside), for
 	// the owner who asks for attacks. "" means that they cannot be had.
 	Attacker string
