@@ -37,6 +37,19 @@ func contained(args []string) error {
 	return run(0)
 }
 
+// containedAsAgent is the life of the init where the engine's machine shows every
+// file as the agent's, so that it can start us as the agent.
+func containedAsAgent() error {
+	if err := lead(); err != nil {
+		return err
+	}
+	if id := strconv.Itoa(unix.Getuid()); id != agentID {
+		return fmt.Errorf("the engine started us as uid %s", id)
+	}
+	prefault()
+	return run(0)
+}
+
 // takeIDs maps the agent's uid and gid to those that we run as
 // (user_namespaces(7)).
 func takeIDs(uid, gid string) error {

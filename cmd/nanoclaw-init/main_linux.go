@@ -28,6 +28,7 @@ const (
 	enterArg  = "enter"  // on the way to a program of the agent; see enter_linux.go
 
 	containedArg = string(containMark) + "contained" // process 1 of a container; see contained_linux.go
+	agentArg     = "contained"                       // the same, as the agent's uid already
 )
 
 // launchMark begins the argv[0] of a program that is to clone itself, and
@@ -60,6 +61,8 @@ func main() {
 		err = stage()
 	case containedArg:
 		err = contained(os.Args[2:])
+	case agentArg:
+		err = containedAsAgent()
 	case nestedArg:
 		err = run(0)
 	default:
@@ -200,7 +203,7 @@ func guard(given int) error {
 // container is a program of the engine, whose threads come and go: there the end
 // of the wire has to do, see exitAtHangup.
 func bindToParent() error {
-	if len(os.Args) > 1 && os.Args[1] == containedArg {
+	if len(os.Args) > 1 && (os.Args[1] == containedArg || os.Args[1] == agentArg) {
 		return nil
 	}
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {

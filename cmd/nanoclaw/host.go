@@ -32,6 +32,8 @@ type hostOptions struct {
 	getenv func(string) string
 	log    *slog.Logger
 	say    func(string)
+
+	containerProgram string // see daemon.Options
 }
 
 // need says what a verb wants of a host.
@@ -112,7 +114,7 @@ type ownHost struct {
 // the socket, so that another terminal can join.
 func (a *app) openOwn(ctx context.Context, paths config.Paths, n need) (*ownHost, error) {
 	log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelError}))
-	h, err := a.open(ctx, hostOptions{paths, a.getenv, log, func(s string) { a.say("%s", s) }})
+	h, err := a.open(ctx, hostOptions{paths, a.getenv, log, func(s string) { a.say("%s", s) }, ""})
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,10 @@ func TestMain(m *testing.M) {
 	program := func(change func(*app)) func() {
 		return func() {
 			a := newApp()
-			a.open = func(ctx context.Context, o hostOptions) (host, error) { return openWith(ctx, o, initUnderTest) }
+			a.open = func(ctx context.Context, o hostOptions) (host, error) {
+				o.containerProgram = "/nonexistent/podman" // what this machine has is not for tests
+				return openWith(ctx, o, initUnderTest)
+			}
 			change(a)
 			os.Exit(a.run(os.Args[1:]))
 		}

@@ -230,6 +230,9 @@ func (c *Container) furnish(p *containerPlan, spec Spec, id containerID, facts *
 	p.run.limits = spec.Grant.Limits
 	p.run.rlimits = p.spec.Rlimits
 	p.run.program = []string{"@contained", fmt.Sprint(id.uid), fmt.Sprint(id.gid)}
+	if !facts.local { // there it is the agent already, and may make no namespace
+		p.run.program = []string{"contained"}
+	}
 	p.run.program = append(p.run.program, c.opts.skip...)
 }
 

@@ -234,11 +234,6 @@ func shown(mounts []source, m source, p string) bool {
 	return false
 }
 
-// beneath says whether p is dir or lies in it.
-func beneath(p, dir string) bool {
-	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")
-}
-
 // hand makes what the init inherits for one mount: with privilege a finished
 // mount, so that no path is looked up twice; without, the pinned inode, by which
 // the init proves its own lookup.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 
 	"nanoclaw/internal/confine"
 	"nanoclaw/internal/grant"
@@ -152,4 +153,9 @@ func landlock(lines []grant.Mount, mounts []visible) []wire.PathRule {
 		}
 	}
 	return rules
+}
+
+// beneath says whether p is dir or lies in it.
+func beneath(p, dir string) bool {
+	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")
 }

@@ -77,9 +77,14 @@ func (i *install) open() *Daemon {
 	return d
 }
 
+// noEngineHere is the tool of container engines where a test has none: what this
+// machine has is not for tests.
+const noEngineHere = "/nonexistent/podman"
+
 func (i *install) options() Options {
 	return Options{
-		Paths: i.paths, Version: "test", Getenv: i.getenv, Environ: i.environ, Log: i.log,
+		ContainerProgram: noEngineHere,
+		Paths:            i.paths, Version: "test", Getenv: i.getenv, Environ: i.environ, Log: i.log,
 		Init: func() (io.ReadSeekCloser, error) {
 			return struct {
 				io.ReadSeeker

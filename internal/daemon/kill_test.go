@@ -77,7 +77,8 @@ func TestMain(m *testing.M) {
 func (v victim) serve() error {
 	ctx := context.Background()
 	d, err := Open(ctx, Options{
-		Paths: v.Paths, Version: "victim", Log: slog.New(slog.DiscardHandler),
+		ContainerProgram: noEngineHere,
+		Paths:            v.Paths, Version: "victim", Log: slog.New(slog.DiscardHandler),
 		Getenv:  func(name string) string { return v.Env[name] },
 		Environ: func() []string { return nil },
 		Init:    func() (io.ReadSeekCloser, error) { return os.Open(v.Init) },
