@@ -49,11 +49,13 @@ check: build fmt vet staticcheck cross race ## format, vet, staticcheck, builds 
 
 # Everything that "build" says goes to stderr, so that "make -s run" can be one
 # end of a pipe. Only the init of this system and architecture stays in the
-# folder, since all that lies there is embedded.
+# folder, since all that lies there is embedded; on a Mac also those of its Linux
+# containers.
 .PHONY: build
 build: need-go ## build bin/nanoclaw with its nanoclaw-init inside
 	@rm -f $(filter-out $(INSIDE)/nanoclaw-init-$(OS)-$(ARCH),$(wildcard $(INSIDE)/nanoclaw-init-*))
 	@go build -ldflags "$(if $(filter darwin,$(OS)),$(MACFLAGS),$(INITFLAGS))" -o $(INSIDE)/nanoclaw-init-$(OS)-$(ARCH) ./cmd/nanoclaw-init >&2
+	@$(if $(filter darwin,$(OS)),for a in amd64 arm64; do GOOS=linux GOARCH=$$a go build -ldflags "$(INITFLAGS)" -o $(INSIDE)/nanoclaw-init-linux-$$a ./cmd/nanoclaw-init >&2 || exit 1; done,:)
 	@mkdir -p bin
 	@go build -ldflags "$(LDFLAGS)" -o bin/nanoclaw ./cmd/nanoclaw >&2
 

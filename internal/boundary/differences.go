@@ -30,7 +30,7 @@ type Difference struct {
 // Differences are those of one engine.
 func Differences(engine string) []Difference {
 	var out []Difference
-	for _, d := range slices.Concat(allDifferences, srtDifferences[:]) {
+	for _, d := range slices.Concat(allDifferences, srtDifferences[:], containerDifferences) {
 		// bubblewrap's sessions end in the same init, with the same /proc.
 		if d.Engine == engine || d.Engine == NativeEngine && engine == BubblewrapEngine {
 			out = append(out, d)
