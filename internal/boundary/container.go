@@ -240,10 +240,8 @@ func (c *Container) furnish(p *containerPlan, spec Spec, id containerID, facts *
 // group's uid has to; nobody else comes as far as the folder.
 func (p *containerPlan) write() error {
 	base := filepath.Join(p.dir, "skeleton")
-	for _, name := range []string{"", "group", "global", "extra"} {
-		if err := os.MkdirAll(filepath.Join(base, name), 0o755); err != nil {
-			return err
-		}
+	if err := os.MkdirAll(base, 0o755); err != nil {
+		return err
 	}
 	for _, m := range p.run.binds {
 		if rel, ok := strings.CutPrefix(m.target, skeleton+"/"); ok && !slices.ContainsFunc(p.run.binds, func(o bind) bool {
