@@ -68,12 +68,41 @@ func printStatus(w io.Writer, s control.Status) error {
 	for _, text := range s.Servers {
 		line("MCP server", "%s", text)
 	}
+	for i, m := range s.Modes {
+		if i == maxModes {
+			line("mode", "and %d more groups: nanoclaw status --json", len(s.Modes)-i)
+			break
+		}
+		printMode(line, m)
+	}
 	line("config", "%s", s.Config)
 	line("data", "%s", s.Data)
 	for _, r := range s.Live {
 		line("run", "%s of %s, %s since %s", r.ID, r.Group, r.State, r.Created.Local().Format(time.TimeOnly))
 	}
 	return t.Flush()
+}
+
+// maxModes bounds the groups whose modes are told.
+const maxModes = 20
+
+// printMode tells of one group.
+func printMode(line func(name, format string, args ...any), m control.GroupMode) {
+	by := "no engine"
+	if m.Engine != "" {
+		by = joined(": ", m.Engine, strings.Join(m.Layers, ", "))
+	}
+	line("mode", "%s is in %s mode (%s), by %s", m.Group, m.Mode, m.Reason, by)
+	for _, l := range []struct{ word, text string }{
+		{"but", m.Refusal}, {"lacks", strings.Join(m.Missing, ", ")},
+		{"in " + m.Other + " mode it would lose", strings.Join(m.Loses, "; ")},
+		{"in " + m.Other + " mode it would gain", strings.Join(m.Gains, "; ")},
+		{"against " + m.Other + " mode", m.OtherRefusal},
+	} {
+		if l.text != "" {
+			line("", "%s: %s", l.word, l.text)
+		}
+	}
 }
 
 // joined joins what is not empty.

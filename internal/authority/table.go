@@ -51,6 +51,9 @@ const (
 	Status           Act = "status"
 	StatusOther      Act = Status + other
 	StatusAll        Act = Status + all
+	ModeShow         Act = "mode"
+	ModeShowOther    Act = ModeShow + other
+	ModeShowAll      Act = ModeShow + all
 	Shutdown         Act = "shutdown"
 	Exec             Act = "exec"
 	Send             Act = "send"
@@ -160,6 +163,9 @@ var table = []row{
 	{Status, "see the status of this group", yes, yes, yes, yes, over, agent, agent},
 	{StatusOther, "see the status of another group", yes, yes, yes, mine, mine, agent, agent},
 	{StatusAll, "see the status of all groups", yes, yes, yes, mine, mine, agent, agent},
+	{ModeShow, "see the mode of this group", yes, yes, yes, mine, mine, agent, agent},
+	{ModeShowOther, "see the mode of another group", yes, yes, yes, mine, mine, agent, agent},
+	{ModeShowAll, "see the modes of all groups", yes, yes, yes, mine, mine, agent, agent},
 	{Shutdown, "end nanoclaw", yes, yes, no, mine, mine, agent, agent},
 	{Exec, "run a command in a group's boundary", yes, yes, no, mine, mine, agent, agent},
 	{Send, "send to this group's chat", yes, yes, yes, yes, yes, yes, yes},

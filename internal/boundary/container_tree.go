@@ -151,6 +151,9 @@ func (t *contained) PID() int {
 	return t.cmd.Process.Pid
 }
 
+// Container is its name in the engine.
+func (t *contained) Container() string { return t.plan.run.name }
+
 // Done implements tree.
 func (t *contained) Done() <-chan struct{} { return t.done }
 

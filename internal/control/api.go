@@ -260,6 +260,28 @@ type Status struct {
 	// Servers tells of the MCP servers that a group has not, or not whole, each in a
 	// line.
 	Servers []string `json:"mcp,omitempty"`
+	// Modes tells of each group in which mode it is, and what the other would be.
+	Modes []GroupMode `json:"modes,omitempty"`
+}
+
+// GroupMode is the mode of a group, what enforces it, and what the group would lose
+// and gain in the other one.
+type GroupMode struct {
+	Group  chat.Group `json:"group"`
+	Mode   string     `json:"mode"`
+	Reason string     `json:"reason"`
+	// Engine is empty where none can be had. Layers are in force in its sessions,
+	// Missing are those that this machine lacks.
+	Engine  string   `json:"engine,omitempty"`
+	Layers  []string `json:"layers,omitempty"`
+	Missing []string `json:"missing,omitempty"`
+	// Refusal says why the group cannot run in its mode, OtherRefusal why it could not
+	// in Other; each is "" if nothing is known against it.
+	Refusal      string   `json:"refusal,omitempty"`
+	Other        string   `json:"other"`
+	OtherRefusal string   `json:"other_refusal,omitempty"`
+	Loses        []string `json:"loses,omitempty"`
+	Gains        []string `json:"gains,omitempty"`
 }
 
 // GroupInfo is one group.

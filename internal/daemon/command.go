@@ -87,11 +87,12 @@ func (d *Daemon) command(ctx context.Context, in chat.Inbound, v router.Verdict)
 }
 
 // errUsage says what may follow a command.
-var errUsage = errors.New("not understood: write /stop, /stop RUN, /pause, /resume, /status or /tasks, each alone for this chat's group, or with a group or all; /clear stands alone")
+var errUsage = errors.New("not understood: write /stop, /stop RUN, /pause, /resume, /status, /mode or /tasks, each alone for this chat's group, or with a group or all; /clear stands alone")
 
 // obey does what a command says, as far as whoever gave it may, and tells what
 // came of it.
 func (d *Daemon) obey(ctx context.Context, c router.Command, who authority.Actor) (string, error) {
+	c, wish := modeWish(c)
 	g, run, err := d.target(ctx, c, who)
 	if err != nil {
 		return "", err
@@ -120,6 +121,8 @@ func (d *Daemon) obey(ctx context.Context, c router.Command, who authority.Actor
 		return d.statusWords(ctx, g)
 	case router.Tasks:
 		return d.obeyTasks(ctx, g)
+	case router.Mode:
+		return d.modeWords(ctx, g, wish)
 	}
 	return "", errUsage
 }

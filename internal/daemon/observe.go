@@ -49,7 +49,7 @@ func (d *Daemon) Status(ctx context.Context) (control.Status, error) {
 	case !d.config.HostMode.Enabled:
 		s.HostMode, s.HostModeReason = "off", "hostMode.enabled is false"
 	}
-	s.Spares, s.Servers = d.spares.count(), d.missingServers()
+	s.Spares, s.Servers, s.Modes = d.spares.count(), d.missingServers(), d.modes(ctx, d.groupNames())
 	paused, err := d.store.PausedGroups(ctx)
 	if err != nil {
 		return control.Status{}, err

@@ -115,7 +115,7 @@ func (l *runLogs) profile(r loggedRun) string {
 
 // rendered is what an engine makes of a grant, in words.
 func (d *Daemon) rendered(ctx context.Context, engine string, g grant.Grant) (string, error) {
-	m, err := d.engine(ctx, engine)
+	m, err := d.engineFor(ctx, engine, g.Mode)
 	if err != nil {
 		return "", err
 	}

@@ -72,13 +72,18 @@ func CheckMessage(c *config.Config, g chat.Group, who Asker, group, sender Count
 	return nil
 }
 
+// hostLimit is how many runs a group but main may begin in host mode in an hour.
+func (r Request) hostLimit(g config.Group) int {
+	if g.HostRunsPerHour > 0 {
+		return g.HostRunsPerHour
+	}
+	return r.Config.HostMode.RunsPerHour
+}
+
 // hostRate holds a run in host mode that is beyond what a group may have within an
 // hour. Main has no such limit, and a command of the owner is no run (I7).
 func (r Request) hostRate(g config.Group) error {
-	limit := r.Config.HostMode.RunsPerHour
-	if g.HostRunsPerHour > 0 {
-		limit = g.HostRunsPerHour
-	}
+	limit := r.hostLimit(g)
 	switch {
 	case r.Group == chat.Main || r.Trigger.Kind == "exec" || r.HostRuns.N < limit:
 		return nil

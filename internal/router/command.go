@@ -18,6 +18,7 @@ const (
 	Resume Verb = "resume"
 	Status Verb = "status"
 	Tasks  Verb = "tasks"
+	Mode   Verb = "mode"
 	// Clear begins a new conversation. It is carried out as a run, so that it has
 	// its place between the messages before and after it.
 	Clear Verb = "clear"
@@ -54,7 +55,7 @@ func ParseCommand(text, name string) (c Command, ok bool) {
 	// Some networks add whom of several programs in a chat it is for: /stop@name.
 	verb, _, _ := strings.Cut(words[0][1:], "@")
 	switch v := Verb(strings.ToLower(verb)); v {
-	case Stop, Pause, Resume, Status, Tasks:
+	case Stop, Pause, Resume, Status, Mode, Tasks:
 		return Command{v, strings.Join(words[1:], " ")}, true
 	case Clear, "new":
 		return Command{Clear, strings.Join(words[1:], " ")}, true
@@ -73,6 +74,8 @@ func (c Command) Act() authority.Act {
 		return authority.Resume
 	case Clear:
 		return authority.NewConversation
+	case Mode:
+		return authority.ModeShow
 	}
 	return authority.Status
 }

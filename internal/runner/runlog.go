@@ -45,7 +45,11 @@ func mountLines(g grant.Grant) (out []string) {
 		if m.Write {
 			access = "rw"
 		}
-		out = append(out, fmt.Sprintf("%s %s = %s", access, m.Target, m.Source))
+		from := m.Source
+		if m.Image {
+			from = "the image's"
+		}
+		out = append(out, fmt.Sprintf("%s %s = %s", access, m.Target, from))
 	}
 	if held > 0 {
 		out = append(out, fmt.Sprintf("and %d parts of them that are held", held))

@@ -182,17 +182,23 @@ func Root(tb testing.TB, dir string) {
 			tb.Fatal(err)
 		}
 		install(tb, path, filepath.Join(dir, "usr/bin", name))
-		out, err := exec.Command("ldd", path).Output()
-		if err != nil {
-			continue // a script, or it needs none
-		}
-		for _, word := range strings.Fields(string(out)) {
-			if filepath.IsAbs(word) {
-				install(tb, word, filepath.Join(dir, "usr", libraryFolder(word), filepath.Base(word)))
-			}
-		}
+		Libraries(tb, dir, path)
 	}
 	must(tb, os.Symlink("bash", filepath.Join(dir, "usr/bin/sh")))
+}
+
+// Libraries puts those that a program of this machine needs into a root. A script, or
+// one that needs none, has none.
+func Libraries(tb testing.TB, dir, program string) {
+	out, err := exec.Command("ldd", program).Output()
+	if err != nil {
+		return
+	}
+	for _, word := range strings.Fields(string(out)) {
+		if filepath.IsAbs(word) {
+			install(tb, word, filepath.Join(dir, "usr", libraryFolder(word), filepath.Base(word)))
+		}
+	}
 }
 
 // libraryFolder is where a loader looks for a library: the loader itself is named

@@ -1,0 +1,162 @@
+package daemon
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"nanoclaw/internal/agent/agenttest"
+	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/boundary/podmantest"
+	"nanoclaw/internal/control"
+)
+
+// equalInstall is an installation with real Claude Code, a scripted model, and an
+// image made of a folder, so that family can run in both modes.
+func equalInstall(t *testing.T) (*install, func() [][]byte) {
+	t.Helper()
+	p := podmantest.New(t)
+	root := filepath.Join(t.TempDir(), "root")
+	podmantest.Root(t, root)
+	podmantest.Libraries(t, root, agenttest.Claude(t))
+	must(t, os.Chmod(filepath.Join(root, "tmp"), 0o1777))
+	images, err := boundary.NewImages(boundary.PodmanEngine, boundary.ContainerOptions{Program: p.Program, Env: p.Env})
+	must(t, err)
+	must(t, images.Import(t.Context(), "localhost/equal:latest", root))
+	i, m := claudeInstall(t)
+	for _, v := range p.Env {
+		name, value, _ := strings.Cut(v, "=")
+		if name == "XDG_RUNTIME_DIR" {
+			i.env[name] = value
+		}
+	}
+	text, err := os.ReadFile(i.paths.Config)
+	must(t, err)
+	lent := filepath.Join(filepath.Dir(i.home), "lent")
+	must(t, os.Mkdir(lent, 0o755))
+	must(t, os.WriteFile(filepath.Join(lent, "page"), []byte("lent to both\n"), 0o644))
+	must(t, os.Chmod(filepath.Dir(i.home), 0o755))
+	i.configure(strings.NewReplacer(
+		`"hostMode":`, fmt.Sprintf(`"container": {"engine": "podman", "program": %q, "image": "localhost/equal:latest"}, "hostMode":`, p.Program),
+		`"family": {"mode": "host", `, fmt.Sprintf(`"family": {"mode": "host", "confirm": "never", "mounts": [{"path": %q}], `, lent),
+	).Replace(string(text)))
+	return i, func() (out [][]byte) {
+		for _, r := range m.Requests() {
+			out = append(out, r.Body)
+		}
+		return out
+	}
+}
+
+// execIn runs a script in a mode and gives all that it printed, and its status.
+func execIn(t *testing.T, d *Daemon, mode, script string) string {
+	t.Helper()
+	p, err := d.Exec(t.Context(), control.ExecRequest{Group: "family", Mode: mode, Argv: []string{"bash", "-c", script}})
+	if err != nil {
+		t.Fatalf("%s mode: %v", mode, err)
+	}
+	defer p.Close()
+	p.Stdin().Close()
+	var said []byte
+	var readers sync.WaitGroup
+	readers.Go(func() { io.Copy(io.Discard, p.Stderr()) })
+	said, _ = io.ReadAll(p.Stdout())
+	readers.Wait()
+	e, err := p.Wait(t.Context())
+	must(t, err)
+	return fmt.Sprintf("%sexit %d", said, e.Code)
+}
+
+// questions are asked in both modes, and have the same answers in both. What differs
+// is listed in docs/modes.md: programs and libraries, /dev/mqueue, and what the
+// kernel shows of the engine.
+var questions = []struct{ name, script string }{
+	{"identity", "id -u; id -g; id -un; hostname; uname -s"},
+	{"environment", "env | grep -v '^_=' | sort"},
+	{"the working directory", "pwd; readlink /proc/self/cwd; ls -a . | sort"},
+	{"relative paths", "ls -d ./CLAUDE.md ../global ../global/CLAUDE.md; cat ../global/CLAUDE.md ./CLAUDE.md"},
+	{"there is nothing else beside the workspace", "ls .. ; ls ../CLAUDE.md; ls /workspace/logs"},
+	{"files", "mkdir -p conversations && echo a > ./conversations/x && mv conversations/x conversations/y && cat conversations/y && stat -c '%u %g %a %F' conversations/y . $HOME; rm -r conversations"},
+	{"links", "ln -sf /etc/shadow l && cat l; rm l; ln -sf ../global/CLAUDE.md m && cat m; rm m"},
+	{"what may be written", "for p in . $HOME /tmp /dev/shm ../global /workspace /usr /etc / /opt/claude /workspace/extra/lent; do if touch $p/x; then echo w $p; rm $p/x; else echo r $p; fi; done"},
+	{"lent folders", "ls /workspace/extra; cat /workspace/extra/lent/page; echo x > /workspace/extra/lent/page"},
+	{"devices", "ls /dev | grep -v mqueue | sort"},
+	{"privileges", "grep -E '^(Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp):' /proc/self/status"},
+	{"limits", "ulimit -n; ulimit -f; ulimit -c; ulimit -u >/dev/null; echo $?"},
+	{"the network", "cat /proc/net/dev | sed 's/:.*//' | grep -v '|' | tr -d ' '"},
+	{"no way out", "(exec 3<>/dev/tcp/192.0.2.1/80) 2>/dev/null; echo $?; bash -c 'exec 3<>/dev/tcp/192.0.2.1/80'; echo $?"},
+	{"the proxy refuses", `bash -c 'exec 3<>/dev/tcp/127.0.0.1/3128; printf "CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n" >&3; head -n 1 <&3'`},
+	{"processes", "ls /proc | grep -c '^[0-9]' >/dev/null; readlink /proc/1/exe; cat /proc/1/comm"},
+	{"git", "cd $HOME && rm -rf r && git init -q r && cd r && echo a > f && git add f && git -c user.name=a -c user.email=a@b commit -qm first && git log --format=%s && cd .. && rm -rf r"},
+	{"the secrets of the host", "ls /root /home/owner /var/lib/nanoclaw; ls /home"},
+}
+
+// The same grant is the same place in both modes, for a command and for the agent: a
+// group that changes its mode in mid conversation finds and remembers everything.
+func TestModesAreEqual(t *testing.T) {
+	i, requests := equalInstall(t)
+	d, stop := i.run()
+	if a := ask(t, d, "family", "our word is heron"); a.State != control.Succeeded {
+		t.Fatalf("in host mode: %+v\n%s", a.Answer, a.text())
+	}
+	ask(t, d, "family", `tool: Bash {"command":"mkdir -p conversations && echo from-host > ./conversations/note"}`)
+	for _, q := range questions {
+		host, container := execIn(t, d, "host", q.script), execIn(t, d, "container", q.script)
+		if host != container {
+			t.Errorf("%s:\n--- host\n%s\n--- container\n%s", q.name, host, container)
+		}
+	}
+	stop()
+
+	hosted, err := os.ReadFile(i.paths.Config)
+	must(t, err)
+	i.configure(strings.Replace(string(hosted), `"family": {"mode": "host"`, `"family": {"mode": "container"`, 1))
+	d, stop = i.run()
+	a := ask(t, d, "family", `tool: Bash {"command":"cat ./conversations/note ../global/CLAUDE.md && echo from-container >> ./conversations/note"}`)
+	if a.State != control.Succeeded || !strings.Contains(a.text(), "from-host") {
+		t.Fatalf("in container mode: %+v\n%s", a.Answer, a.text())
+	}
+	if text := logText(t, d, a.Run); !strings.Contains(text, "mode:        container (groups.family.mode)\n") || !strings.Contains(text, "\ncontainer:   ") {
+		t.Errorf("its file:\n%s", text)
+	}
+	toldInMode(t, requests(), "container", "our word is heron", "from-host")
+	if a = ask(t, d, "family", `tool: mcp__nanoclaw__send_message {"text":"by a tool"}`); a.State != control.Succeeded || !strings.Contains(a.text(), "by a tool") {
+		t.Errorf("a tool of the host's in container mode: %+v\n%s", a.Answer, a.text())
+	}
+	stop()
+
+	i.configure(string(hosted))
+	d, _ = i.run()
+	a = ask(t, d, "family", `tool: Bash {"command":"cat ./conversations/note"}`)
+	if a.State != control.Succeeded || !strings.Contains(a.text(), "from-container") {
+		t.Fatalf("in host mode again: %+v\n%s", a.Answer, a.text())
+	}
+	toldInMode(t, requests(), "host", "our word is heron", "from-container", "by a tool")
+	state, err := d.store.GroupState(t.Context(), "family")
+	must(t, err)
+	if state.AgentSession == "" {
+		t.Error("the group has no conversation")
+	}
+}
+
+// toldInMode looks at what the model was asked last: the whole conversation, and the
+// mode that the agent is told.
+func toldInMode(t *testing.T, all [][]byte, mode string, words ...string) {
+	t.Helper()
+	var last []byte
+	for _, body := range all {
+		if bytes.Contains(body, []byte("You are the assistant of the chat group")) {
+			last = body
+		}
+	}
+	for _, w := range append(words, "You run in "+mode+" mode") {
+		if !bytes.Contains(last, []byte(w)) {
+			t.Errorf("in %s mode the model is not told %q", mode, w)
+		}
+	}
+}
