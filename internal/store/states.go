@@ -25,6 +25,7 @@ const (
 // moves are all there are. Read-only.
 var moves = []arrow{
 	{"inbox", made, "waiting|context|ignored|refused", "Accept", "inbound"},
+	{"inbox", made, "waiting", "Fire", "inbound"},
 	{"inbox", "context", "ignored", "Accept", "inbound"},
 	{"inbox", "waiting|context", "claimed", "Claim", ""},
 	{"inbox", "waiting|context", "claimed", "Join", "run.joined"},
@@ -35,6 +36,7 @@ var moves = []arrow{
 	{"inbox", "waiting", "refused", "EndHeld", "outbox"},
 	{"inbox", "waiting|context", "refused", "ForgetStranger, DenyStranger, RefuseWaiting", "owner.acted"},
 	{"inbox", "waiting|context|dead", "ignored", "EraseSender", "owner.acted"},
+	{"inbox", "waiting", "ignored", "DropTask", "owner.acted"},
 	{"inbox", "ignored|refused|done|dead", gone, "Prune", "store.pruned"},
 
 	{"runs", made, "queued", "Claim", ""},
