@@ -228,6 +228,18 @@ func TestPrinting(t *testing.T) {
 		bad := control.Quarantined{ID: "s1-2", To: "/d/quarantine/s1/2/x", Error: "it is neither\na file"}
 		return []control.Quarantined{kept, bad}[:len(r.ID)-1], nil
 	}
+	b.host.OnDead = func(context.Context) ([]control.DeadLetter, error) {
+		return []control.DeadLetter{
+			{ID: 7, State: control.DeadState, Group: "family", From: "net:1", Sender: "ann", At: at, Attempts: 3, Run: "r1", Why: "nanoclaw ended each time", Text: "boom\x1b[2J\nboom"},
+			{ID: 9, State: control.WaitsState, Group: "family", From: "net:1", Sender: "ann", At: at, Until: at, Why: "the model's rate limit is reached", Text: "hi"},
+		}, nil
+	}
+	b.host.OnDeadAct = func(_ context.Context, r control.DeadAct) (control.DeadLetter, error) {
+		if r.ID != 7 {
+			return control.DeadLetter{}, &control.Error{Code: control.CodeNotFound, Message: "message 8 was not given up and does not wait"}
+		}
+		return control.DeadLetter{ID: r.ID, State: control.DeadState, Group: "family", At: at, Why: r.Act, Text: "boom"}, nil
+	}
 	b.host.OnErase = func(_ context.Context, r control.EraseRequest) (control.Erased, error) {
 		return control.Erased{Messages: 4, Waiting: 1, Quotes: 2, Entries: 4, Runs: 1, Replies: 3, Left: []string{"what it wrote\x1b[2J down"}}, nil
 	}
@@ -278,6 +290,7 @@ func TestPrinting(t *testing.T) {
 		"policy show -g family", "policy show -g family --json", "policy show --render native", "policy show --render native --json",
 		"policy explain HOME", "policy explain HOME read:/x", "policy explain /x --json", "policy explain -g family /x", "policy explain x", "doctor", "doctor --no-probe --json", "doctor --attack", "doctor --attack --json", "audit list", "audit show 1",
 		"audit show x", "audit verify", "audit verify --json", "audit export", "quarantine list", "quarantine list --json", "quarantine show s1-1", "quarantine restore s1", "quarantine remove s1a", "quarantine remove s1 --json", "quarantine restore",
+		"dead list", "dead list --json", "dead retry 7", "dead drop 7 --json", "dead retry 8", "dead retry x", "dead",
 		"erase --sender net:ann", "erase --sender net:ann --runs --dry-run -g family", "erase --sender net:ann --json", "erase",
 		"people list", "people list --json", "people allow -g family whatsapp:49", "people deny -g family whatsapp:49 --json", "people remove -g family nobody", "people allow x",
 		"people pair -g family", "people pair -g family --json", "people pair",

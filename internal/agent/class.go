@@ -8,6 +8,7 @@ const (
 	ClassSession     Class = "session"     // the session is unknown or in use
 	ClassTooLong     Class = "too_long"    // the conversation no longer fits the model
 	ClassCredential  Class = "credential"  // the model refused the credential
+	ClassExpired     Class = "expired"     // the credential was valid and is no longer
 	ClassRateLimit   Class = "rate_limit"  // the model says to wait
 	ClassBilling     Class = "billing"     // the account cannot pay
 	ClassOverloaded  Class = "overloaded"  // the model is too busy, or broken for the moment
@@ -19,6 +20,9 @@ const (
 	ClassProtocol    Class = "protocol"    // the agent said something that it must not
 	ClassEnded       Class = "ended"       // the agent ended in the middle of the turn
 	ClassDone        Class = "done"        // the agent had done this prompt before, and its answer is lost
+	ClassBoundary    Class = "boundary"    // its boundary could not be built, so it was not started
+	ClassTimeout     Class = "timeout"     // the turn took longer than it may
+	ClassPoison      Class = "poison"      // the same messages ended the agent or the host again and again
 	ClassOther       Class = "other"
 )
 
@@ -42,7 +46,7 @@ func (c Class) Recovery() Recovery {
 	switch c {
 	case ClassSession, ClassTooLong:
 		return NewSession
-	case ClassCredential:
+	case ClassCredential, ClassExpired:
 		return LogIn
 	case ClassRateLimit, ClassOverloaded:
 		return Wait
@@ -50,7 +54,7 @@ func (c Class) Recovery() Recovery {
 		return Pay
 	case ClassModel:
 		return ChooseModel
-	case ClassStart, ClassUnreachable:
+	case ClassStart, ClassUnreachable, ClassBoundary:
 		return Mend
 	}
 	return AskAgain
@@ -60,7 +64,7 @@ func (c Class) Recovery() Recovery {
 // as long as it lasts, it meets every message of every group.
 func (c Class) Account() bool {
 	switch c {
-	case ClassCredential, ClassBilling, ClassRateLimit:
+	case ClassCredential, ClassExpired, ClassBilling, ClassRateLimit:
 		return true
 	}
 	return false

@@ -35,6 +35,9 @@ func starting(err error) error {
 func failure(r resultLine) (class Class, text string) {
 	said := clip(Mask(strings.TrimSpace(cmp.Or(r.Result, strings.Join(r.Errors, "; ")))), 500)
 	class = classify(r, said)
+	if low := strings.ToLower(said); class == ClassCredential && (strings.Contains(low, "expired") || strings.Contains(low, "; it ended at ")) { // the latter are the gateway's words
+		class = ClassExpired
+	}
 	hint := hints[class]
 	switch {
 	case hint == "":
@@ -50,9 +53,10 @@ var hints = map[Class]string{
 	ClassSession:     "the agent does not know its session any more: the next message begins a new one",
 	ClassTooLong:     "this does not fit the model, not even in a new session: send less at once",
 	ClassCredential:  "the model refused the credential: set a valid one with nanoclaw login claude, or where the present one is from",
-	ClassRateLimit:   "the model's rate limit is reached: try again later",
+	ClassExpired:     "the model's credential has expired: set a valid one with nanoclaw login claude, or where the present one is from",
+	ClassRateLimit:   "the model's rate limit is reached",
 	ClassBilling:     "the model's account cannot pay for this: check its balance",
-	ClassOverloaded:  "the model is overloaded or failing: try again in a few minutes",
+	ClassOverloaded:  "the model is overloaded or failing",
 	ClassUnreachable: "the model cannot be reached: check this machine's network, and model.baseURL in the configuration",
 	ClassModel:       "the model does not exist or this account may not use it: set another with agent.claude.model or the group's model",
 	ClassLimit:       "a limit of this session is reached",

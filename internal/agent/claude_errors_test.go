@@ -17,6 +17,8 @@ func TestClasses(t *testing.T) {
 		want       Class
 	}{
 		{"credential", `{"api_error_status":401,"api_error_type":"authentication_error","is_error":true,"result":"Invalid API key · Fix external API key","subtype":"success","terminal_reason":"api_error"}`, ClassCredential},
+		{"expired", `{"api_error_status":401,"api_error_type":"authentication_error","is_error":true,"result":"Failed to authenticate. API Error: 401 OAuth token has expired.","subtype":"success","terminal_reason":"api_error"}`, ClassExpired},
+		{"expired, by the gateway", `{"api_error_status":403,"is_error":true,"result":"API Error: 403 nanoclaw: the model's endpoint does not accept the credential; it ended at 2026-01-01 00:00:00. The owner has to log in again","subtype":"success","terminal_reason":"api_error"}`, ClassExpired},
 		{"no permission", `{"api_error_status":403,"api_error_type":"permission_error","is_error":true,"result":"Failed to authenticate. API Error: 403 Your API key does not have permission to use the specified resource","subtype":"success","terminal_reason":"api_error"}`, ClassCredential},
 		{"not logged in", `{"api_error_status":null,"is_error":true,"result":"Not logged in · Please run /login","subtype":"success","terminal_reason":"completed"}`, ClassCredential},
 		{"payment", `{"api_error_status":402,"api_error_type":"billing_error","is_error":true,"result":"API Error: 402 pay up","subtype":"success","terminal_reason":"api_error"}`, ClassBilling},

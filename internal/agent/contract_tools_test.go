@@ -42,6 +42,10 @@ func (h *hostOf) Send(_ context.Context, from hosttools.Identity, to chat.Group,
 	return nil
 }
 
+func (h *hostOf) Begin(context.Context, hosttools.Identity, hosttools.Effect) (hosttools.Begun, error) {
+	return hosttools.Begun{Key: "k", End: func(context.Context, bool, string) error { return nil }}, nil
+}
+
 func (h *hostOf) GroupOf(chat.Address) (chat.Group, error) { return "", nil }
 
 func (h *hostOf) SendFile(_ context.Context, _ hosttools.Identity, f hosttools.OutFile) (string, error) {

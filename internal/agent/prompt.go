@@ -25,6 +25,40 @@ type Line struct {
 	Context bool
 	// Truncated says that Text was cut before it was stored.
 	Truncated bool
+	// Answer says that it is what the agent itself answered: see FormatEarlier.
+	Answer bool
+}
+
+// FormatEarlier writes what was said before in a conversation that its agent has
+// lost, to stand before the messages: an element <earlier> with the messages as
+// FormatPrompt writes them and the agent's own answers as <answer>. cut says that
+// there was more. It is "" for nothing.
+func FormatEarlier(lines []Line, cut bool, zone *time.Location) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	if zone == nil {
+		zone = time.UTC
+	}
+	var b strings.Builder
+	b.WriteString("<earlier")
+	if cut {
+		attribute(&b, "truncated", "true")
+	}
+	b.WriteString(">\n")
+	for _, l := range lines {
+		if !l.Answer {
+			writeLine(&b, l, zone)
+			continue
+		}
+		b.WriteString("<answer")
+		if l.Truncated {
+			attribute(&b, "truncated", "true")
+		}
+		b.WriteString(">" + escape(l.Text) + "</answer>\n")
+	}
+	b.WriteString("</earlier>\n")
+	return b.String()
 }
 
 // File is a file of a message. Name and Type are what somebody said of it.

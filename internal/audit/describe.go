@@ -142,6 +142,9 @@ var tellers = map[Kind]teller{
 	RunHeld: as(func(d RunHeldData) string {
 		return fmt.Sprintf("%d messages wait until %s by %s", len(d.Rows), d.Until.UTC().Format(time.DateTime), d.Rule) + pre(": ", d.Text)
 	}),
+	Trouble: as(func(d TroubleData) string {
+		return fmt.Sprintf("trouble with %s (%s): %s", d.Key, d.Class, d.State) + pre(": ", d.Text)
+	}),
 	BudgetExtended: as(func(d BudgetExtendedData) string {
 		return fmt.Sprintf("the budget of %s was extended for %s by %s", d.Account, d.Day, d.By)
 	}),

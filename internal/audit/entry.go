@@ -39,6 +39,7 @@ const (
 	TaskChanged     Kind = "task.changed"     // a scheduled task was made, changed, paused, resumed or cancelled, or rests by itself
 	TaskDue         Kind = "task.due"         // due times of a task came: which are run, what is left out
 	TaskChecked     Kind = "task.checked"     // a task's own script said whether the agent is woken
+	Trouble         Kind = "trouble"          // something that is wrong beyond one message began, was met again, or is over
 	BudgetExtended  Kind = "budget.extended"  // the owner let an account go on for a day
 	Outbox          Kind = "outbox"           // a message waits for delivery
 	Delivered       Kind = "delivered"        //

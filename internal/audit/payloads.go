@@ -270,6 +270,14 @@ type (
 		Rows  []int64   `json:"rows"`
 		Until time.Time `json:"until"`
 	}
+	// TroubleData belongs to Trouble. Until is when it is tried again.
+	TroubleData struct {
+		Key   string    `json:"key"`
+		Class string    `json:"class"`
+		Text  string    `json:"text,omitempty"`
+		State string    `json:"state"`
+		Until time.Time `json:"until,omitzero"`
+	}
 	// BudgetExtendedData belongs to BudgetExtended. Money is in millionths of a dollar.
 	BudgetExtendedData struct {
 		Account string `json:"account"`
@@ -336,4 +344,11 @@ type (
 		// Entries are the ids of entries whose words were erased.
 		Entries []int64 `json:"entries,omitempty"`
 	}
+)
+
+// The states of a trouble.
+const (
+	TroubleBegan = "began"
+	TroubleAgain = "again"
+	TroubleOver  = "over"
 )

@@ -22,6 +22,7 @@ type Host interface {
 	Operator
 	Observer
 	Keeper
+	Undertaker
 	Configurer
 	Eraser
 	Doorkeeper

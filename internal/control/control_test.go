@@ -126,6 +126,12 @@ func TestActs(t *testing.T) {
 		OnKeptAct: func(_ context.Context, r control.QuarantineAct) ([]control.Quarantined, error) {
 			return []control.Quarantined{{ID: r.ID, At: at, Error: r.Act}}, nil
 		},
+		OnDead: func(context.Context) ([]control.DeadLetter, error) {
+			return []control.DeadLetter{{ID: 7, State: control.WaitsState, At: at, Text: "hi"}}, nil
+		},
+		OnDeadAct: func(_ context.Context, r control.DeadAct) (control.DeadLetter, error) {
+			return control.DeadLetter{ID: r.ID, Why: r.Act, At: at}, nil
+		},
 		OnErase: func(_ context.Context, r control.EraseRequest) (control.Erased, error) {
 			return control.Erased{Messages: len(r.Sender), Left: []string{string(r.Group)}}, nil
 		},
@@ -184,6 +190,8 @@ func TestActs(t *testing.T) {
 		{"quarantine act", func() (any, error) {
 			return c.QuarantineAct(ctx, control.QuarantineAct{ID: "s1", Act: control.Remove})
 		}, []control.Quarantined{{ID: "s1", At: at, Error: "remove"}}},
+		{"dead", func() (any, error) { return c.Dead(ctx) }, []control.DeadLetter{{ID: 7, State: control.WaitsState, At: at, Text: "hi"}}},
+		{"dead act", func() (any, error) { return c.DeadAct(ctx, control.DeadAct{ID: 7, Act: control.DropDead}) }, control.DeadLetter{ID: 7, Why: "drop", At: at}},
 		{"erase", func() (any, error) { return c.Erase(ctx, control.EraseRequest{Sender: "net:ann", Group: "g"}) }, control.Erased{Messages: 7, Left: []string{"g"}}},
 		{"audit export", func() (any, error) {
 			var b bytes.Buffer

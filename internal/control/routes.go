@@ -91,6 +91,8 @@ func (s *Server) acts() []route {
 		{"doctor", authority.Examine, act(h.Doctor)},
 		{"quarantine", authority.Inspect, act(h.Quarantine)},
 		{"quarantine/act", authority.Quarantine, act(h.QuarantineAct)},
+		{"dead", authority.Inspect, act(func(ctx context.Context, _ nothing) ([]DeadLetter, error) { return h.Dead(ctx) })},
+		{"dead/act", authority.ResumeAll, act(h.DeadAct)},
 		{"audit/list", authority.Inspect, act(h.AuditList)},
 		{"audit/verify", authority.Inspect, act(h.AuditVerify)},
 		{"audit/export", authority.Export, http.HandlerFunc(s.export)},

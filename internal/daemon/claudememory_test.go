@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"nanoclaw/internal/agent"
 	"nanoclaw/internal/agent/agenttest"
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/chat"
@@ -220,8 +221,9 @@ func TestTooLongBeginsAnew(t *testing.T) {
 	i, m := claudeInstall(t)
 	d, _ := i.run()
 	first := ask(t, d, "family", "remember aardvark")
+	// What is told of the conversation before is short, and passes.
 	m.Use(func(r agenttest.Request) agenttest.Step {
-		if bytes.Contains(r.Body, []byte("aardvark")) {
+		if bytes.Contains(r.Body, []byte("aardvark")) && !bytes.Contains(r.Body, []byte("<earlier")) || bytes.Contains(r.Body, []byte("aardvark again")) {
 			return agenttest.Step{Status: 400, Type: "invalid_request_error", Message: "prompt is too long: 1100000 tokens > 1000000 maximum"}
 		}
 		return agenttest.Puppet(r)
@@ -233,6 +235,9 @@ func TestTooLongBeginsAnew(t *testing.T) {
 	all := m.Requests()
 	if !bytes.Contains(all[len(all)-1].Body, []byte("became too long for the model")) {
 		t.Error("the agent was not told why it remembers nothing")
+	}
+	if body := all[len(all)-1].Body; !bytes.Contains(body, []byte("<earlier>")) || !bytes.Contains(body, []byte("remember aardvark")) {
+		t.Error("the agent was not told what was said before")
 	}
 	if names, text := archives(t, d, "family"); len(names) != 1 || !strings.Contains(text, "remember aardvark") {
 		t.Errorf("the archives are %q:\n%s", names, text)
@@ -247,52 +252,116 @@ func TestTooLongBeginsAnew(t *testing.T) {
 	}
 }
 
-// Each failure of the account reaches a person in words with what to do, is in
-// the audit by its class with the raw line and no secret, and is not repeated for
-// minutes; afterwards the conversation goes on.
-func TestFailuresOfTheAccount(t *testing.T) {
+// Each failure by its class: it reaches a person once, in words with what to do, is in
+// the audit with the raw line and no secret, and is not repeated for minutes. What
+// waits for its end goes on by itself then, in the same conversation, and the chat is
+// told. What is no trouble is said and over.
+func TestFailuresByClass(t *testing.T) {
 	i, m := claudeInstall(t)
-	d, _ := i.run()
+	text, err := os.ReadFile(i.paths.Config)
+	must(t, err)
+	i.configure(strings.Replace(string(text), `{"enabled": true}`, `{"enabled": true, "runsPerHour": 1000}`, 1))
+	d, stop := i.run()
 	reset := time.Now().Add(3 * time.Hour)
 	tests := []struct {
 		name  string
 		step  agenttest.Step
-		class string
+		class agent.Class
 		want  string
+		key   string // of the trouble, "" for none
+		mend  func() // nil: its time comes
 	}{
-		{"credential", agenttest.Step{Status: 401, Type: "authentication_error", Message: "invalid x-api-key"}, "credential", "nanoclaw login claude"},
-		{"billing", agenttest.Step{Status: 402, Type: "billing_error", Message: "no money, sk-ant-0123456789abc"}, "billing", "check its balance"},
+		{"credential", agenttest.Step{Status: 401, Type: "authentication_error", Message: "invalid x-api-key"}, agent.ClassCredential, "nanoclaw login claude", "model/",
+			func() { _, err := d.Credentials(t.Context()); must(t, err) }},
+		{"billing", agenttest.Step{Status: 402, Type: "billing_error", Message: "no money, sk-ant-0123456789abc"}, agent.ClassBilling, "check its balance", "model/", nil},
 		{"rate limit", agenttest.Step{Status: 429, Type: "rate_limit_error", Message: "slow down", Header: http.Header{
 			"Anthropic-Ratelimit-Unified-Status": {"rejected"}, "Anthropic-Ratelimit-Unified-Reset": {fmt.Sprint(reset.Unix())},
-		}}, "rate_limit", "it opens again "},
-		{"model", agenttest.Step{Status: 404, Type: "not_found_error", Message: "model: x"}, "model", "agent.claude.model"},
+		}}, agent.ClassRateLimit, "It goes on by itself ", "model/", nil},
+		{"overloaded", agenttest.Step{Status: 529, Type: "overloaded_error", Message: "busy", Header: http.Header{"X-Should-Retry": {"false"}}}, agent.ClassOverloaded, "It is tried again by itself", "group/family", nil},
+		{"model", agenttest.Step{Status: 404, Type: "not_found_error", Message: "model: x"}, agent.ClassModel, "agent.claude.model", "", nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			n := len(m.Requests())
 			m.Use(func(agenttest.Request) agenttest.Step { return tt.step })
-			a := ask(t, d, "family", "hello")
-			if a.State != string(runner.Failed) || !strings.Contains(a.text(), tt.want) {
+			a := ask(t, d, "family", "hello "+tt.name)
+			state := string(runner.Failed)
+			if tt.key != "" {
+				state = "held"
+			}
+			if a.State != state || strings.Count(a.text(), tt.want) != 1 {
 				t.Errorf("got %+v\n%s", a.Answer, a.text())
 			}
 			if tries := len(m.Requests()) - n; tries > 2 { // Claude Code looks for another model by itself
 				t.Errorf("the model was asked %d times", tries)
 			}
-			entries, err := d.AuditList(t.Context(), control.AuditQuery{Run: a.Run})
-			must(t, err)
-			last := string(entries[len(entries)-1].Data)
-			for _, e := range entries {
-				if e.Kind == string(audit.RunEnded) {
-					last = string(e.Data)
-				}
-			}
-			if !strings.Contains(last, `"class":"`+tt.class+`"`) || !strings.Contains(last, "api_error_status") || strings.Contains(last, "sk-ant") {
+			last := endOf(t, d, "family")
+			if !strings.Contains(last, `"class":"`+string(tt.class)+`"`) || !strings.Contains(last, "api_error_status") || strings.Contains(last, "sk-ant") {
 				t.Errorf("the audit says %s", last)
+			}
+			if tt.key == "" {
+				return
+			}
+			if tt.class == agent.ClassRateLimit { // it is held for every group, and over a restart
+				stop()
+				d, stop = i.run()
+				all, err := d.store.Troubles(t.Context())
+				must(t, err)
+				if len(all) != 1 || !all[0].Until.Equal(reset.Truncate(time.Second).UTC()) {
+					t.Errorf("troubles %+v", all)
+				}
+				n = len(m.Requests())
+				if b := ask(t, d, "main", "me too"); b.State != "held" || len(m.Requests()) != n {
+					t.Errorf("another group: %+v", b.Answer)
+				}
+			} else if b := ask(t, d, "family", "a second"); b.State != "held" || b.text() != "" {
+				t.Errorf("a second message: %+v\n%s", b.Answer, b.text())
+			}
+			m.Use(agenttest.Puppet)
+			if tt.mend != nil {
+				tt.mend()
+			} else {
+				_, err := d.store.TryNow(t.Context(), tt.key)
+				must(t, err)
+				d.queue.Wake()
+			}
+			if got := goesOn(t, d, "family", a.Message); got.State != control.Succeeded {
+				t.Errorf("it went on with %+v", got)
+			}
+			if all, err := d.store.Troubles(t.Context()); err != nil || len(all) != 0 {
+				t.Errorf("afterwards: %+v, %v", all, err)
 			}
 		})
 	}
 	m.Use(agenttest.Puppet)
-	if a := ask(t, d, "family", "better?"); a.State != control.Succeeded {
+	if a := ask(t, d, "family", "better?"); a.State != control.Succeeded || !strings.Contains(string(lastOf(m).Body), "hello credential") {
 		t.Errorf("afterwards: %+v\n%s", a.Answer, a.text())
 	}
+	told := 0
+	entries, err := d.AuditList(t.Context(), control.AuditQuery{Kind: string(audit.Trouble)})
+	must(t, err)
+	for _, e := range entries {
+		if strings.Contains(string(e.Data), `"state":"over"`) {
+			told++
+		}
+	}
+	if told != 4 {
+		t.Errorf("%d troubles are over by the audit, want 4", told)
+	}
+}
+
+func lastOf(m *agenttest.Model) agenttest.Request {
+	all := m.Requests()
+	return all[len(all)-1]
+}
+
+// endOf is the last end of a run of a group, as the audit has it.
+func endOf(t *testing.T, d *Daemon, g chat.Group) string {
+	t.Helper()
+	entries, err := d.AuditList(t.Context(), control.AuditQuery{Group: g, Kind: string(audit.RunEnded)})
+	must(t, err)
+	if len(entries) == 0 {
+		t.Fatal("no run ended")
+	}
+	return string(entries[len(entries)-1].Data)
 }

@@ -313,8 +313,8 @@ func (d *Daemon) runnerOptions() runner.Options {
 		Servers: d.sessionServers,
 		Consent: d.consent, Named: named, Hide: d.desk.Hide, Attach: d.attach, Permit: d.permit, Mask: d.mask, Limits: d.limits,
 		RunLog: d.runLogs.add, LogContent: d.config.RunLogs.Content,
-		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Install: d.install, MaxAttempts: maxAttempts, Zone: zone(d.machine.TimeZone), Log: d.log,
-		Troubled: d.troubled, Markup: d.markupOf, Assistant: d.assistant,
+		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Install: d.install, MaxAttempts: queue.MaxAttempts, Zone: zone(d.machine.TimeZone), Log: d.log,
+		Owner: console.Address(chat.Main), Crowded: d.queue.Crowded, Freed: d.queue.Wake, Markup: d.markupOf, Assistant: d.assistant,
 	}
 }
 
@@ -405,10 +405,6 @@ func (d *Daemon) Close() error {
 	return d.store.Close()
 }
 
-// maxAttempts is how often a message may be part of a run that an earlier
-// process did not finish.
-const maxAttempts = 3
-
 // recover takes up what an earlier process left behind, and says what was given
 // up.
 func (d *Daemon) recover(ctx context.Context) error {
@@ -446,6 +442,9 @@ func (s sink) Receive(ctx context.Context, in chat.Inbound) error {
 	}
 	if v.Action == router.Run && s.d.queue.Rests(v.Group) != "" {
 		s.d.tellPaused(ctx, in, v.Group)
+	}
+	if v.Full {
+		s.d.tellFull(ctx, in, v, time.Now())
 	}
 	if s.d.limits.told.Swap(false) {
 		s.d.outbox.Wake()

@@ -50,6 +50,8 @@ func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.Doc
 		if m, err := d.engine(ctx, ""); q.Probe && err == nil {
 			if h = m.prober.again(ctx, g); h.Off != "" {
 				d.endSpares()
+			} else {
+				d.tryTroubles(ctx, agent.ClassBoundary, agent.ClassStart)
 			}
 		}
 	}

@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"nanoclaw/internal/agent/agenttest"
 	"nanoclaw/internal/chat"
@@ -104,14 +106,44 @@ func TestModelOfAGroup(t *testing.T) {
 
 	login("sk-work-revoked")
 	took()
-	for range 2 {
-		a := ask(t, d, "family", "still there?")
-		if a.State != "failed" || !strings.Contains(a.text(), "log in again: nanoclaw login claude --provider work") {
-			t.Errorf("a credential that is over: %+v\n%s", a.Answer, a.text())
-		}
+	over := ask(t, d, "family", "still there?")
+	if over.State != "held" || !strings.Contains(over.text(), "log in again: nanoclaw login claude --provider work") {
+		t.Errorf("a credential that is over: %+v\n%s", over.Answer, over.text())
+	}
+	if a := ask(t, d, "family", "and now?"); a.State != "held" || a.text() != "" {
+		t.Errorf("a second message: %+v\n%s", a.Answer, a.text())
 	}
 	if n := toldOwner(t, d, "does not accept the credential"); n != 1 {
 		t.Errorf("the owner was told %d times, want once", n)
+	}
+	login("sk-work-2")
+	took() // and what waited goes on by itself
+	if a := goesOn(t, d, "family", over.Message); a.State != control.Succeeded {
+		t.Errorf("after another login: %+v", a)
+	}
+}
+
+// goesOn waits until a message that waits for a trouble is answered.
+func goesOn(t *testing.T, d *Daemon, g chat.Group, id chat.MessageID) control.Answer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	term, err := d.Attach(ctx, g) // so that the answer can be delivered
+	must(t, err)
+	listen(ctx, term)
+	defer term.Close()
+	for {
+		changed := d.changed.wait()
+		a, final, err := d.answer(ctx, g, id)
+		must(t, err)
+		if final && a.State != "held" {
+			return a
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatalf("it does not go on: %+v", a)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,7 +110,8 @@ func (d *Daemon) answer(ctx context.Context, g chat.Group, id chat.MessageID) (a
 		held, err := d.limits.heldMessage(ctx, console.Address(g), id)
 		if err != nil || held != "" {
 			a.State, a.Reason = "held", held
-			return a, true, err
+			untold, untoldErr := d.untold(ctx, console.Address(g))
+			return a, !untold, cmp.Or(err, untoldErr)
 		}
 		return a, false, nil
 	case "claimed":

@@ -113,14 +113,14 @@ func (d *Daemon) takeOver(ctx context.Context) error {
 // takeBack makes what no living process holds wait again, and tells the chats whose
 // messages were given up.
 func (d *Daemon) takeBack(ctx context.Context) (queue.TakenBack, error) {
-	back, err := d.store.Recover(ctx, maxAttempts, time.Now())
+	back, err := d.store.Recover(ctx, queue.MaxAttempts, time.Now())
 	if err != nil {
 		return back, err
 	}
 	for _, l := range back.Lost {
 		_, err := d.outbox.Put(ctx, chat.Outbound{
-			To: l.To, Kind: chat.Notice, Group: l.Group, Failed: true, Key: fmt.Sprintf("lost:%d", l.Row),
-			Text: fmt.Sprintf("A message was tried %d times and given up, because nanoclaw ended each time while it was answered: %.80q", maxAttempts, l.Text),
+			To: l.To, Kind: chat.Notice, Group: l.Group, Failed: true, Key: fmt.Sprintf("lost:%d:%s", l.Row, l.Run),
+			Text: fmt.Sprintf("A message was tried %d times and given up, because nanoclaw ended each time while it was answered: %.80q\nTo try it once more: nanoclaw dead retry %d", queue.MaxAttempts, l.Text, l.Row),
 		})
 		if err != nil {
 			return back, err

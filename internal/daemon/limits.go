@@ -170,9 +170,13 @@ func (l *limiter) recover(ctx context.Context) error {
 // Reserve is runner.Limiter's. A session without a model costs nothing, and only
 // counts as a run.
 func (l *limiter) Reserve(ctx context.Context, g grant.Grant, t grant.Trigger, msgs []queue.Message, joins bool) (*runner.Reservation, error) {
+	trying, err := l.untroubled(ctx, g, joins)
+	if err != nil {
+		return nil, err
+	}
 	askers := runner.Askers(msgs, joins)
 	day, ends := l.today()
-	out := &runner.Reservation{Day: day, Task: t.Task, Askers: askers, Accounts: grant.Accounts(l.d.config, g.Group, askers, t.Task)}
+	out := &runner.Reservation{Trying: trying, Day: day, Task: t.Task, Askers: askers, Accounts: grant.Accounts(l.d.config, g.Group, askers, t.Task)}
 	if g.Model == nil {
 		for i := range out.Accounts {
 			out.Accounts[i].Budget = grant.Amount{}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"nanoclaw/internal/agent"
 	"nanoclaw/internal/credential"
 	"nanoclaw/internal/egress"
 )
@@ -139,6 +140,7 @@ func (d *Daemon) Credentials(ctx context.Context) (map[string]string, error) {
 	if err := d.loadModels(); err != nil {
 		return nil, err
 	}
+	d.tryTroubles(ctx, agent.ClassCredential, agent.ClassExpired, agent.ClassBilling)
 	now := map[string]string{"": d.models.of("").String()}
 	for name := range d.config.Providers {
 		now[name] = d.models.of(name).String()

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/hosttools"
 	"nanoclaw/internal/runner"
+	"nanoclaw/internal/store"
 )
 
 // gateway makes a session's way out: rendered from its grant, and told by
@@ -69,16 +71,6 @@ func (d *Daemon) sessionEnded(_ chat.Group, s chat.SessionID, text string) {
 	d.outbox.Wake()
 }
 
-// troubled tells the owner once that the account at the model is in trouble,
-// where it is not said in the owner's own chat anyway. Of a credential that is not
-// accepted loginNeeded tells.
-func (d *Daemon) troubled(class agent.Class, to chat.Address, text string) {
-	if to != console.Address(chat.Main) && class != agent.ClassCredential {
-		d.tellOwner(context.Background(), fmt.Sprintf("account:%s:%d", class, time.Now().UnixNano()), "This holds for all groups until it is over: "+text)
-		d.outbox.Wake()
-	}
-}
-
 // hostTools makes what a session may ask of the host.
 func (d *Daemon) hostTools(g grant.Grant, c runner.Caller) runner.HostTools {
 	id := hosttools.Identity{Group: c.Group, Session: c.Session, Run: c.Run, Consented: func(tool string, args json.RawMessage) bool {
@@ -115,9 +107,20 @@ func (h *toolHost) Send(ctx context.Context, from hosttools.Identity, to chat.Gr
 	}
 	_, err = h.d.outbox.Put(ctx, chat.Outbound{
 		To: address, Kind: chat.Tool, Text: text, Run: from.Run(), Group: to,
-		Key: fmt.Sprintf("tool:%s:%d", from.Session, h.sent.Add(1)),
+		Key: cmp.Or(hosttools.EffectKey(ctx), fmt.Sprintf("tool:%s:%d", from.Session, h.sent.Add(1))),
 	})
 	return err
+}
+
+// Begin writes down that a call is about to have an effect.
+func (h *toolHost) Begin(ctx context.Context, from hosttools.Identity, e hosttools.Effect) (hosttools.Begun, error) {
+	b, err := h.d.store.BeginEffect(ctx, from.Run(), store.Call{Tool: e.Tool, Hash: e.Hash, Brief: h.d.mask.Text(e.Brief)})
+	if err != nil {
+		return hosttools.Begun{}, err
+	}
+	return hosttools.Begun{Key: b.Key, Done: b.Done, Answer: b.Answer, At: b.At, End: func(ctx context.Context, did bool, answer string) error {
+		return h.d.store.EndEffect(ctx, b, did, answer)
+	}}, nil
 }
 
 // GroupOf gives the group that has a chat.

@@ -219,6 +219,9 @@ func (c *call) unauthorized(u *Upstream, err error) *refusal {
 			return &refusal{status: 502, text: "the client went away", failed: true}
 		}
 		c.m.g.log.Warn("the model's credential could not be renewed", "upstream", u, "err", u.redact(err))
+		if c.m.g.opts.Refused != nil {
+			c.m.g.opts.Refused(http.StatusServiceUnavailable, time.Time{})
+		}
 		return &refusal{status: 503, text: "the model's credential could not be renewed now: " + u.redact(err), failed: true}
 	}
 	why := " does not accept the credential"

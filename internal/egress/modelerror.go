@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // unreachable words a failure for the agent, without addresses, proxies or
@@ -19,6 +20,9 @@ func (c *call) unreachable(u *Upstream, err error) *refusal {
 		c.event.Reason = "the client went away"
 	}
 	c.m.g.log.Warn("the model endpoint failed", "upstream", u, "err", u.redact(err))
+	if c.r.Context().Err() == nil && c.m.g.opts.Refused != nil {
+		c.m.g.opts.Refused(http.StatusBadGateway, time.Time{})
+	}
 	return &refusal{status: 502, text: "the model endpoint could not be reached: " + c.words(u, err), failed: true}
 }
 

@@ -25,6 +25,8 @@ type tool struct {
 	act authority.Act
 	// asks says that the judgement asks the owner where the act is held for them.
 	asks bool
+	// effect says that a call changes something that must not be changed twice.
+	effect bool
 	// judge reads the arguments and decides, without any effect.
 	judge func(ctx context.Context, s *Server, args json.RawMessage) (act, error)
 }
@@ -119,7 +121,7 @@ func (s *Server) call(ctx context.Context, name string, args json.RawMessage) (s
 	if err := s.record(ctx, c); err != nil {
 		return "", errors.New("refused: the host cannot record this call, and does nothing unrecorded; tell the owner")
 	}
-	text, err := a.do(ctx)
+	text, err := s.once(ctx, t, args, a.do)
 	if err != nil {
 		c.Verdict, c.Reason = failed, err.Error()
 		s.record(ctx, c)

@@ -31,7 +31,7 @@ type NewGroup struct {
 
 func registerGroup() tool {
 	return tool{
-		name: "register_group", description: registerGroupText, act: authority.GroupRegister, asks: true,
+		name: "register_group", description: registerGroupText, act: authority.GroupRegister, effect: true, asks: true,
 		schema: object(map[string]string{
 			"jid":     "The chat, as CHANNEL:CHAT.",
 			"name":    "How people call the group.",

@@ -18,7 +18,7 @@ const maxText = 64 << 10
 
 func sendMessage() tool {
 	return tool{
-		name: "send_message", description: sendMessageText, act: authority.Send,
+		name: "send_message", description: sendMessageText, act: authority.Send, effect: true,
 		schema: object(map[string]string{
 			"text":  "The message, as the people in the chat will read it.",
 			"group": "The group to send to. Left out: the group you are in. Only main may name another.",

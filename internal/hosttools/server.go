@@ -39,7 +39,7 @@ type GroupInfo struct {
 type Host interface {
 	// Groups lists all groups.
 	Groups(ctx context.Context) ([]GroupInfo, error)
-	// Send stores a message to the chat of a group. When it returns, the message
+	// Send stores a message to the chat of a group, once for an EffectKey. When it returns, the message
 	// will be delivered or given up loudly.
 	Send(ctx context.Context, from Identity, to chat.Group, text string) error
 	// GroupOf gives the group that has a chat, "" for none. It fails, in words for
@@ -54,6 +54,9 @@ type Host interface {
 	SendFile(ctx context.Context, from Identity, f OutFile) (string, error)
 	Registrar
 	Tasks
+	// Begin writes down that a call is about to have an effect, and says whether it
+	// had it before.
+	Begin(ctx context.Context, from Identity, e Effect) (Begun, error)
 	// Record writes an audit entry. When it returns, the entry is durable.
 	Record(ctx context.Context, e audit.Entry) error
 }

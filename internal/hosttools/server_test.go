@@ -32,6 +32,11 @@ type fakeHost struct {
 	onSend  func()
 	tasks   []task.Task
 	host    bool // groups run in host mode
+
+	effects  []Effect
+	earlier  map[string]Begun
+	ended    []string
+	beginErr error
 }
 
 func (h *fakeHost) Rules(chat.Group) TaskRules {
@@ -85,6 +90,26 @@ func (h *fakeHost) Send(_ context.Context, from Identity, to chat.Group, text st
 	}
 	h.add(fmt.Sprintf("send %s->%s %s", from.Group, to, clip(text, 20)))
 	return h.sendErr
+}
+
+// Begin knows what earlier runs did, by tool, and notes what comes of the rest.
+func (h *fakeHost) Begin(_ context.Context, _ Identity, e Effect) (Begun, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.beginErr != nil {
+		return Begun{}, h.beginErr
+	}
+	h.effects = append(h.effects, e)
+	if b, ok := h.earlier[e.Hash]; ok {
+		return b, nil
+	}
+	key := fmt.Sprint("effect:", len(h.effects))
+	return Begun{Key: key, End: func(_ context.Context, did bool, answer string) error {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.ended = append(h.ended, fmt.Sprint(key, " ", did, " ", answer))
+		return nil
+	}}, nil
 }
 
 func (h *fakeHost) GroupOf(to chat.Address) (chat.Group, error) {

@@ -71,7 +71,7 @@ const (
 
 func scheduleTask() tool {
 	return tool{
-		name: "schedule_task", description: scheduleTaskText, act: authority.Schedule,
+		name: "schedule_task", description: scheduleTaskText, act: authority.Schedule, effect: true,
 		schema: object(map[string]string{
 			"prompt":           "What you will be asked to do when the task is due.",
 			"schedule_type":    aboutType,

@@ -37,6 +37,9 @@ type Job struct {
 	Group    chat.Group
 	Messages []Message
 	Claimed  time.Time
+	// Pushed is how many messages of the context are not here, since newer ones took
+	// their place.
+	Pushed int
 	// Fence is how manieth claim of the group this is. It grows with each, so that
 	// of two who believe to hold the group the older can be told.
 	Fence int64
@@ -169,6 +172,7 @@ var ErrLost = errors.New("the lease is lost")
 // Lost is a message that was given up: each run that took it up was cut off.
 type Lost struct {
 	Row   int64
+	Run   chat.RunID // the last that had it
 	Group chat.Group
 	To    chat.Address
 	Text  string

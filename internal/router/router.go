@@ -43,6 +43,8 @@ type Verdict struct {
 	Unknown bool `json:"-"`
 	// Pairing is the code that they gave, to be let in.
 	Pairing string `json:"-"`
+	// Full says that too much waits already, so that it was not taken.
+	Full bool `json:"-"`
 	// Words says that whoever wrote it may be told the reason.
 	Words bool `json:"-"`
 }
@@ -120,7 +122,7 @@ func (r *Router) Deliver(ctx context.Context, in chat.Inbound) (Verdict, error) 
 	case !got.Fresh:
 		v.Action, v.Reason = Ignore, "already here"
 	case got.Full:
-		v.Action, v.Reason = Ignore, fmt.Sprintf("%d messages of this group are waiting already", r.Rules().Queued)
+		v.Action, v.Full, v.Reason = Ignore, true, fmt.Sprintf("too many messages of this group, or of this sender in it, are waiting already (limits.queuedMessages is %d)", r.Rules().Queued)
 	case v.Action == Run:
 		r.wake(v.Group)
 	case v.Action == Answer, v.Action == Do, v.Action == Refuse:

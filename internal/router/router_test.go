@@ -216,7 +216,7 @@ func TestDeliver(t *testing.T) {
 		t.Errorf("the same message again: %v", v)
 	}
 	in.ID, m.full = "2", true
-	if v, _ := r.Deliver(t.Context(), in); v.Action != Ignore || !strings.Contains(v.Reason, "7 messages") {
+	if v, _ := r.Deliver(t.Context(), in); v.Action != Ignore || !v.Full || !strings.Contains(v.Reason, "limits.queuedMessages is 7") {
 		t.Errorf("a full queue: %v", v)
 	}
 	if d := cmp.Diff([]chat.Group{"main"}, woken); d != "" {

@@ -25,18 +25,19 @@ func (r *Runner) converse(ctx context.Context, job queue.Job, s *session, l *liv
 		return agent.Result{}, err
 	}
 	var all agent.Result
+	happened := r.happened(ctx, job, s) + pushedOut(job, s)
 	parts := batches(job.Messages, s.grant.Agent)
 	for i, part := range parts {
 		p := r.prompt(job.Group, part, s.grant.Agent)
 		if !p.Command {
-			p.Text = s.note() + p.Text
+			p.Text = s.takeAnew() + s.note() + happened + p.Text
 		}
 		res, err := r.exchange(ctx, s, l, p, progress)
 		if err == nil && !res.Failed && !p.Command && !s.talk.Isolated {
 			r.told(s, res.SessionID)
 		}
 		if err == nil && len(res.Done) > 0 && !res.Interrupted {
-			p := agent.Prompt{UUID: agent.UUID("lost", r.Install, string(job.Run), strconv.Itoa(i)), Text: agent.FormatNote(lostAnswer)}
+			p := agent.Prompt{UUID: agent.UUID("lost", r.Install, string(job.Run), strconv.Itoa(i)), Text: agent.FormatNote(lostAnswer) + happened}
 			before := res
 			res, err = r.exchange(ctx, s, l, p, progress)
 			res = joined(answered(before), res)
@@ -44,6 +45,7 @@ func (r *Runner) converse(ctx context.Context, job queue.Job, s *session, l *liv
 		if p.Command && res.Text == "" && !res.Failed {
 			res.Text = p.Text + " is done."
 		}
+		happened = ""
 		all = joined(all, res)
 		if err != nil || all.Interrupted {
 			l.leave(parts[i+1:])
@@ -80,7 +82,7 @@ func (r *Runner) teller(job queue.Job, l *live) func(chat.ProgressKind, string) 
 
 // lostAnswer is said to an agent that had messages whose answer never left this
 // host. It has them in its conversation, and what it did about them.
-const lostAnswer = "The host ended while you worked on the last messages of people, and nobody saw an answer. What you did then is done: " +
+const lostAnswer = "Your work on the last messages of people was cut off, and nobody saw an answer. What you did then is done: " +
 	"look before you do any of it again. Go on where you stopped, if you were not finished, and write your whole answer now."
 
 // batches parts the messages of a job into those that one cut off run had, which

@@ -51,7 +51,13 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 	}
 	spent, _ := errors.AsType[*spentError](cause)
 	stopping := cause != nil && !errors.Is(cause, errStopped) && !errors.Is(cause, errTooLong) && spent == nil || lost(err)
-	keep := s != nil && err == nil && cause == nil && !s.once() && !forgets(res) && (!s.asleep || s.conv != nil)
+	o := outcome(res, err, cause)
+	o.At = time.Now()
+	if cause == nil && s.cut() == nil && !res.Interrupted {
+		r.afterwards(ctx, job, s, res, err, &o, log)
+	}
+	// An agent that is to go on where it was is started anew, and finds what it did.
+	keep := s != nil && err == nil && cause == nil && !s.once() && !forgets(res) && (!s.asleep || s.conv != nil) && (o.Trouble == nil || o.Trouble.Anew)
 	var found []string
 	var notice string
 	if s != nil {
@@ -76,26 +82,28 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 		r.release(job, log)
 		return
 	}
-	o := outcome(res, err, cause)
 	if s != nil && s.talk.Isolated {
 		o.AgentSession, o.ForgetSession = "", false
 	}
 	if o.Task = job.Last().Task; s != nil && s.asleep && o.State == Succeeded {
 		o.notWoken(s)
 	}
-	if cause == nil && s.cut() == nil && !res.Interrupted && r.tryAgain(job, s, err) {
-		o.State = Interrupted
-	}
 	o.At, o.Unread = time.Now(), r.notSeen(job.Run)
 	used := r.used(job.Run)
 	o.counted(used)
 	o.Replies = replies(job, res, o, r.tell(job, res, err, o, o.At), r.wayOut(job.Run), notice)
+	if o.Trouble == nil && s != nil && o.State == Succeeded {
+		r.mended(job.Run, "")
+	}
 	data := audit.RunEndedData{
 		State: string(o.State), Error: o.Error, Ms: o.At.Sub(job.Claimed).Milliseconds(),
 		CostUSD: o.CostUSD, ToolCalls: o.ToolCalls, Model: used, Found: found,
 	}
-	if o.State == Failed {
+	if o.State == Failed || len(o.Dead) > 0 {
 		data.Class, data.Raw = string(classOf(res, err)), rawOf(res, err)
+	}
+	if errors.Is(cause, errTooLong) {
+		data.Class = string(agent.ClassTimeout)
 	}
 	entry := audit.Entry{At: o.At, Kind: audit.RunEnded, Group: job.Group, Run: job.Run, Data: data}
 	if s != nil {
@@ -122,20 +130,22 @@ func (r *Runner) changed(ctx context.Context, job queue.Job, s *session) {
 	}
 }
 
-// tryAgain says that a run whose agent died is taken up again: the messages wait
-// for a new run, which resumes the conversation. The agent itself knows which of
-// them it was given, and does none twice; a shell does not.
-func (r *Runner) tryAgain(job queue.Job, s *session, err error) bool {
-	var died *agent.Error
-	if s == nil || s.grant.Agent != grant.Claude || !errors.As(err, &died) || died.Class != agent.ClassEnded {
-		return false
+// tell is what of a run's end is for its chat, "" for nothing.
+func (r *Runner) tell(job queue.Job, res agent.Result, err error, o Outcome, now time.Time) string {
+	switch {
+	case o.Trouble != nil: // its own notice, once
+		return ""
+	case len(o.Dead) > 0:
+		return deadWords(o)
+	case o.State == Interrupted: // another run answers
+		return ""
 	}
-	for _, m := range job.Messages {
-		if m.Attempts+1 >= r.MaxAttempts {
-			return false
+	if o.State == Failed && classOf(res, err) == agent.ClassRateLimit {
+		if _, retry := r.refusal(job.Run, res); retry.After(now) {
+			return o.Error + "\nit opens again " + r.when(retry, now)
 		}
 	}
-	return true
+	return o.Error
 }
 
 // notSeen are the rows that a live run puts back.
@@ -228,7 +238,7 @@ func forgets(res agent.Result) bool {
 func replies(job queue.Job, res agent.Result, o Outcome, failed, wayOut, found string) []chat.Outbound {
 	var out []chat.Outbound
 	silent := job.Last().Task != nil && res.Text == "" // nobody waits for words of a task that has none
-	if o.State == Succeeded && !silent || res.Text != "" && o.State != Interrupted {
+	if o.State == Succeeded && !silent || res.Text != "" && o.State != Interrupted && o.Trouble == nil && o.Dead == nil {
 		text := res.Text
 		if res.Truncated {
 			text += "\n[the answer was longer and is cut here]"
@@ -248,8 +258,6 @@ func replies(job queue.Job, res agent.Result, o Outcome, failed, wayOut, found s
 		out = append(out, files)
 	}
 	switch {
-	case o.State == Interrupted: // another run answers
-		return out
 	case o.State != Succeeded && failed != "":
 		out = append(out, notice(job, failed))
 	}

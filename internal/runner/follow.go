@@ -120,6 +120,10 @@ func (r *Runner) follow(ctx context.Context, s *session, l *live, progress func(
 	}
 }
 
+// FollowCrowded is how many messages may join a run while other groups wait for a
+// place.
+const FollowCrowded = 10
+
 // takeIn gives the agent what waits, if it may join the run. What may not waits
 // for a run of its own, and so does all that came after it.
 func (r *Runner) takeIn(ctx context.Context, s *session, l *live, conv agent.Follower, progress func(chat.ProgressKind, string)) error {
@@ -131,8 +135,11 @@ func (r *Runner) takeIn(ctx context.Context, s *session, l *live, conv agent.Fol
 		return err
 	}
 	last := next[len(next)-1]
-	if last.Alone() || last.Cut != "" || !queue.SameRights(last, l.job.Last()) {
+	if last.Alone() || last.Cut != "" || l.job.Last().Suspect() || !queue.SameRights(last, l.job.Last()) {
 		return nil
+	}
+	if r.Crowded != nil && r.Crowded() && len(l.all())-len(l.job.Messages) >= FollowCrowded {
+		return nil // others wait for this place
 	}
 	t := triggerOf(queue.Job{Messages: next})
 	g, err := r.Decide(ctx, l.group, t)

@@ -122,6 +122,9 @@ func Askers(msgs []queue.Message, joins bool) []grant.Asker {
 func (r *Runner) hold(ctx context.Context, job queue.Job, w *grant.Wait, log *slog.Logger) {
 	now := time.Now()
 	h := Hold{Key: w.Hold, Until: w.Until, Window: w.Window, Notice: HeldNotice(job.Group, job.Last().From, w, r.when(w.Until, now))}
+	if t := r.troubleOf(ctx, w); t != nil {
+		h.Notice.Text, h.Notice.Key = r.troubleWords(*t, now), t.NoticeKey(job.Last().From.String())
+	}
 	for _, m := range job.Messages {
 		if m.Trigger && (w.Of == "" || senderKey(m) == w.Of) {
 			h.Rows, h.Notice.To = append(h.Rows, m.Row), m.From

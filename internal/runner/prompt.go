@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,8 +68,13 @@ func (r *Runner) message(g chat.Group, msgs []queue.Message) agent.Prompt {
 			shown[i].Files = r.Attach(g, m)
 		}
 	}
+	shown, out := left(shown, ContextBytes)
+	note := ""
+	if out > 0 {
+		note = agent.FormatNote(fmt.Sprintf("%d earlier messages that did not call you are left out here: they are too long together.", out))
+	}
 	last := msgs[len(msgs)-1]
-	p := agent.Prompt{UUID: r.uuid(g, last), Text: agent.FormatPrompt(shown, r.Zone)}
+	p := agent.Prompt{UUID: r.uuid(g, last), Text: note + agent.FormatPrompt(shown, r.Zone)}
 	if last.Task != nil {
 		p.Text = taskNote(last.Task, r.Zone) + p.Text
 	}

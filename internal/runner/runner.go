@@ -112,9 +112,10 @@ type Options struct {
 	// Ended is told, in words for the owner, why a session ended that no run was
 	// waiting for.
 	Ended func(g chat.Group, s chat.SessionID, text string)
-	// Troubled is told that the account at the model is in trouble, once until it is
-	// over, and in which chat it showed. Nil: nobody is told.
-	Troubled func(c agent.Class, to chat.Address, text string)
+	// Owner is the owner's own chat, which is told of what is wrong for all groups.
+	Owner chat.Address
+	// Crowded says that groups wait for a place while all are taken. Nil: never.
+	Crowded func() bool
 	// Consent asks the owner about what an agent wants to do and waits for the
 	// answer, no longer than it is told. to is the chat that the run answers to. If
 	// ctx ends, the question is withdrawn.
@@ -142,7 +143,9 @@ type Options struct {
 	MaxAttempts int
 	// Replied is called when a run left messages in the outbox.
 	Replied func()
-	Zone    *time.Location
+	// Freed is called when messages that waited may be taken up. Nil: nobody is told.
+	Freed func()
+	Zone  *time.Location
 	// Markup is what the chats of a group make of marks in a text. Nil: unknown.
 	Markup func(chat.Group) []chat.Markup
 	// Assistant is how the assistant is called now.
@@ -156,8 +159,6 @@ type Runner struct {
 	pool  *pool
 	tries *readiness
 	kick  chan struct{} // something changed for Tend
-
-	troubles troubles
 
 	mu   sync.Mutex
 	live map[chat.RunID]*live
@@ -182,6 +183,8 @@ type live struct {
 	// repeated.
 	status int
 	retry  time.Time
+	// trying are the troubles of which the run tries whether they are over.
+	trying []string
 	// halted is why a fuse ended it, "" if none did.
 	halted string
 	// log is what RunLog was told, nil before that.
@@ -237,6 +240,7 @@ func (r *Runner) Run(ctx context.Context, job queue.Job) {
 		r.refuse(ctx, job, err, log)
 		return
 	}
+	l.tries(reservation)
 	if err := r.begin(ctx, job, s, trigger, warm, reservation); err != nil {
 		if _, ok := waits(err); ok {
 			r.giveBack(s, warm)
@@ -262,7 +266,7 @@ func (r *Runner) Run(ctx context.Context, job queue.Job) {
 // conversation are still right, else a new one, which begin starts.
 func (r *Runner) session(ctx context.Context, job queue.Job, g grant.Grant) (s *session, warm bool, err error) {
 	isolated := job.Conversation() == chat.Isolated
-	if job.Conversation() == chat.Anew && job.Resume == "" {
+	if job.Conversation() == chat.Anew && job.Resume == "" || job.Last().Suspect() {
 		r.forgetWarm(ctx, job.Group, g)
 	}
 	if !isolated {
@@ -319,6 +323,7 @@ func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.T
 		return err
 	}
 	s.served = time.Now()
+	r.mended(job.Run, agent.ClassBoundary)
 	return r.Store.Running(ctx, job.Run, stands...)
 }
 

@@ -55,6 +55,7 @@ type session struct {
 	// archived says that the words of the conversation were written down within
 	// the turn that goes on.
 	archived atomic.Bool
+	anew     string    // what an agent that had to begin anew is told first
 	replaced bool      // its agent was begun anew within a run
 	asleep   bool      // the script of a task woke no agent
 	served   time.Time // since when it serves its run
@@ -251,6 +252,10 @@ func (r *Runner) pick(ctx context.Context, job queue.Job, s *session) error {
 	if s.talk.Session = job.Resume; s.talk.Session == "" && job.Conversation() == chat.Ongoing {
 		s.talk.Session = state.AgentSession
 	}
+	if job.Last().Suspect() && !s.talk.Isolated { // the conversation itself may be what ends it
+		s.talk.Session = ""
+		s.anew = agent.FormatNote(begunAnew(agent.ClassPoison, 0)) + r.summary(ctx, s)
+	}
 	if s.resume = s.talk.Session != ""; !s.resume {
 		s.talk.Session = agent.NewUUID()
 	}
@@ -286,22 +291,11 @@ func (r *Runner) openAgent(ctx context.Context, s *session) (agent.Conversation,
 		return conv, err
 	}
 	r.Log.Warn("the agent does not know the group's session any more and begins a new one", "group", s.grant.Group)
-	if err := r.startOver(ctx, s); err != nil {
+	if err := r.startOver(ctx, s, begunAnew(agent.ClassSession, 0)); err != nil {
 		return nil, err
 	}
 	o.Session, o.Resume = s.talk.Session, ""
 	return adapter.Open(ctx, box{s.box}, o)
-}
-
-// startOver gives a session another conversation of the agent's: the one it has
-// cannot go on.
-func (r *Runner) startOver(ctx context.Context, s *session) error {
-	s.talk.Session, s.resume, s.stale = agent.NewUUID(), false, false
-	run := s.caller().Run()
-	if run == "" {
-		return nil // it is prepared: the run that uses it writes the conversation down
-	}
-	return r.Store.Converse(ctx, run, s.talk)
 }
 
 // unasked writes down what an agent said in a turn that nobody asked for. It goes

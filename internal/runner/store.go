@@ -2,8 +2,10 @@ package runner
 
 import (
 	"context"
+	"fmt"
 	"time"
 
+	"nanoclaw/internal/agent"
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
@@ -67,6 +69,20 @@ type Store interface {
 	// Ended remembers why a group's last session ended, for its agent; "" forgets
 	// it, since the agent was told.
 	Ended(ctx context.Context, g chat.Group, why string) error
+	// Effects are what runs that had messages of this one, and were cut off, did
+	// through the host's tools.
+	Effects(ctx context.Context, run chat.RunID) ([]Effect, error)
+	// Said is what was said in a group's conversation last, the oldest first: at most
+	// n runs, none of them isolated, and none before the conversation began anew.
+	Said(ctx context.Context, g chat.Group, n int) ([]Exchange, error)
+	// Troubles are those that go on.
+	Troubles(ctx context.Context) ([]Trouble, error)
+	// Try lets one run try whether a trouble is over, once its time has come: it is
+	// true for the first to ask, and the time is the next one then.
+	Try(ctx context.Context, key string, now, next time.Time) (bool, error)
+	// Over ends a trouble: what waits for it goes on, and each chat that was told of
+	// it is told the text. It is false if there was none.
+	Over(ctx context.Context, key, text string, at time.Time) (bool, error)
 	// Told remembers which conversation of a group was told which grant, as
 	// GroupState gives it back.
 	Told(ctx context.Context, g chat.Group, mark string) error
@@ -81,6 +97,8 @@ type Reservation struct {
 	Day, Task string
 	Askers    []grant.Asker
 	Accounts  []grant.Account
+	// Trying are the keys of troubles of which the run tries whether they are over.
+	Trying []string
 	// Set is how much is set aside.
 	Set grant.Amount
 	// Judge says why an account has no room, nil if it has. It sees no I/O.
@@ -94,9 +112,55 @@ type Hold struct {
 	Rows []int64
 	// Until is when they are taken up by themselves.
 	Until time.Time
-	// Notice is for the chat, and goes out once within Window.
+	// Notice is for the chat, and goes out once within Window; if it has a key, once
+	// for that.
 	Notice chat.Outbound
 	Window time.Time
+}
+
+// Trouble is why messages wait until something is mended: the account at the
+// model, the model, or the boundary of a group.
+type Trouble struct {
+	// Key is ModelTrouble or GroupTrouble, and the hold of the messages.
+	Key   string
+	Class agent.Class
+	// Text says what is wrong, in words for a chat.
+	Text  string
+	Since time.Time
+	// Tries is how often it was met, and Until when it is tried again.
+	Tries int
+	Until time.Time
+	// Notices tell of it. Each goes out once for its chat, under NoticeKey.
+	Notices []chat.Outbound
+	// Untouched says that the agent was asked nothing, and Anew that its messages are
+	// given to it as new ones, since it did nothing about them.
+	Untouched, Anew bool
+}
+
+// ModelTrouble is the key of a trouble with a provider, "" for the
+// configuration's own model.
+func ModelTrouble(provider string) string { return "model/" + provider }
+
+// GroupTrouble is the key of a trouble of one group.
+func GroupTrouble(g chat.Group) string { return "group/" + string(g) }
+
+// NoticeKey is under which a chat is told of a trouble.
+func (t Trouble) NoticeKey(to string) string {
+	return fmt.Sprintf("trouble:%s:%d:%s", t.Key, t.Since.UnixNano(), to)
+}
+
+// Effect is something that a run did through the host's tools.
+type Effect struct {
+	Tool, Brief string
+	// Sure says that it happened; else the host ended while it was done.
+	Sure bool
+	At   time.Time
+}
+
+// Exchange is what was asked and answered in one run.
+type Exchange struct {
+	Messages []queue.Message
+	Answer   string
 }
 
 // Start is what is known when a run starts.
@@ -126,6 +190,10 @@ type Outcome struct {
 	State   State
 	At      time.Time
 	Replies []chat.Outbound
+	// Trouble is why the messages of the run wait; nil: they do not.
+	Trouble *Trouble
+	// Dead are the rows of messages that are given up, for the reason in Error.
+	Dead []int64
 	// Unread are the rows of messages that the agent never saw: they wait again.
 	Unread []int64
 	// AgentSession is the agent's own session to resume; "" keeps the old one.

@@ -9,6 +9,7 @@ import (
 // Used notes what an answer of the model cost a run, as the provider counted it: the
 // only numbers about it that do not come from inside.
 func (r *Runner) Used(run chat.RunID, u egress.Usage) {
+	r.mended(run, "")
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := r.live[run]

@@ -112,7 +112,12 @@ func (s *Store) Hold(ctx context.Context, run chat.RunID, h runner.Hold, e audit
 		if err := putBack(ctx, t, r, 0); err != nil {
 			return err
 		}
-		if err := tellHeld(ctx, t, h.Key, h.Window, h.Notice, s.now()); err != nil {
+		if h.Notice.Key != "" {
+			_, err = putOutbound(ctx, t, h.Notice, s.now())
+		} else {
+			err = tellHeld(ctx, t, h.Key, h.Window, h.Notice, s.now())
+		}
+		if err != nil {
 			return err
 		}
 		return addEntry(ctx, t, e)

@@ -57,9 +57,20 @@ func (s *Store) accept(ctx context.Context, t *tx, in chat.Inbound, body []byte,
 		if err := t.row(ctx, []any{&n}, `SELECT count(*) FROM inbox WHERE state = 'waiting' AND grp = ?`, v.Group); err != nil {
 			return err
 		}
-		if n >= max {
-			acc.Full, state = true, ignored
-			v.Action, v.Reason = router.Ignore, fmt.Sprintf("the queue of %s is full: %d messages wait already", v.Group, n)
+		full := n >= max
+		if full {
+			v.Reason = fmt.Sprintf("the queue of %s is full: %d messages wait already", v.Group, n)
+		} else if !in.Sender.Owner && n >= (max+1)/2 { // of one sender at most half, so that others find room
+			of, err := waitingOf(ctx, t, v.Group, in)
+			if err != nil {
+				return err
+			}
+			if full = of >= (max+1)/2; full {
+				v.Reason = fmt.Sprintf("%d messages of this sender wait in %s already, half of what may", of, v.Group)
+			}
+		}
+		if full {
+			acc.Full, state, v.Action = true, ignored, router.Ignore
 		}
 	}
 	now, due, hold := s.now(), int64(0), ""
@@ -93,6 +104,14 @@ func (s *Store) accept(ctx context.Context, t *tx, in chat.Inbound, body []byte,
 	}})
 }
 
+// waitingOf counts the messages of a group that wait for a run, of the sender of one.
+// What is held has a bound of its own for each reason.
+func waitingOf(ctx context.Context, t *tx, g chat.Group, in chat.Inbound) (n int, err error) {
+	err = t.row(ctx, []any{&n}, `SELECT count(*) FROM inbox WHERE state = 'waiting' AND grp = ? AND due = 0 AND channel = ? AND json_extract(body, '$.sender.id') = ?`,
+		g, in.From.Channel, in.Sender.ID)
+	return n, err
+}
+
 func inboxState(a router.Action) (string, error) {
 	switch a {
 	case router.Run:
@@ -107,21 +126,40 @@ func inboxState(a router.Action) (string, error) {
 	return "", fmt.Errorf("store: %q is not an action for a message; this is a fault of the caller", a)
 }
 
-// pruneContext keeps the newest context of a group.
+// pruneContext keeps the newest context of a group, and counts what it pushes out.
 func pruneContext(ctx context.Context, t *tx, g chat.Group, keep int) error {
-	_, err := t.exec(ctx, `UPDATE inbox SET state = 'ignored', reason = 'pushed out by newer context'
+	res, err := t.exec(ctx, `UPDATE inbox SET state = 'ignored', reason = 'pushed out by newer context'
 		WHERE id IN (SELECT id FROM inbox WHERE state = 'context' AND grp = ? ORDER BY id DESC LIMIT -1 OFFSET ?)`,
 		g, keep)
+	if err != nil {
+		return err
+	}
+	n, err := res.RowsAffected()
+	if err != nil || n == 0 {
+		return err
+	}
+	_, err = t.exec(ctx, `INSERT INTO groups (grp, pushed) VALUES (?, ?) ON CONFLICT (grp) DO UPDATE SET pushed = pushed + excluded.pushed`, g, n)
 	return err
+}
+
+// takePushed gives how much context was pushed out since it was asked last.
+func takePushed(ctx context.Context, t *tx, g chat.Group) (n int, err error) {
+	err = t.row(ctx, []any{&n}, `SELECT coalesce(max(pushed), 0) FROM groups WHERE grp = ?`, g)
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	_, err = t.exec(ctx, `UPDATE groups SET pushed = 0 WHERE grp = ?`, g)
+	return n, err
 }
 
 // messageColumns are what scanMessage reads.
 const messageColumns = `id, trigger, attempts, cut, again, consent, body`
 
-func scanMessage(rows *sql.Rows) (queue.Message, error) {
+// scanMessage reads them, with other columns before them.
+func scanMessage(rows *sql.Rows, before ...any) (queue.Message, error) {
 	var m queue.Message
 	var body string
-	if err := rows.Scan(&m.Row, &m.Trigger, &m.Attempts, &m.Cut, &m.Again, &m.Consent, &body); err != nil {
+	if err := rows.Scan(append(before, &m.Row, &m.Trigger, &m.Attempts, &m.Cut, &m.Again, &m.Consent, &body)...); err != nil {
 		return m, err
 	}
 	if err := json.Unmarshal([]byte(body), &m.Inbound); err != nil {

@@ -71,6 +71,9 @@ func (s *Store) Claim(ctx context.Context, g chat.Group, run chat.RunID, at time
 		if j.Messages, err = claimNext(ctx, t, g, run, at); err != nil {
 			return err
 		}
+		if j.Pushed, err = takePushed(ctx, t, g); err != nil {
+			return err
+		}
 		if j.Resume, err = resumeOf(ctx, t, j.Messages); err != nil {
 			return err
 		}

@@ -90,14 +90,15 @@ func (s *Store) interrupt(ctx context.Context, t *tx, r RunInfo, maxAttempts int
 	err := each(ctx, t, func(rows *sql.Rows) error {
 		m, err := scanMessage(rows)
 		if err == nil && m.Trigger {
-			lost = append(lost, queue.Lost{Row: m.Row, Group: r.Group, To: m.From, Text: m.Text})
+			lost = append(lost, queue.Lost{Row: m.Row, Run: r.ID, Group: r.Group, To: m.From, Text: m.Text})
 		}
 		return err
 	}, `SELECT `+messageColumns+` FROM inbox WHERE run = ? AND state = 'claimed' AND attempts + 1 >= ? ORDER BY id`, r.ID, maxAttempts)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := t.exec(ctx, `UPDATE inbox SET state = 'dead', attempts = attempts + 1
+	if _, err := t.exec(ctx, `UPDATE inbox SET state = 'dead', attempts = attempts + 1,
+		cut = run, reason = 'nanoclaw ended each time while it was answered, so it may be what ends it'
 		WHERE run = ? AND state = 'claimed' AND attempts + 1 >= ?`, r.ID, maxAttempts); err != nil {
 		return nil, err
 	}

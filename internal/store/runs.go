@@ -120,7 +120,10 @@ func (s *Store) Finish(ctx context.Context, run chat.RunID, o runner.Outcome, e 
 		if err != nil {
 			return err
 		}
-		if err := finishRow(ctx, t, run, o); err != nil {
+		if err := finishRow(ctx, t, r, o); err != nil {
+			return err
+		}
+		if err := forgetEffects(ctx, t, r.Group); err != nil {
 			return err
 		}
 		if err := settleTask(ctx, t, run, o); err != nil {
@@ -149,11 +152,18 @@ func (s *Store) Finish(ctx context.Context, run chat.RunID, o runner.Outcome, e 
 }
 
 // finishRow ends the run's row and its messages.
-func finishRow(ctx context.Context, t *tx, run chat.RunID, o runner.Outcome) error {
+func finishRow(ctx context.Context, t *tx, r RunInfo, o runner.Outcome) error {
+	run := r.ID
 	_, err := t.exec(ctx, `UPDATE runs SET state = ?, ended = ?, error = ?, cost = ?, tokens_in = ?, tokens_out = ?, tool_calls = ? WHERE id = ?`,
 		o.State, o.At.UnixNano(), o.Error, o.CostUSD, o.InputTokens, o.OutputTokens, o.ToolCalls, run)
 	if err != nil {
 		return err
+	}
+	if err := bury(ctx, t, run, o.Dead, o.Error); err != nil {
+		return err
+	}
+	if o.Trouble != nil {
+		return waitFor(ctx, t, r, *o.Trouble, o.At)
 	}
 	if o.State == runner.Interrupted {
 		return putBack(ctx, t, RunInfo{ID: run, State: runner.Running}, 1)

@@ -181,8 +181,8 @@ func TestRecover(t *testing.T) {
 		check(t, err)
 		if attempt == 3 {
 			want := []queue.Lost{
-				{Row: 2, Group: "main", To: message("", "").From, Text: "text of for r1"},
-				{Row: 3, Group: "family", To: message("", "").From, Text: "text of f"},
+				{Row: 2, Run: "again2 0", Group: "main", To: message("", "").From, Text: "text of for r1"},
+				{Row: 3, Run: "again2 1", Group: "family", To: message("", "").From, Text: "text of f"},
 			}
 			if diff := cmp.Diff(want, lost); diff != "" {
 				t.Error(diff)

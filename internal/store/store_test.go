@@ -205,8 +205,12 @@ func TestContextIsBounded(t *testing.T) {
 	}
 	accept(t, s, "main", "go", router.Run)
 	var texts []string
-	for _, m := range claim(t, s, "main", "r1").Messages {
+	j := claim(t, s, "main", "r1")
+	for _, m := range j.Messages {
 		texts = append(texts, m.Text)
+	}
+	if j.Pushed != 7 {
+		t.Errorf("%d were pushed out, and the agent is told of %d", 7, j.Pushed)
 	}
 	if diff := cmp.Diff([]string{"7", "8", "9", "text of go"}, texts); diff != "" {
 		t.Error(diff)

@@ -165,7 +165,7 @@ func settleLost(ctx context.Context, t *tx, c *task.Task, now time.Time) error {
 // settleTask ends the due time that a run was for. A task that fails again and again
 // rests, and its chat is told in the same transaction.
 func settleTask(ctx context.Context, t *tx, run chat.RunID, o runner.Outcome) error {
-	if o.Task == nil || o.State == runner.Interrupted {
+	if o.Task == nil || o.State == runner.Interrupted || o.Trouble != nil {
 		return nil
 	}
 	res, err := t.exec(ctx, `UPDATE task_runs SET state = ?, run = ?, note = ?, ended = ? WHERE task = ? AND due = ? AND state = 'open'`,

@@ -47,6 +47,8 @@ type Host struct {
 	OnVerify       func(context.Context, control.VerifyQuery) (control.AuditReport, error)
 	OnKept         func(context.Context, control.QuarantineQuery) ([]control.Quarantined, error)
 	OnKeptAct      func(context.Context, control.QuarantineAct) ([]control.Quarantined, error)
+	OnDead         func(context.Context) ([]control.DeadLetter, error)
+	OnDeadAct      func(context.Context, control.DeadAct) (control.DeadLetter, error)
 	OnErase        func(context.Context, control.EraseRequest) (control.Erased, error)
 	OnPeople       func(context.Context) ([]control.Person, error)
 	OnPeopleAct    func(context.Context, control.PeopleAct) (control.Person, error)
@@ -258,6 +260,14 @@ func (h *Host) Quarantine(ctx context.Context, q control.QuarantineQuery) ([]con
 // QuarantineAct calls OnKeptAct.
 func (h *Host) QuarantineAct(ctx context.Context, r control.QuarantineAct) ([]control.Quarantined, error) {
 	return call(h.OnKeptAct, ctx, r)
+}
+
+// Dead calls OnDead.
+func (h *Host) Dead(ctx context.Context) ([]control.DeadLetter, error) { return ask(h.OnDead, ctx) }
+
+// DeadAct calls OnDeadAct.
+func (h *Host) DeadAct(ctx context.Context, r control.DeadAct) (control.DeadLetter, error) {
+	return call(h.OnDeadAct, ctx, r)
 }
 
 // Erase calls OnErase.
