@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nanoclaw/internal/config"
+	"nanoclaw/internal/steps"
 )
 
 // MarkerFile lies in the data folder after a restore, until the daemon has
@@ -98,7 +99,9 @@ type place struct{ name, dir string }
 func swap(places []place, now time.Time) (aside []string, err error) {
 	var moved [][2]string // from, to
 	move := func(from, to string) error {
+		steps.Before(steps.Restored)
 		err := os.Rename(from, to)
+		steps.After(steps.Restored)
 		if err == nil {
 			moved = append(moved, [2]string{from, to})
 		}

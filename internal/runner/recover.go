@@ -13,13 +13,16 @@ import (
 	"nanoclaw/internal/agent"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/queue"
+	"nanoclaw/internal/steps"
 )
 
 // turn gives the agent a prompt. Where the session cannot go on, the host begins
 // a new one in the same boundary and gives it the prompt again, once.
 func (r *Runner) turn(ctx context.Context, s *session, l *live, p agent.Prompt, emit func(agent.Event)) (agent.Result, error) {
 	s.archived.Store(false)
+	steps.Before(steps.Ask)
 	res, err := s.conv.Turn(ctx, p, emit)
+	steps.After(steps.Ask)
 	class := classOf(res, err)
 	if class.Recovery() != agent.NewSession || ctx.Err() != nil || res.Interrupted || !s.stands() {
 		return res, err
