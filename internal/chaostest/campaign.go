@@ -24,6 +24,8 @@ import (
 type Options struct {
 	// Program is nanoclaw, built with the tag "chaos".
 	Program string
+	// Claude is the path of Claude Code, "" to leave out the room where it answers.
+	Claude string
 	// Dir is an empty folder with a short name. It is left as it is.
 	Dir string
 	// Seed chooses what happens.
@@ -83,6 +85,7 @@ type campaign struct {
 	Options
 	*install
 	net   *Network
+	model *thinker
 	judge *judge
 	rng   *rand.Rand
 
@@ -111,6 +114,17 @@ const configuration = `{
 	},
 }`
 
+// configured adds the group where Claude Code answers.
+func configured(claude string) string {
+	if claude == "" {
+		return configuration
+	}
+	more := `"talk": {"mode": "host", "hostModeAllowed": true, "confirm": "never", "chats": ["chaos:talk"], "senders": ["chaos:ann"], "trigger": "always", "agent": "claude"},
+		"main": `
+	out := strings.Replace(configuration, `"main": `, more, 1)
+	return strings.Replace(out, `"kind": "shell"`, fmt.Sprintf(`"kind": "shell", "claude": {"path": %q}`, claude), 1)
+}
+
 // slow bounds what has to happen at some time. Nothing passes because of it.
 const slow = 90 * time.Second
 
@@ -124,12 +138,16 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		return Report{}, err
 	}
 	defer network.Close()
-	i, err := newInstall(filepath.Join(o.Dir, "i"), o.Program, configuration, "NANOCLAW_CHAOS_NET="+socket)
+	judge := newJudge()
+	model := newThinker(judge)
+	defer model.Close()
+	i, err := newInstall(filepath.Join(o.Dir, "i"), o.Program, configured(o.Claude),
+		"NANOCLAW_CHAOS_NET="+socket, "ANTHROPIC_BASE_URL="+model.URL, "ANTHROPIC_API_KEY=sk-ant-of-the-test")
 	if err != nil {
 		return Report{}, err
 	}
 	defer i.log.Close()
-	c := &campaign{Options: o, install: i, net: network, judge: newJudge(), rng: rand.New(rand.NewPCG(o.Seed, 2))}
+	c := &campaign{Options: o, install: i, net: network, model: model, judge: judge, rng: rand.New(rand.NewPCG(o.Seed, 2))}
 	c.report.Reached = map[steps.Step]int{}
 	ctx, cancel := context.WithCancel(ctx)
 	var people sync.WaitGroup

@@ -24,7 +24,7 @@ func cases() map[steps.Step]func(c *campaign, ctx context.Context, p *process) {
 	return map[steps.Step]func(*campaign, context.Context, *process){
 		steps.Recover: nil, steps.Accept: nil,
 		steps.Claim: nil, steps.Hold: nil, steps.Free: nil, steps.Start: nil, steps.Stand: nil, steps.Running: nil,
-		steps.Open: nil, steps.Ask: nil, steps.Finish: nil, steps.End: nil,
+		steps.Open: nil, steps.Ask: nil, steps.Join: (*campaign).joinTalk, steps.Finish: nil, steps.End: nil,
 		steps.Release:   (*campaign).stopInTheMiddle,
 		steps.ToolAsked: nil, steps.ToolActed: nil,
 		steps.Put: nil, steps.Sending: nil, steps.Delivery: nil, steps.Sent: nil,
@@ -54,6 +54,9 @@ func (c *campaign) everyStep(ctx context.Context) error {
 	}
 	var all []stop
 	for _, s := range steps.All() {
+		if c.unreachable(s) {
+			continue
+		}
 		sides := c.Sides
 		if len(sides) == 0 {
 			sides = []string{[]string{"before", "after"}[c.rng.IntN(2)]}
@@ -112,12 +115,10 @@ func (c *campaign) stopInTheMiddle(_ context.Context, p *process) {
 		return
 	}
 	w := c.judge.write("b")
-	before, _ := c.net.Shown(0)
 	c.net.Say("b", "ann", chat.MessageID(w.String()), "echo begun >&2; sleep 2; echo "+w.String())
 	for until := time.Now().Add(slow); c.net.Stored("b", chat.MessageID(w.String())).IsZero() && time.Now().Before(until); {
 		time.Sleep(10 * time.Millisecond)
 	}
-	_ = before
 	time.Sleep(700 * time.Millisecond) // most often it runs then; if not, another does
 	p.signal(syscall.SIGTERM)
 }

@@ -212,6 +212,7 @@ func (l *line) send(f chaosnet.Frame) {
 // pump gives a room's messages to one connection, one after the other, and now
 // and then one again that was taken long ago.
 func (n *Network) pump(l *line, r *room) {
+	defer r.poke() // the next connection's pump may have missed it
 	for {
 		n.mu.Lock()
 		var next *chat.Inbound
@@ -229,7 +230,6 @@ func (n *Network) pump(l *line, r *room) {
 			case <-r.wake:
 				continue
 			case <-l.gone:
-				r.poke() // the next connection's pump may have missed it
 				return
 			}
 		}
@@ -288,7 +288,7 @@ func (n *Network) take(l *line, f chaosnet.Frame) {
 	answer := chaosnet.Frame{N: f.N, ID: chat.MessageID(fmt.Sprint("net", m.ID))}
 	n.mu.Lock()
 	mood := n.rng.IntN(100)
-	if n.calm {
+	if n.calm || m.To.Chat == talk { // the model of that room looks at what was seen
 		mood = 50
 	}
 	late := time.Duration(n.rng.IntN(300)) * time.Millisecond

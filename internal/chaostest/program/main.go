@@ -41,7 +41,7 @@ func chaos(ctx context.Context) error {
 		return err
 	}
 	r, err := chaostest.Run(ctx, chaostest.Options{
-		Program: program, Dir: dir, Seed: seed, Length: time.Duration(seconds) * time.Second,
+		Program: program, Claude: os.Getenv("NANOCLAW_TEST_CLAUDE"), Dir: dir, Seed: seed, Length: time.Duration(seconds) * time.Second,
 		Sides: []string{"before", "after"}, Faults: chaostest.AllFaults(), Log: os.Stderr,
 	})
 	if err != nil {
