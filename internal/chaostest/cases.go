@@ -253,7 +253,11 @@ func (c *campaign) killRestore(ctx context.Context, kill string) error {
 	if out, err := c.command(ctx, nil, "backup", file); err != nil {
 		return fmt.Errorf("a backup: %w %s", err, out)
 	}
-	for n := 1; n <= 4; n++ { // each folder moves once, and what is in its way before it
+	moves := []int{1, 2, 3, 4} // each folder moves once, and what is in its way before it
+	if len(c.Sides) == 0 {
+		moves = moves[c.rng.IntN(4):][:1]
+	}
+	for _, n := range moves {
 		home := filepath.Join(c.dir, fmt.Sprintf("r%d", n))
 		if out, err := c.command(ctx, []string{"NANOCLAW_HOME=" + home}, "restore", file); err != nil {
 			return fmt.Errorf("a first restore: %w %s", err, out)
