@@ -110,6 +110,7 @@ const configuration = `{
 		"b": {"mode": "host", "hostModeAllowed": true, "confirm": "never", "chats": ["chaos:b"], "senders": ["chaos:ann"], "trigger": "always"},
 		"c": {"mode": "host", "hostModeAllowed": true, "confirm": "never", "chats": ["chaos:c"], "senders": ["chaos:ann"], "trigger": "always"},
 		"asks": {"mode": "host", "hostModeAllowed": true, "confirm": "each", "chats": ["chaos:asks"], "senders": ["chaos:ann"], "trigger": "always"},
+		"burst": {"mode": "host", "hostModeAllowed": true, "confirm": "never", "chats": ["chaos:burst"], "senders": ["chaos:ann"], "trigger": "always"},
 		"lost": {"mode": "host", "hostModeAllowed": true, "confirm": "never", "chats": ["chaos:gone"], "senders": ["chaos:ann"], "trigger": "always"},
 	},
 }`
@@ -132,23 +133,11 @@ const slow = 90 * time.Second
 // kills at random, and at the end a quiet host that has to bring everything to
 // its end. Its error says that it could not be carried out.
 func Run(ctx context.Context, o Options) (Report, error) {
-	socket := filepath.Join(o.Dir, "net")
-	network, err := NewNetwork(socket, o.Seed)
+	c, done, err := o.open()
 	if err != nil {
 		return Report{}, err
 	}
-	defer network.Close()
-	judge := newJudge()
-	model := newThinker(judge)
-	defer model.Close()
-	i, err := newInstall(filepath.Join(o.Dir, "i"), o.Program, configured(o.Claude),
-		"NANOCLAW_CHAOS_NET="+socket, "ANTHROPIC_BASE_URL="+model.URL, "ANTHROPIC_API_KEY=sk-ant-of-the-test")
-	if err != nil {
-		return Report{}, err
-	}
-	defer i.log.Close()
-	c := &campaign{Options: o, install: i, net: network, model: model, judge: judge, rng: rand.New(rand.NewPCG(o.Seed, 2))}
-	c.report.Reached = map[steps.Step]int{}
+	defer done()
 	ctx, cancel := context.WithCancel(ctx)
 	var people sync.WaitGroup
 	defer people.Wait()
@@ -162,6 +151,31 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		}
 	}
 	return c.report, nil
+}
+
+// open makes the network, the model and an installation.
+func (o Options) open() (c *campaign, done func(), err error) {
+	socket := filepath.Join(o.Dir, "net")
+	network, err := NewNetwork(socket, o.Seed)
+	if err != nil {
+		return nil, nil, err
+	}
+	judge := newJudge()
+	model := newThinker(judge)
+	i, err := newInstall(filepath.Join(o.Dir, "i"), o.Program, configured(o.Claude),
+		"NANOCLAW_CHAOS_NET="+socket, "ANTHROPIC_BASE_URL="+model.URL, "ANTHROPIC_API_KEY=sk-ant-of-the-test")
+	if err != nil {
+		model.Close()
+		network.Close()
+		return nil, nil, err
+	}
+	c = &campaign{Options: o, install: i, net: network, model: model, judge: judge, rng: rand.New(rand.NewPCG(o.Seed, 2))}
+	c.report.Reached = map[steps.Step]int{}
+	return c, func() {
+		i.log.Close()
+		model.Close()
+		network.Close()
+	}, nil
 }
 
 func (c *campaign) say(format string, args ...any) { fmt.Fprintf(c.Log, format+"\n", args...) }

@@ -35,8 +35,10 @@ func programs(t *testing.T) (dir, shipped, killed string) {
 			os.RemoveAll(dir)
 		}
 	})
-	shipped, err = Build(t.Context(), "../..", dir, "osusergo")
-	must(t, err)
+	shipped = "../../bin/nanoclaw"
+	if _, err := os.Stat(shipped); err != nil {
+		t.Fatalf("run make build first: %v", err)
+	}
 	killed, err = Build(t.Context(), "../..", dir, "chaos")
 	must(t, err)
 	return dir, shipped, killed
@@ -67,7 +69,7 @@ func TestChaos(t *testing.T) {
 	defer cancel()
 	seed := uint64(time.Now().UnixNano())
 	r, err := Run(ctx, Options{
-		Program: killed, Claude: agenttest.Claude(t), Dir: dir, Seed: seed, Length: 2 * time.Second, Faults: AllFaults(), Log: &log,
+		Program: killed, Claude: agenttest.Claude(t), Dir: dir, Seed: seed, Length: time.Second, Faults: AllFaults(), Log: &log,
 	})
 	if err != nil {
 		t.Errorf("%v", err)

@@ -44,7 +44,8 @@ type install struct {
 func newInstall(dir, program, text string, env ...string) (*install, error) {
 	i := &install{dir: dir, program: program}
 	home := filepath.Join(dir, "owner")
-	vars := map[string]string{"PATH": "/usr/bin:/bin", "HOME": home, "NANOCLAW_HOME": filepath.Join(dir, "n"), "NO_COLOR": "1"}
+	tmp := filepath.Join(dir, "tmp")
+	vars := map[string]string{"TMPDIR": tmp, "PATH": "/usr/bin:/bin", "HOME": home, "NANOCLAW_HOME": filepath.Join(dir, "n"), "NO_COLOR": "1"}
 	for k, v := range vars {
 		i.env = append(i.env, k+"="+v)
 	}
@@ -56,8 +57,10 @@ func newInstall(dir, program, text string, env ...string) (*install, error) {
 	if err := i.paths.EnsureDirs(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(home, 0o700); err != nil {
-		return nil, err
+	for _, dir := range []string{home, tmp} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
 	}
 	if err := os.WriteFile(i.paths.Config, []byte(text), 0o600); err != nil {
 		return nil, err

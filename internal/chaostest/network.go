@@ -264,20 +264,38 @@ func (r *room) poke() {
 	}
 }
 
+// Goroutines asks the host for their number; 0 if it cannot be asked.
+func (n *Network) Goroutines() int {
+	n.mu.Lock()
+	l := n.conn
+	n.mu.Unlock()
+	if l == nil {
+		return 0
+	}
+	f, _ := l.ask(chaosnet.Frame{Count: true})
+	return f.Goroutines
+}
+
 // ask gives one message to the host and says whether it was taken.
 func (n *Network) ask(l *line, in chat.Inbound) (taken, alive bool) {
+	f, alive := l.ask(chaosnet.Frame{In: &in})
+	return f.Stored, alive
+}
+
+// ask sends a frame and waits for its answer; false if the line is gone.
+func (l *line) ask(f chaosnet.Frame) (chaosnet.Frame, bool) {
 	wait := make(chan chaosnet.Frame, 1)
 	l.mu.Lock()
 	l.n++
-	number := l.n
-	l.waiting[number] = wait
+	f.N = l.n
+	l.waiting[f.N] = wait
 	l.mu.Unlock()
-	l.send(chaosnet.Frame{N: number, In: &in})
+	l.send(f)
 	select {
 	case f := <-wait:
-		return f.Stored, true
+		return f, true
 	case <-l.gone:
-		return false, false
+		return chaosnet.Frame{}, false
 	}
 }
 

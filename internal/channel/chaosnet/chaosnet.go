@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 
@@ -36,6 +37,10 @@ type Frame struct {
 	// Out is a message of the host, which the network answers with ID or Error.
 	Out *chat.Outbound `json:"out,omitempty"`
 	ID  chat.MessageID `json:"id,omitempty"`
+
+	// Count asks the host for the number of its goroutines, and Goroutines answers.
+	Count      bool `json:"count,omitempty"`
+	Goroutines int  `json:"goroutines,omitempty"`
 
 	Error string `json:"error,omitempty"`
 	// Nobody says that nobody is there, Never that no later attempt can help.
@@ -96,7 +101,11 @@ func (c *Net) serve(ctx context.Context, conn net.Conn, sink channel.Sink) {
 			cancel()
 			return
 		}
-		if f.In == nil {
+		switch {
+		case f.Count:
+			_ = c.write(conn, Frame{N: f.N, Goroutines: runtime.NumGoroutine()})
+			continue
+		case f.In == nil:
 			c.answer(f)
 			continue
 		}
