@@ -101,6 +101,23 @@ bench: build srt ## measure, each figure beside its peer from the same run
 	@go test -run '^$$' -bench . -benchtime $(BENCHTIME) \
 		$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
 
+# Both are a program and not a test, so that their last line is the figure.
+.PHONY: chaos
+chaos: build claude ## kill a real host at every step and at random for CHAOS_SECONDS (60); CHAOS_SEED chooses the case
+	@go run ./internal/chaostest/program chaos
+
+.PHONY: soak
+soak: build ## mixed traffic for SOAK_SECONDS (60) while memory, descriptors, goroutines and disk stay flat; build/soak.csv and .svg
+	@mkdir -p build
+	@go run ./internal/chaostest/program soak build/soak
+
+.PHONY: test-all
+test-all: ## what takes long: make test, attacks, more chaos, a longer soak
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory attack
+	@CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(MAKE) --no-print-directory chaos
+	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(MAKE) --no-print-directory soak
+
 .PHONY: fuzz
 fuzz: need-go ## run each fuzz test for FUZZTIME (10s)
 	@tools/fuzz $(FUZZTIME)

@@ -19,6 +19,7 @@ type rung struct {
 // ladder is the order of the packages: an import may only point to a row
 // further up. A test reads the table, so a new package needs a row here.
 var ladder = []rung{
+	{"steps", "", "names of what is durable, for a test build that is killed there; in what we ship nothing"},
 	{"chat", "", "words of the domain; everybody speaks them, so they know nobody"},
 	{"wire", "", "all that the two sides of the boundary share; the untrusted side links it"},
 	{"authority", "chat", "one table: who may do what, wherever they ask; it reads and does nothing"},
@@ -34,29 +35,30 @@ var ladder = []rung{
 
 	{"confine", "wire", "runs inside the boundary; whatever it linked would be inside too"},
 	{"grant", "chat config watch", "pure: a decision made of values"},
-	{"audit", "chat", "must be able to record anything, so it depends on no stage"},
+	{"audit", "chat steps", "must be able to record anything, so it depends on no stage"},
 
 	{"schedule", "", "pure: when something is due; what is done then is for others"},
 	{"task", "chat schedule", "what is due becomes a message; what it may touch is decided elsewhere"},
 	{"plan", "chat config grant", "pure: what two configurations grant, compared, in words"},
 	{"why", "audit chat grant", "tells what was recorded; it reads no store, so that a receipt tells the same"},
-	{"approval", "audit authority chat", "asks the owner about any effect, whoever wants it and wherever it is shown"},
+	{"approval", "audit authority chat steps", "asks the owner about any effect, whoever wants it and wherever it is shown"},
 	{"attest", "grant wire", "a finding and what it depends on, whoever tried and wherever it is kept"},
 	{"seatbelt", "grant sbpl wire", "a grant in the words of macOS; it starts nothing"},
 	{"hostproc", "", "the fixed host programs; agent data must not even be expressible here"},
 	{"egress", "chat config credential grant wire", "hosts and credentials, whoever started the session"},
 	{"boundary", "beneath chat confine grant hostproc seatbelt wire", "enforces a grant and knows nothing of messages"},
-	{"queue", "chat", "what runs next, not how"},
+	{"queue", "chat steps", "what runs next, not how"},
 	{"channel", "chat", "a seam to networks; what becomes of a message is not its matter"},
 	{"channel/console", "channel chat", "an adapter; it knows its own network alone"},
+	{"channel/chaosnet", "channel chat", "an adapter, of a network that a test plays"},
 	{"channel/supervise", "channel", "keeps a connection, whatever goes over it"},
 	{"markup", "channel chat", "pure: a text in the form of a network"},
 	{"channel/slack", "channel channel/supervise chat markup", "an adapter; it knows its own network alone"},
-	{"router", "approval audit authority chat config", "a verdict on one message; it starts nothing"},
-	{"outbox", "audit channel chat", "delivery, whatever the text came from"},
-	{"hosttools", "audit authority chat grant schedule task", "authority over what an agent asks for, whichever agent"},
+	{"router", "approval audit authority chat config steps", "a verdict on one message; it starts nothing"},
+	{"outbox", "audit channel chat steps", "delivery, whatever the text came from"},
+	{"hosttools", "audit authority chat grant schedule steps task", "authority over what an agent asks for, whichever agent"},
 	{"pressure", "", "what the kernel says of the memory; what is ended for it is decided elsewhere"},
-	{"backup", "beneath config", "files into one file and back; what holds of the store in it is for others"},
+	{"backup", "beneath config steps", "files into one file and back; what holds of the store in it is for others"},
 	{"runlog", "chat", "a file for people; what a run is, and what of it is masked, is for others"},
 	{"transcript", "", "a page made of lines; who reads and keeps them is not its matter"},
 	{"mcpserver", "", "speaks with servers over pipes that others made; where they run is decided elsewhere"},
@@ -67,17 +69,17 @@ var ladder = []rung{
 	{"attack", "attack/inside beneath boundary delayed egress grant seatbelt wire", "attacks boundaries from without; they know nothing of it"},
 
 	{"agent", "chat grant watch wire", "drives a program in a box that somebody else made"},
-	{"runner", "agent approval audit boundary chat config egress grant hosttools queue runlog transcript watch wire", "one run from job to finish; it reads like the design"},
+	{"runner", "agent approval audit boundary chat config egress grant hosttools queue runlog steps transcript watch wire", "one run from job to finish; it reads like the design"},
 	{"store", "approval audit chat grant outbox queue router runner schedule task", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/console channel/slack chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runlog runner schedule store task touched watch why wire", "the one place that wires everything"},
+	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/chaosnet channel/console channel/slack chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runlog runner schedule steps store task touched watch why wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.
 var programs = []rung{
 	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
-	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console channel/slack chat config control credential daemon doctor egress grant hostproc hosttools install outbox queue router runner schedule store task watch why wire", "flags and wiring"},
+	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console channel/slack chat config control credential daemon doctor egress grant hostproc hosttools install outbox queue router runner schedule steps store task watch why wire", "flags and wiring"},
 }
 
 // kit says that a folder holds doubles and conformance suites, such as

@@ -19,6 +19,7 @@ import (
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/install"
+	"nanoclaw/internal/steps"
 	"nanoclaw/internal/store"
 )
 
@@ -98,10 +99,13 @@ func (a *app) writeBackup(ctx context.Context, name string, to []age.Recipient, 
 			return s, err
 		}
 	}
+	steps.Before(steps.BackupWritten)
 	s, err = backup.Write(ctx, w, backup.Options{
 		Paths: paths, Version: versionName(), Now: time.Now(), Store: store.FileName, Snapshot: reader.CopyTo, Skip: notBackedUp(), Key: key,
 	})
-	if err = errors.Join(err, w.Close()); err != nil {
+	err = errors.Join(err, w.Close())
+	steps.After(steps.BackupWritten)
+	if err != nil {
 		return s, err
 	}
 	if len(to) == 0 {
@@ -112,7 +116,10 @@ func (a *app) writeBackup(ctx context.Context, name string, to []age.Recipient, 
 			return s, fmt.Errorf("the backup was written and does not hold: %w", err)
 		}
 	}
-	return s, f.CloseAtomicallyReplace()
+	steps.Before(steps.BackupPlaced)
+	err = f.CloseAtomicallyReplace()
+	steps.After(steps.BackupPlaced)
+	return s, err
 }
 
 type nopCloser struct{ io.Writer }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"nanoclaw/internal/chat"
+	"nanoclaw/internal/steps"
 )
 
 // Errors of an answer. They are words for whoever gave it.
@@ -196,7 +197,10 @@ func (d *Desk) endAll(ctx context.Context, ends []Ended, change func(*Lock)) err
 	lock := d.lock
 	d.mu.Unlock()
 	change(&lock)
-	if err := d.opt.Store.EndQuestions(context.WithoutCancel(ctx), ends, &lock); err != nil {
+	steps.Before(steps.QuestionEnded)
+	err := d.opt.Store.EndQuestions(context.WithoutCancel(ctx), ends, &lock)
+	steps.After(steps.QuestionEnded)
+	if err != nil {
 		return err
 	}
 	d.mu.Lock()

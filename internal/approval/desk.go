@@ -10,6 +10,7 @@ import (
 
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/chat"
+	"nanoclaw/internal/steps"
 )
 
 // Bounds of a desk.
@@ -257,7 +258,9 @@ func (d *Desk) make(ctx context.Context, e Effect, wait time.Duration, end chan 
 		return nil, d.refuse(ctx, e, err)
 	}
 	k := Kept{Asked: q.Asked, Live: end != nil}
+	steps.Before(steps.QuestionAsked)
 	id, err := d.opt.Store.AskQuestion(ctx, k, d.entry(audit.ApprovalAsked, q, ending{}, Who{}))
+	steps.After(steps.QuestionAsked)
 	if err != nil {
 		d.drop(q)
 		return nil, fmt.Errorf("%w: %w", errNotKept, err)

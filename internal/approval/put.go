@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"nanoclaw/internal/steps"
 )
 
 // Handle says what follows when a question about an act, one that was Put, ends.
@@ -45,7 +47,9 @@ func (d *Desk) Put(ctx context.Context, e Effect, wait time.Duration, tell func(
 		}
 		return Asked{}, fmt.Errorf("the owner cannot be told now: %w", err)
 	}
+	steps.Before(steps.QuestionTold)
 	_ = d.opt.Store.QuestionTold(context.WithoutCancel(ctx), q.ID) // else it is told again after a restart
+	steps.After(steps.QuestionTold)
 	d.wake()
 	return q.Asked, nil
 }
@@ -199,12 +203,17 @@ func (d *Desk) finish(ctx context.Context, q *question, end ending, by Who) erro
 func (d *Desk) follow(ctx context.Context, q *question, s State, by Who) {
 	ctx = context.WithoutCancel(ctx)
 	if h := d.handlers[q.Act]; h != nil {
-		if err := h(ctx, q.Effect, s, by); err != nil {
+		steps.Before(steps.QuestionFollowed)
+		err := h(ctx, q.Effect, s, by)
+		steps.After(steps.QuestionFollowed)
+		if err != nil {
 			d.opt.Failed(q.Effect, s, err)
 		}
 	}
 	d.opt.Ended(ctx, q.Asked, s, by)
+	steps.Before(steps.QuestionDropped)
 	_ = d.opt.Store.DropQuestion(ctx, q.ID) // else the next start calls the handler again
+	steps.After(steps.QuestionDropped)
 }
 
 // back puts a question back that could not be ended.

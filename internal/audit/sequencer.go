@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"nanoclaw/internal/steps"
 )
 
 const (
@@ -141,7 +143,10 @@ func (s *Sequencer) pass(ctx context.Context) (int, error) {
 	if b.Head.Checkpoint, err = c.sign(s.key.signer); err != nil {
 		return 0, fmt.Errorf("sign the checkpoint: %w", err)
 	}
-	if err := s.storage.Append(ctx, head, b); err != nil {
+	steps.Before(steps.Sequence)
+	err = s.storage.Append(ctx, head, b)
+	steps.After(steps.Sequence)
+	if err != nil {
 		return 0, err
 	}
 	return len(rows), nil

@@ -184,16 +184,22 @@ func TestRestoreReplaces(t *testing.T) {
 			t.Errorf("%s: %s", name, d)
 		}
 	}
-	// The data is in its place already when the configuration cannot be set aside.
-	inTheWay := to.ConfigDir + ".before-restore-20330518T033320Z"
-	write(t, inTheWay+"/x", "")
-	if _, err := Restore(t.Context(), bytes.NewReader(text), RestoreOptions{Paths: to, Now: time.Unix(2e9, 0), Check: fine, Replace: true}); err == nil {
-		t.Error("it was restored over what was set aside before")
+	// The data is in its place already when the configuration cannot follow.
+	vanishes := func(context.Context, string) error { return os.RemoveAll(to.ConfigDir + staging) }
+	if _, err := Restore(t.Context(), bytes.NewReader(text), RestoreOptions{Paths: to, Now: time.Unix(2e9, 0), Check: vanishes, Replace: true}); err == nil {
+		t.Error("it was restored without a configuration")
 	}
-	must(t, os.RemoveAll(inTheWay))
 	if d := cmp.Diff(before, holds(t, filepath.Dir(filepath.Dir(to.DataDir)))); d != "" {
 		t.Errorf("half of it was restored: %s", d)
 	}
+	// What an earlier restore put aside, within the same second, stays there.
+	aside := to.ConfigDir + ".before-restore-20330518T033320Z"
+	write(t, aside+"/x", "older")
+	defer func() {
+		if got := holds(t, aside)["x"]; !strings.HasSuffix(got, "older") {
+			t.Errorf("what was put aside before is now %q", got)
+		}
+	}()
 	looked := ""
 	out, err := Restore(t.Context(), bytes.NewReader(text), RestoreOptions{Paths: to, Now: time.Unix(2e9, 0), Replace: true, Check: func(_ context.Context, dir string) error {
 		b, err := os.ReadFile(filepath.Join(dir, "nanoclaw.db"))

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nanoclaw/internal/config"
+	"nanoclaw/internal/steps"
 )
 
 // MarkerFile lies in the data folder after a restore, until the daemon has
@@ -98,7 +99,9 @@ type place struct{ name, dir string }
 func swap(places []place, now time.Time) (aside []string, err error) {
 	var moved [][2]string // from, to
 	move := func(from, to string) error {
+		steps.Before(steps.Restored)
 		err := os.Rename(from, to)
+		steps.After(steps.Restored)
 		if err == nil {
 			moved = append(moved, [2]string{from, to})
 		}
@@ -114,7 +117,7 @@ func swap(places []place, now time.Time) (aside []string, err error) {
 		}
 	}()
 	for _, p := range places {
-		old := p.dir + now.UTC().Format(".before-restore-20060102T150405Z")
+		old := unused(p.dir + now.UTC().Format(".before-restore-20060102T150405Z"))
 		switch err := move(p.dir, old); {
 		case err == nil:
 			aside = append(aside, old)
@@ -129,6 +132,18 @@ func swap(places []place, now time.Time) (aside []string, err error) {
 		}
 	}
 	return aside, nil
+}
+
+// unused is a name that nothing has: a restore may have been killed within the
+// same second, and what it put aside stays.
+func unused(name string) string {
+	free := name
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(free); errors.Is(err, fs.ErrNotExist) || n > 1000 {
+			return free
+		}
+		free = fmt.Sprintf("%s-%d", name, n)
+	}
 }
 
 func syncDir(dir string) error {

@@ -185,6 +185,7 @@ func (d *Daemon) build(ctx context.Context) error {
 	}
 	d.limits = newLimiter(d)
 	d.store.OnMessage(d.limits.message)
+	d.store.OnLost(lostNotice)
 	d.desk.Handle(runner.HostRun, d.limits.answeredRun)
 	d.desk.Handle(extendDay, d.limits.answeredBudget)
 	d.queue = queue.New(d.store, d.config.Limits.ConcurrentRuns, func(ctx context.Context, j queue.Job) { d.runner.Run(ctx, j) }, d.log)
@@ -196,6 +197,9 @@ func (d *Daemon) build(ctx context.Context) error {
 	d.desk.Handle(askSender, d.senderDecided)
 	d.console = console.New(console.Options{OnAttach: d.attached})
 	d.channels = map[chat.ChannelID]channel.Channel{console.ID: d.console}
+	for _, c := range d.testChannels() {
+		d.channels[c.ID()] = c
+	}
 	if err := d.openChannels(); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/queue"
+	"nanoclaw/internal/steps"
 	"nanoclaw/internal/store"
 )
 
@@ -110,23 +111,21 @@ func (d *Daemon) takeOver(ctx context.Context) error {
 	return err
 }
 
-// takeBack makes what no living process holds wait again, and tells the chats whose
-// messages were given up.
+// takeBack makes what no living process holds wait again. The chats whose messages
+// were given up are told so in the same transaction.
 func (d *Daemon) takeBack(ctx context.Context) (queue.TakenBack, error) {
+	steps.Before(steps.Recover)
 	back, err := d.store.Recover(ctx, queue.MaxAttempts, time.Now())
-	if err != nil {
-		return back, err
+	steps.After(steps.Recover)
+	return back, err
+}
+
+// lostNotice tells the chat of a message that it was given up.
+func lostNotice(l queue.Lost) chat.Outbound {
+	return chat.Outbound{
+		To: l.To, Kind: chat.Notice, Group: l.Group, Failed: true, Key: fmt.Sprintf("lost:%d:%s", l.Row, l.Run),
+		Text: fmt.Sprintf("A message was tried %d times and given up, because nanoclaw ended each time while it was answered: %.80q\nTo try it once more: nanoclaw dead retry %d", queue.MaxAttempts, l.Text, l.Row),
 	}
-	for _, l := range back.Lost {
-		_, err := d.outbox.Put(ctx, chat.Outbound{
-			To: l.To, Kind: chat.Notice, Group: l.Group, Failed: true, Key: fmt.Sprintf("lost:%d:%s", l.Row, l.Run),
-			Text: fmt.Sprintf("A message was tried %d times and given up, because nanoclaw ended each time while it was answered: %.80q\nTo try it once more: nanoclaw dead retry %d", queue.MaxAttempts, l.Text, l.Row),
-		})
-		if err != nil {
-			return back, err
-		}
-	}
-	return back, nil
 }
 
 // while does a part for as long as this process holds the lease of that name, until

@@ -14,6 +14,7 @@ import (
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/queue"
 	"nanoclaw/internal/runner"
+	"nanoclaw/internal/steps"
 	"nanoclaw/internal/store"
 )
 
@@ -112,7 +113,9 @@ func (l *limiter) answeredRun(ctx context.Context, e approval.Effect, s approval
 	if s != approval.Approved {
 		return l.ended(ctx, e, fmt.Sprintf("The owner did not allow this run (%s).", s))
 	}
+	steps.Before(steps.Free)
 	_, err := l.d.store.Free(ctx, grant.HoldKey(confirmHold, e.Hash()), e.Hash())
+	steps.After(steps.Free)
 	return l.next(ctx, e.Group, err)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/authority"
+	"nanoclaw/internal/steps"
 )
 
 // tool is one thing that an agent may ask for.
@@ -118,10 +119,15 @@ func (s *Server) call(ctx context.Context, name string, args json.RawMessage) (s
 		return "", s.refused(ctx, c, err)
 	}
 	c.Verdict = allowed
-	if err := s.record(ctx, c); err != nil {
+	steps.Before(steps.ToolAsked)
+	err = s.record(ctx, c)
+	steps.After(steps.ToolAsked)
+	if err != nil {
 		return "", errors.New("refused: the host cannot record this call, and does nothing unrecorded; tell the owner")
 	}
+	steps.Before(steps.ToolActed)
 	text, err := s.once(ctx, t, args, a.do)
+	steps.After(steps.ToolActed)
 	if err != nil {
 		c.Verdict, c.Reason = failed, err.Error()
 		s.record(ctx, c)

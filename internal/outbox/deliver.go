@@ -3,12 +3,14 @@ package outbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"nanoclaw/internal/channel"
 	"nanoclaw/internal/chat"
+	"nanoclaw/internal/steps"
 )
 
 // Channel is what the outbox needs of a channel.
@@ -27,6 +29,8 @@ type Outbox struct {
 	attempts int
 	// pause is the wait after the first failure; it doubles.
 	pause time.Duration
+	// patience is how long a channel may take over one attempt.
+	patience time.Duration
 
 	change func()
 	disown func(string) string
@@ -39,7 +43,7 @@ type Outbox struct {
 // New makes an outbox. channels gives the channel of a name, nil for none.
 func New(store Store, channels func(chat.ChannelID) Channel, log *slog.Logger) *Outbox {
 	return &Outbox{store: store, channels: channels, log: log, kick: make(chan struct{}, 1),
-		attempts: 6, pause: 2 * time.Second, busy: map[chat.Address]bool{}, change: func() {}, disown: func(s string) string { return s }}
+		attempts: 6, pause: 2 * time.Second, patience: 2 * time.Minute, busy: map[chat.Address]bool{}, change: func() {}, disown: func(s string) string { return s }}
 }
 
 // OnChange has f called after each attempt. It is set before Run, and f must not
@@ -60,7 +64,9 @@ func (o *Outbox) Wake() {
 
 // Put stores a message and wakes the loop.
 func (o *Outbox) Put(ctx context.Context, m chat.Outbound) (chat.Outbound, error) {
+	steps.Before(steps.Put)
 	m, err := o.store.Put(ctx, m, time.Now())
+	steps.After(steps.Put)
 	if err == nil {
 		o.Wake()
 	}
@@ -200,23 +206,71 @@ func (o *Outbox) deliver(ctx context.Context, p Pending) (over bool, err error) 
 	if ch == nil {
 		return true, o.store.GiveUp(ctx, p.ID, "there is no channel "+string(p.To.Channel), time.Now())
 	}
-	if err := o.store.Sending(ctx, p.ID, time.Now()); err != nil {
+	steps.Before(steps.Sending)
+	err = o.store.Sending(ctx, p.ID, time.Now())
+	steps.After(steps.Sending)
+	if err != nil {
 		return false, err
 	}
 	p.Outbound.Again = p.Attempts > 0
+	steps.Before(steps.Delivery)
+	id, err := o.attempt(ctx, ch, p)
+	steps.After(steps.Delivery)
+	return o.settle(ctx, p, id, err)
+}
+
+// attempt gives a message to its channel. One that does not answer in time may
+// have delivered it; the next attempt has the same id.
+func (o *Outbox) attempt(ctx context.Context, ch Channel, p Pending) (chat.MessageID, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.patience, errSilent)
+	defer cancel()
 	id, err := ch.Deliver(ctx, o.shown(ch, p.Outbound))
+	if err != nil && errors.Is(context.Cause(ctx), errSilent) {
+		err = fmt.Errorf("%w: %w", errSilent, err)
+	}
+	return id, err
+}
+
+// errSilent says that a channel did not answer.
+var errSilent = errors.New("the channel did not answer in time")
+
+// persist writes down what became of an attempt, again while the store says that
+// it cannot now: else the message, and all of its chat, would count as being sent
+// until the next start.
+func (o *Outbox) persist(ctx context.Context, do func() error) error {
+	for {
+		err := do()
+		var t interface{ Temporary() bool }
+		if err == nil || ctx.Err() != nil || !errors.As(err, &t) || !t.Temporary() {
+			return err
+		}
+		o.log.Warn("what became of a message cannot be stored now and is tried again", "err", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(o.pause):
+		}
+	}
+}
+
+// settle writes down what an attempt came to.
+func (o *Outbox) settle(ctx context.Context, p Pending, id chat.MessageID, err error) (over bool, failed error) {
 	now := time.Now()
+	write := func(s steps.Step, do func() error) error {
+		steps.Before(s)
+		defer steps.After(s)
+		return o.persist(ctx, do)
+	}
 	switch {
 	case err == nil:
-		return true, o.store.Sent(ctx, p.ID, id, now)
+		return true, write(steps.Sent, func() error { return o.store.Sent(ctx, p.ID, id, now) })
 	case errors.Is(err, chat.ErrNobody):
-		return false, o.store.Held(ctx, p.ID)
+		return false, write(steps.Held, func() error { return o.store.Held(ctx, p.ID) })
 	case ctx.Err() != nil:
-		return false, o.store.Retry(context.WithoutCancel(ctx), p.ID, "we stopped", now)
+		return false, write(steps.Retry, func() error { return o.store.Retry(context.WithoutCancel(ctx), p.ID, "we stopped", now) })
 	case p.Attempts+1 >= o.attempts, channel.IsPermanent(err):
 		o.log.Error("a message is given up", "id", p.ID, "to", p.To, "run", p.Run, "err", err)
-		return true, o.store.GiveUp(ctx, p.ID, err.Error(), now)
+		return true, write(steps.GiveUp, func() error { return o.store.GiveUp(ctx, p.ID, err.Error(), now) })
 	}
 	o.log.Warn("a message could not be delivered and is tried again", "id", p.ID, "to", p.To, "run", p.Run, "err", err)
-	return false, o.store.Retry(ctx, p.ID, err.Error(), now.Add(o.pause<<p.Attempts))
+	return false, write(steps.Retry, func() error { return o.store.Retry(ctx, p.ID, err.Error(), now.Add(o.pause<<p.Attempts)) })
 }

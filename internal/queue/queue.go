@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"nanoclaw/internal/chat"
+	"nanoclaw/internal/steps"
 )
 
 // Message is one stored message as a run consumes it.
@@ -356,7 +357,9 @@ func (q *Queue) pass(ctx context.Context) error {
 		if !q.enter(g) {
 			continue
 		}
+		steps.Before(steps.Claim)
 		job, err := q.store.Claim(ctx, g, chat.NewRunID(), time.Now())
+		steps.After(steps.Claim)
 		if err != nil || job == nil {
 			q.leave(g)
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"nanoclaw/internal/authority"
 	"nanoclaw/internal/chat"
+	"nanoclaw/internal/steps"
 )
 
 // Action is what becomes of a message.
@@ -144,7 +145,9 @@ func (r *Router) take(ctx context.Context, in chat.Inbound) (chat.Inbound, Verdi
 	if v.Action == Run && v.Command.Verb == Clear {
 		in.Text = clearWord
 	}
+	steps.Before(steps.Accept)
 	got, err := r.store.Accept(ctx, in, v, r.rules.Keep, r.rules.Queued)
+	steps.After(steps.Accept)
 	return in, v, got, err
 }
 

@@ -14,12 +14,13 @@ import (
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/queue"
+	"nanoclaw/internal/steps"
 )
 
 // refuse ends a run that the policy does not allow. Nothing was started.
 func (r *Runner) refuse(ctx context.Context, job queue.Job, err error, log *slog.Logger) {
 	if ctx.Err() != nil || errors.Is(err, ErrHeld) {
-		r.release(job, log)
+		r.release(ctx, job, log)
 		return
 	}
 	if w, ok := waits(err); ok {
@@ -79,7 +80,7 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 	}
 	if stopping {
 		r.logEnded(job, s, res, Outcome{}, "put back, since nanoclaw stops: its messages wait")
-		r.release(job, log)
+		r.release(ctx, job, log)
 		return
 	}
 	if s != nil && s.talk.Isolated {
@@ -179,7 +180,10 @@ func (r *Runner) finish(ctx context.Context, job queue.Job, o Outcome, e audit.E
 	if r.Limits != nil {
 		r.Limits.Settled(job.Run)
 	}
-	if err := r.Store.Finish(context.WithoutCancel(ctx), job.Run, o, e); err != nil {
+	steps.Before(steps.Finish)
+	err := persist(ctx, log, func() error { return r.Store.Finish(context.WithoutCancel(ctx), job.Run, o, e) })
+	steps.After(steps.Finish)
+	if err != nil {
 		// The run stays claimed and is taken up again after the next start.
 		notKept(log, "the end of a run could not be stored", err)
 		return
@@ -187,11 +191,14 @@ func (r *Runner) finish(ctx context.Context, job queue.Job, o Outcome, e audit.E
 	r.Replied()
 }
 
-func (r *Runner) release(job queue.Job, log *slog.Logger) {
+func (r *Runner) release(ctx context.Context, job queue.Job, log *slog.Logger) {
 	if r.Limits != nil {
 		r.Limits.Settled(job.Run)
 	}
-	if err := r.Store.Release(context.Background(), job.Run); err != nil {
+	steps.Before(steps.Release)
+	err := persist(ctx, log, func() error { return r.Store.Release(context.Background(), job.Run) })
+	steps.After(steps.Release)
+	if err != nil {
 		notKept(log, "an interrupted run could not be put back; the next start does it", err)
 	}
 }

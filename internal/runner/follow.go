@@ -10,6 +10,7 @@ import (
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/queue"
+	"nanoclaw/internal/steps"
 )
 
 // followed is what a live run needs to take in messages that come while it goes
@@ -151,7 +152,9 @@ func (r *Runner) takeIn(ctx context.Context, s *session, l *live, conv agent.Fol
 	if err != nil || !may {
 		return err
 	}
+	steps.Before(steps.Join)
 	ok, err := r.Store.Join(ctx, l.job.Run, next, reservation, r.joinedEntry(l.job, s, t, next))
+	steps.After(steps.Join)
 	if _, later := waits(err); later {
 		return nil // its own run tells until when
 	}

@@ -13,6 +13,7 @@ import (
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/queue"
+	"nanoclaw/internal/steps"
 )
 
 // Limiter says what a run has to have beside its grant: the owner's consent, and
@@ -134,8 +135,10 @@ func (r *Runner) hold(ctx context.Context, job queue.Job, w *grant.Wait, log *sl
 		h.Rows = triggering(job)
 	}
 	log.Info("messages wait", "rule", w.Rule, "until", w.Until)
-	err := r.Store.Hold(context.WithoutCancel(ctx), job.Run, h, audit.Entry{At: now, Kind: audit.RunHeld, Group: job.Group, Run: job.Run,
-		Data: audit.RunHeldData{Rule: w.Rule, Text: w.Text, Rows: h.Rows, Until: w.Until}})
+	steps.Before(steps.Hold)
+	entry := audit.Entry{At: now, Kind: audit.RunHeld, Group: job.Group, Run: job.Run, Data: audit.RunHeldData{Rule: w.Rule, Text: w.Text, Rows: h.Rows, Until: w.Until}}
+	err := persist(ctx, log, func() error { return r.Store.Hold(context.WithoutCancel(ctx), job.Run, h, entry) })
+	steps.After(steps.Hold)
 	if err != nil {
 		notKept(log, "messages that have to wait could not be put back; the next start does it", err)
 		return

@@ -12,6 +12,7 @@ import (
 	"nanoclaw/internal/agent"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
+	"nanoclaw/internal/steps"
 )
 
 // turn gives the agent a prompt. A conversation that is too long for the model is
@@ -20,7 +21,9 @@ import (
 // with what was said before.
 func (r *Runner) turn(ctx context.Context, s *session, l *live, p agent.Prompt, emit func(agent.Event)) (agent.Result, error) {
 	s.archived.Store(false)
+	steps.Before(steps.Ask)
 	res, err := s.conv.Turn(ctx, p, emit)
+	steps.After(steps.Ask)
 	class := classOf(res, err)
 	if class.Recovery() != agent.NewSession || ctx.Err() != nil || res.Interrupted || !s.stands() {
 		return res, err

@@ -18,6 +18,7 @@ import (
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/queue"
 	"nanoclaw/internal/runlog"
+	"nanoclaw/internal/steps"
 	"nanoclaw/internal/watch"
 	"nanoclaw/internal/wire"
 )
@@ -311,8 +312,10 @@ func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.T
 	s.serve(job.Run)
 	at := time.Now()
 	r.logServers(job.Run, s.grant)
+	steps.Before(steps.Start)
 	err := r.Store.Start(ctx, job.Run, Start{Mode: string(s.grant.Mode), Agent: s.grant.Agent, Session: s.id, At: at, Conversation: s.talk, Reservation: l},
 		r.started(job, s.id, s.grant, t, warm, at))
+	steps.After(steps.Start)
 	var stands []audit.Entry
 	if err == nil && !warm {
 		if err = r.open(ctx, "", s, false); err == nil {
@@ -324,7 +327,10 @@ func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.T
 	}
 	s.served = time.Now()
 	r.mended(job.Run, agent.ClassBoundary)
-	return r.Store.Running(ctx, job.Run, stands...)
+	steps.Before(steps.Running)
+	err = r.Store.Running(ctx, job.Run, stands...)
+	steps.After(steps.Running)
+	return err
 }
 
 // started is the entry about a run that begins.

@@ -16,6 +16,7 @@ import (
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/queue"
+	"nanoclaw/internal/steps"
 	"nanoclaw/internal/wire"
 )
 
@@ -170,6 +171,7 @@ func (r *Runner) open(ctx context.Context, engine string, s *session, terminal b
 	if r.Servers != nil {
 		s.mcp = r.Servers(s.grant, s.caller())
 	}
+	steps.Before(steps.Stand)
 	s.box, err = r.Boundary.Start(ctx, engine, boundary.Spec{
 		Grant: s.grant, Session: s.id, UID: uid, LandlockFloor: r.LandlockFloor, Log: r.Log.With("session", s.id), Terminal: terminal,
 		Files: s.way.Files(),
@@ -181,6 +183,7 @@ func (r *Runner) open(ctx context.Context, engine string, s *session, terminal b
 			s.way.Serve(kind, conn)
 		},
 	})
+	steps.After(steps.Stand)
 	if err == nil {
 		go s.obey(lost)
 	}
@@ -227,7 +230,9 @@ func (s *session) started() audit.Entry {
 // conversation, and makes it reachable for Interrupt.
 func (r *Runner) ready(ctx context.Context, s *session, l *live) error {
 	if s.conv == nil {
+		steps.Before(steps.Open)
 		conv, err := r.openAgent(ctx, s)
+		steps.After(steps.Open)
 		if err != nil {
 			return err
 		}
@@ -323,9 +328,11 @@ func (r *Runner) closeSession(s *session) {
 	if s.box == nil && !s.prepared {
 		return
 	}
+	steps.Before(steps.End)
 	err := r.Store.Record(context.Background(), audit.Entry{
 		At: time.Now(), Kind: audit.SessionEnded, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id, Data: data,
 	})
+	steps.After(steps.End)
 	if err != nil {
 		r.Log.Error("the end of a session could not be recorded", "session", s.id, "err", err)
 	}

@@ -114,12 +114,22 @@ func explain(path string, err error) error {
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 		return fmt.Errorf("%w: %s: %w: stop nanoclaw and put a backup in its place, or move the file away to start afresh", ErrCorrupt, path, err)
 	case sqlite3.SQLITE_FULL:
-		return fmt.Errorf("no space left for %s: free some and try again: %w", path, err)
+		return &passing{fmt.Errorf("no space left for %s: free some and try again: %w", path, err)}
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR:
+		return &passing{err}
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN:
 		return fmt.Errorf("cannot use %s: check that its folder belongs to you and can be written: %w", path, err)
 	}
 	return err
 }
+
+// passing is an error that may be over soon, such as a full disk or another
+// program that holds the file: the very same change may work then. Its method is
+// what callers look for.
+type passing struct{ error }
+
+func (p *passing) Temporary() bool { return true }
+func (p *passing) Unwrap() error   { return p.error }
 
 // querier is what reading needs; a pool, a connection and a tx have it.
 type querier interface {

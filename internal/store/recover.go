@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"nanoclaw/internal/audit"
+	"nanoclaw/internal/chat"
 	"nanoclaw/internal/queue"
 	"nanoclaw/internal/runner"
 )
@@ -108,7 +109,28 @@ func (s *Store) interrupt(ctx context.Context, t *tx, r RunInfo, maxAttempts int
 	if _, err := t.exec(ctx, `UPDATE runs SET owner = ? WHERE id = ?`, s.owner, r.ID); err != nil {
 		return nil, err
 	}
+	if err := s.tellLost(ctx, t, lost, at); err != nil {
+		return nil, err
+	}
 	return lost, endInterrupted(ctx, t, r, "nanoclaw ended during this run", at)
+}
+
+// OnLost has f say to the chat of a message that it was given up. That is stored
+// with the end of the message, so that no message ends without a word. It is set
+// before the first Recover.
+func (s *Store) OnLost(f func(queue.Lost) chat.Outbound) { s.onLost.Store(&f) }
+
+func (s *Store) tellLost(ctx context.Context, t *tx, lost []queue.Lost, at time.Time) error {
+	f := s.onLost.Load()
+	if f == nil {
+		return nil
+	}
+	for _, l := range lost {
+		if _, err := putOutbound(ctx, t, (*f)(l), at); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // endInterrupted ends a live run and says so in the log.

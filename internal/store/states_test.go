@@ -176,6 +176,9 @@ func TestRecover(t *testing.T) {
 	for attempt := 1; ; attempt++ {
 		s = openTest(t, dir)
 		at := noon.Add(time.Minute)
+		s.OnLost(func(l queue.Lost) chat.Outbound {
+			return chat.Outbound{To: l.To, Kind: chat.Notice, Text: "given up: " + l.Text, Key: fmt.Sprint("lost:", l.Row), Failed: true}
+		})
 		back, err := again(s).Recover(ctx, 3, at)
 		lost := back.Lost
 		check(t, err)
@@ -185,6 +188,16 @@ func TestRecover(t *testing.T) {
 				{Row: 3, Run: "again2 1", Group: "family", To: message("", "").From, Text: "text of f"},
 			}
 			if diff := cmp.Diff(want, lost); diff != "" {
+				t.Error(diff)
+			}
+			// Each chat is told in the same transaction: a crash after it loses no word.
+			due, err := s.Due(ctx, at, 10)
+			check(t, err)
+			var told []string
+			for _, d := range due {
+				told = append(told, d.Text)
+			}
+			if diff := cmp.Diff([]string{"x", "given up: text of for r1", "given up: text of f"}, told); diff != "" {
 				t.Error(diff)
 			}
 			break

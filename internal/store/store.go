@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"nanoclaw/internal/audit"
+	"nanoclaw/internal/chat"
 	"nanoclaw/internal/outbox"
 	"nanoclaw/internal/queue"
 	"nanoclaw/internal/router"
@@ -59,6 +60,7 @@ type Store struct {
 	w       *writer
 	onAudit atomic.Pointer[func()]
 	rate    atomic.Pointer[MessageRate]
+	onLost  atomic.Pointer[func(queue.Lost) chat.Outbound]
 }
 
 // The interfaces that others declare and this package fulfils.
