@@ -304,7 +304,7 @@ func (w *world) takeOver() string {
 }
 
 func (w *world) takeOverBy(n *Store) string {
-	const most = 3
+	const most = queue.MaxAttempts
 	back, err := n.Recover(w.ctx, most, w.now)
 	check(w, err)
 	silent := w.now.Add(-LeaseTime)

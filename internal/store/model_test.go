@@ -231,10 +231,22 @@ func (w *world) waits(g chat.Group) (out []*mMessage) {
 			out = append(out, m)
 		}
 	}
-	for len(out) > 0 && !out[len(out)-1].trigger {
-		out = out[:len(out)-1] // context behind the last trigger stays
+	// A message on its last attempt has a run to itself; context behind the last that
+	// is taken stays.
+	var first *mMessage
+	end := 0
+	for i, m := range out {
+		if !m.trigger {
+			continue
+		}
+		if first != nil && (first.attempts >= queue.MaxAttempts-1 || m.attempts >= queue.MaxAttempts-1) {
+			break
+		}
+		if end = i + 1; first == nil {
+			first = m
+		}
 	}
-	return out
+	return out[:end]
 }
 
 func (w *world) liveOf(g chat.Group) *mRun {

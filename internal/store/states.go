@@ -36,7 +36,7 @@ var moves = []arrow{
 	{"inbox", "waiting", "refused", "EndHeld", "outbox"},
 	{"inbox", "waiting|context", "refused", "ForgetStranger, DenyStranger, RefuseWaiting", "owner.acted"},
 	{"inbox", "waiting|context|dead", "ignored", "EraseSender", "owner.acted"},
-	{"inbox", "waiting", "ignored", "DropTask", "owner.acted"},
+	{"inbox", "waiting", "ignored", "DropTask", "task.changed"},
 	{"inbox", "ignored|refused|done|dead", gone, "Prune", "store.pruned"},
 
 	{"runs", made, "queued", "Claim", ""},
