@@ -95,7 +95,7 @@ type Image struct {
 // List gives the images that were made here.
 func (i *Images) List(ctx context.Context) ([]Image, error) {
 	if i.cli.engine == AppleEngine {
-		return nil, errors.New("Apple's container keeps no labels of images: use container image list")
+		return nil, errors.New("the engine apple-container keeps no labels of images: use container image list")
 	}
 	out, err := i.cli.run(ctx, "images", "--filter", "label="+imageLabel, "--format",
 		`{"name":"{{.Repository}}:{{.Tag}}","id":"{{.ID}}","created":"{{.CreatedAt}}","size":"{{.Size}}"}`)
@@ -163,7 +163,7 @@ func (i *Images) Build(ctx context.Context, name, file string, args map[string]s
 // from anywhere.
 func (i *Images) Import(ctx context.Context, name, dir string) error {
 	if i.cli.engine == AppleEngine {
-		return errors.New("Apple's container cannot import a folder: build an image, with FROM scratch and COPY . /")
+		return errors.New("the engine apple-container cannot import a folder: build an image, with FROM scratch and COPY . /")
 	}
 	read, write := io.Pipe()
 	go func() { write.CloseWithError(archive(write, dir)) }()
