@@ -6,6 +6,7 @@ import (
 
 	"nanoclaw/internal/authority"
 	"nanoclaw/internal/chat"
+	"nanoclaw/internal/grant"
 )
 
 // TestToolsFollowTheTable makes each call that an agent may make or not, and
@@ -29,7 +30,7 @@ func TestToolsFollowTheTable(t *testing.T) {
 		called[c.tool] = true
 		for _, group := range []chat.Group{chat.Main, "family"} {
 			h := &fakeHost{}
-			text, isError := callTool(t, newServer(t, group, everyTool, h), c.tool, c.args)
+			text, isError := callTool(t, newServer(t, group, append(everyTool[:len(everyTool):len(everyTool)], grant.Tool{Name: "send_file"}, grant.Tool{Name: "send_image"}), h), c.tool, c.args)
 			got := authority.Allow
 			switch {
 			case isError:
