@@ -25,7 +25,12 @@ var gates = []gate{
 	{"internal/hosttools", "judge", []string{"Server.call"}, "call asks first what the tool's act needs"},
 	{"internal/hosttools", "host.Send", []string{"judgeSend", "judgeChat"}, "both ask about the target"},
 	{"internal/hosttools", "host.AskToSend", []string{"judgeChat"}, "judgeChat asks, and the owner is asked each time"},
-	{"internal/hosttools", "host.Groups", []string{"judgeList", "target"}, "the one after call asked, the other after it asked itself"},
+	{"internal/hosttools", "host.Groups", []string{"judgeList", "target", "known", "judgeRegister"}, "the first and the last after call asked, the others after their callers asked themselves"},
+	{"internal/hosttools", "known", []string{"taskGroup"}, "taskGroup asks about the group that is meant"},
+	{"internal/hosttools", "host.Schedule", []string{"judgeSchedule"}, "taskGroup asked about the group, and hostMode about host mode"},
+	{"internal/hosttools", "host.Update", []string{"judgeUpdate"}, "oneTask asked about the task's group, and hostMode about host mode"},
+	{"internal/hosttools", "host.Act", []string{"actTask"}, "oneTask asked about the task's group"},
+	{"internal/hosttools", "host.AskToRegister", []string{"judgeRegister"}, "call asked, and the owner alone can do it"},
 
 	{"internal/router", "host", []string{"Router.Deliver", "Router.OnHost"}, "what Decide let through, or refused, and nothing else; OnHost sets it"},
 	{"internal/router", "wake", []string{"Router.Deliver"}, "a message starts a run by the verdict of Decide alone"},
@@ -37,6 +42,12 @@ var gates = []gate{
 	{"internal/daemon", "pause", []string{"Daemon.Pause", "Daemon.pauseWaiting", "Daemon.obey"}, "the socket's guard, a stop that was allowed, or obey"},
 	{"internal/daemon", "resume", []string{"Daemon.Resume", "Daemon.obey"}, "the socket's guard, or obey"},
 	{"internal/daemon", "statusWords", []string{"Daemon.obey"}, "obey asked"},
+	{"internal/daemon", "obeyTasks", []string{"Daemon.obey"}, "obey asked"},
+	{"internal/daemon", "changeTask", []string{"toolHost.Act", "Daemon.TaskAct"}, "the tool asked, or the socket's guard"},
+	{"internal/daemon", "cancelTask", []string{"toolHost.Act", "Daemon.TaskAct"}, "the tool asked, or the socket's guard"},
+	{"internal/daemon", "runTask", []string{"Daemon.TaskAct"}, "the socket's guard"},
+	{"internal/daemon", "applyTask", []string{"Daemon.TaskAdd", "Daemon.TaskEdit"}, "the socket's guard"},
+	{"internal/daemon", "taskMade", []string{"toolHost.Schedule", "toolHost.Update"}, "the tools asked"},
 	{"internal/daemon", "allow", []string{"Daemon.letIn", "Daemon.hostAnswered", "Daemon.pin", "Daemon.Trust"}, "what letIn stands behind, an answer that the desk took, what pin stands behind, or the socket's guard"},
 	{"internal/daemon", "pin", []string{"Daemon.pinAnswered", "Daemon.PinServer"}, "an answer that the desk took, or the socket's guard"},
 	{"internal/daemon", "letIn", []string{"Daemon.senderDecided", "Daemon.PeopleAct", "Daemon.pair"}, "an answer that the desk took, the socket's guard, or a code of the owner's"},
@@ -125,7 +136,7 @@ func called(e ast.Expr) string {
 func TestGatesAskAuthority(t *testing.T) {
 	all := sources(t)
 	for _, want := range []struct{ pkg, name string }{
-		{"internal/control", "Server.guard"}, {"internal/hosttools", "Server.may"},
+		{"internal/control", "Server.guard"}, {"internal/hosttools", "Server.may"}, {"internal/hosttools", "hostMode"},
 		{"internal/router", "Rules.decide"}, {"internal/router", "command"},
 		{"internal/daemon", "Daemon.obey"}, {"internal/daemon", "Daemon.target"}, {"internal/daemon", "Daemon.answerRole"},
 		{"cmd/nanoclaw", "app.change"},

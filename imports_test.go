@@ -36,6 +36,8 @@ var ladder = []rung{
 	{"grant", "chat config watch", "pure: a decision made of values"},
 	{"audit", "chat", "must be able to record anything, so it depends on no stage"},
 
+	{"schedule", "", "pure: when something is due; what is done then is for others"},
+	{"task", "chat schedule", "what is due becomes a message; what it may touch is decided elsewhere"},
 	{"plan", "chat config grant", "pure: what two configurations grant, compared, in words"},
 	{"why", "audit chat grant", "tells what was recorded; it reads no store, so that a receipt tells the same"},
 	{"approval", "audit authority chat", "asks the owner about any effect, whoever wants it and wherever it is shown"},
@@ -52,29 +54,30 @@ var ladder = []rung{
 	{"channel/slack", "channel channel/supervise chat markup", "an adapter; it knows its own network alone"},
 	{"router", "approval audit authority chat config", "a verdict on one message; it starts nothing"},
 	{"outbox", "audit channel chat", "delivery, whatever the text came from"},
-	{"hosttools", "audit authority chat grant", "authority over what an agent asks for, whichever agent"},
+	{"hosttools", "audit authority chat grant schedule task", "authority over what an agent asks for, whichever agent"},
 	{"pressure", "", "what the kernel says of the memory; what is ended for it is decided elsewhere"},
 	{"backup", "beneath config", "files into one file and back; what holds of the store in it is for others"},
+	{"runlog", "chat", "a file for people; what a run is, and what of it is masked, is for others"},
 	{"transcript", "", "a page made of lines; who reads and keeps them is not its matter"},
 	{"mcpserver", "", "speaks with servers over pipes that others made; where they run is decided elsewhere"},
 	{"install", "", "fetches one program and finds it; what may run it, and where, is decided elsewhere"},
-	{"control", "authority chat", "who is on the socket, and what they asked"},
+	{"control", "authority chat task", "who is on the socket, and what they asked"},
 
 	{"attack/inside", "", "runs inside, as the attacker; what it shares with the host is its task"},
 	{"attack", "attack/inside beneath boundary delayed egress grant seatbelt wire", "attacks boundaries from without; they know nothing of it"},
 
 	{"agent", "chat grant watch wire", "drives a program in a box that somebody else made"},
-	{"runner", "agent approval audit boundary chat config egress grant hosttools queue transcript watch wire", "one run from job to finish; it reads like the design"},
-	{"store", "approval audit chat grant outbox queue router runner", "implements the interfaces that its users declare"},
+	{"runner", "agent approval audit boundary chat config egress grant hosttools queue runlog transcript watch wire", "one run from job to finish; it reads like the design"},
+	{"store", "approval audit chat grant outbox queue router runner schedule task", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/console channel/slack chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runner store touched watch why wire", "the one place that wires everything"},
+	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/console channel/slack chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runlog runner schedule store task touched watch why wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.
 var programs = []rung{
 	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
-	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console channel/slack chat config control credential daemon doctor egress grant hostproc hosttools install outbox queue router runner store watch why wire", "flags and wiring"},
+	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console channel/slack chat config control credential daemon doctor egress grant hostproc hosttools install outbox queue router runner schedule store task watch why wire", "flags and wiring"},
 }
 
 // kit says that a folder holds doubles and conformance suites, such as

@@ -169,6 +169,13 @@ func TestPrinting(t *testing.T) {
 		}
 		return run, nil
 	}
+	b.host.OnLogs = func(_ context.Context, q control.LogsQuery) ([]control.RunLog, error) {
+		l := control.RunLog{Run: "r1", Group: "family", Mode: "container", Engine: "podman", Started: "2026-03-01T12:30:45.123Z", Took: "1.5s", Exit: "succeeded", File: "/data/groups/family/logs/x.log"}
+		if q.Run != "" {
+			l.Text = "run:         r1\nmode:        container\x1b[2J\n"
+		}
+		return []control.RunLog{l}, nil
+	}
 	b.host.OnPolicy = func(_ context.Context, q control.PolicyQuery) (control.Policy, error) {
 		if q.Group == "family" {
 			return control.Policy{Refusal: "not in host mode", Hint: "nanoclaw group set family --mode host"}, nil

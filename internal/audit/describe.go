@@ -159,8 +159,19 @@ var tellers = map[Kind]teller{
 	DelayedExpired: as(func(d DelayedData) string {
 		return "the quarantine gave up" + list(" ", d.Files) + list("; NOT REMOVED: ", d.Failed)
 	}),
-	Part:       as(func(d PartData) string { return fmt.Sprintf("part %d of an entry that follows", d.Part) }),
-	WireFailed: as(func(d WireFailedData) string { return "a session's wire failed" + pre(": ", d.Reason) }),
+	Part:        as(func(d PartData) string { return fmt.Sprintf("part %d of an entry that follows", d.Part) }),
+	WireFailed:  as(func(d WireFailedData) string { return "a session's wire failed" + pre(": ", d.Reason) }),
+	TaskChanged: as(describeTask),
+	TaskDue: as(func(d TaskDueData) string {
+		return "task " + string(d.Task) + fmt.Sprintf(" was due: %d to run", len(d.Run)) + list(", left out: ", d.Skipped)
+	}),
+	TaskChecked: as(func(d TaskCheckedData) string {
+		s := "the script of task " + string(d.Task) + " said not to wake the agent"
+		if d.Wake {
+			s = "the script of task " + string(d.Task) + " woke the agent"
+		}
+		return s + pre(": ", d.Error)
+	}),
 	OwnerActed: as(func(d OwnerActedData) string {
 		who := "the owner"
 		if d.By != "" {

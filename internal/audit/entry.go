@@ -35,6 +35,9 @@ const (
 	RunEnded        Kind = "run.ended"        // outcome, duration, cost
 	RunRefused      Kind = "run.refused"      // rule and words
 	RunHeld         Kind = "run.held"         // messages wait for a time or for the owner: by which rule, until when
+	TaskChanged     Kind = "task.changed"     // a scheduled task was made, changed, paused, resumed or cancelled, or rests by itself
+	TaskDue         Kind = "task.due"         // due times of a task came: which are run, what is left out
+	TaskChecked     Kind = "task.checked"     // a task's own script said whether the agent is woken
 	BudgetExtended  Kind = "budget.extended"  // the owner let an account go on for a day
 	Outbox          Kind = "outbox"           // a message waits for delivery
 	Delivered       Kind = "delivered"        //

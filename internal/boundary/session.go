@@ -165,6 +165,14 @@ func (s *Session) Prepared() bool { return s.prepared }
 // PID is the number of the session's first process on this machine.
 func (s *Session) PID() int { return s.tree.PID() }
 
+// Container is the name of the session's container, "" if it has none.
+func (s *Session) Container() string {
+	if c, ok := s.tree.(interface{ Container() string }); ok {
+		return c.Container()
+	}
+	return ""
+}
+
 // Done is closed when everything of the session is dead and reaped.
 func (s *Session) Done() <-chan struct{} { return s.done }
 

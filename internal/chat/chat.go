@@ -118,6 +118,9 @@ type Inbound struct {
 	Truncated bool `json:"truncated,omitempty"`
 	// Ask carries what only the owner's own terminal may ask for with a message.
 	Ask Ask `json:"ask,omitzero"`
+	// Task is set by the host alone, for a message that a scheduled task sends. From
+	// is then the chat to answer to, and Sender who made the task.
+	Task *TaskRef `json:"task,omitempty"`
 }
 
 // Ask is what the owner asked for beside the words, in the terminal.
@@ -142,8 +145,10 @@ const (
 const Console ChannelID = "console"
 
 // Terminal says that the owner wrote the message in a terminal of their own,
-// where alone an Ask counts.
-func (in Inbound) Terminal() bool { return in.Sender.Owner && in.From.Channel == Console }
+// where alone an Ask counts. A task of theirs is not written there when it is due.
+func (in Inbound) Terminal() bool {
+	return in.Sender.Owner && in.From.Channel == Console && in.Task == nil
+}
 
 // OutboundKind says why a message goes out.
 type OutboundKind string

@@ -61,6 +61,8 @@ type Config struct {
 	// Quarantine bounds what is kept of files that agents left in your folders and
 	// that would have run code later: nanoclaw quarantine list.
 	Quarantine Quarantine `json:"quarantine"`
+	// RunLogs bounds the files that tell of each run: nanoclaw logs.
+	RunLogs RunLogs `json:"runLogs"`
 	// Egress says what holds of the way out, for every group. It lets nobody out:
 	// that does a group's own egress.
 	Egress Egress `json:"egress"`
@@ -248,6 +250,10 @@ type Limits struct {
 	MessageSize Size `json:"messageSize"`
 	// QueuedMessages is how many messages of one group may wait.
 	QueuedMessages int `json:"queuedMessages"`
+	// Tasks is how many scheduled tasks a group may have.
+	Tasks int `json:"tasks"`
+	// TaskInterval is how close to each other the times of a task may come.
+	TaskInterval Duration `json:"taskInterval"`
 	// ToolCalls is how often a run may use tools. 0 is no limit, here and below.
 	ToolCalls int `json:"toolCalls"`
 	// SameCalls is how often a run may make the very same call of a tool.
@@ -327,6 +333,20 @@ type Quarantine struct {
 	// Size is how much is kept. Beyond it the group that left most loses its oldest
 	// files first, but none within a day. 0 is no limit.
 	Size Size `json:"size"`
+}
+
+// RunLogs are files for you to read, one for each run, in the data folder:
+// groups/GROUP/logs. Agents neither read nor write them.
+type RunLogs struct {
+	// Keep is how long they are kept. 0 is for ever.
+	Keep Duration `json:"keep"`
+	// Files is how many of a group are kept, and Size how much of them together. 0 is
+	// no limit.
+	Files int  `json:"files"`
+	Size  Size `json:"size"`
+	// Content puts what was asked and answered into them, with what looks like a
+	// credential masked. Off: neither is in them.
+	Content bool `json:"content"`
 }
 
 // Egress says what holds of the way out, for every group.

@@ -57,6 +57,8 @@ func Default() Config {
 			ContextMessages: 50,
 			MessageSize:     64 << 10,
 			QueuedMessages:  100,
+			Tasks:           50,
+			TaskInterval:    Duration(time.Minute),
 			ToolCalls:       1000,
 			SameCalls:       50,
 			SameCallsInARow: 10,
@@ -72,6 +74,7 @@ func Default() Config {
 			Prices: map[string]Price{},
 		},
 		Quarantine: Quarantine{Keep: Duration(90 * 24 * time.Hour), Size: 2 << 30},
+		RunLogs:    RunLogs{Keep: Duration(30 * 24 * time.Hour), Files: 1000, Size: 20 << 20},
 		Egress: Egress{
 			Deny: []string{}, Hosts: map[string]EgressHost{},
 			Upload: 2 << 30, Download: 20 << 30, Connections: 20_000,

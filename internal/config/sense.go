@@ -30,7 +30,7 @@ func rules() map[string]rule {
 		"limits.runTime": more, "limits.idleTime": more, "limits.warmSessions": more, "limits.concurrentRuns": more, "limits.memory": more,
 		"limits.cpus": bounded, "limits.cpuTime": bounded, "limits.processes": more, "limits.openFiles": more,
 		"limits.fileSize": more, "limits.tmpSize": more, "limits.disk": more, "limits.output": more,
-		"limits.contextMessages": more, "limits.messageSize": more, "limits.queuedMessages": more,
+		"limits.contextMessages": more, "limits.messageSize": more, "limits.queuedMessages": more, "limits.tasks": more, "limits.taskInterval": less,
 		"limits.toolCalls": bounded, "limits.sameCalls": bounded, "limits.sameCallsInARow": bounded, "limits.askTime": more,
 		"egress.deny": takes, "egress.upload": bounded, "egress.download": bounded, "egress.connections": bounded,
 		"egress.hosts.*.private": on, "egress.hosts.*.raw": on, "egress.hosts.*.ech": on, "egress.hosts.*.inspect": off,
@@ -47,6 +47,7 @@ func rules() map[string]rule {
 		"groups.*.egressDeny": takes, "groups.*.permissionMode": rank,
 		"groups.*.permissions.deny": takes, "groups.*.permissions.ask": takes, "groups.*.permissions.allow": gives,
 		"groups.*.maxTurns": bounded, "agent.claude.maxTurns": bounded, "groups.*.serverTools": gives, "groups.*.prepared": on,
+		"mountAllowlist.allowedRoots": gives, "mountAllowlist.blockedPatterns": takes, "mountAllowlist.nonMainReadOnly": off,
 	}
 }
 

@@ -145,8 +145,13 @@ func (v *validator) limits(c *Config) {
 	v.between(at("limits", "contextMessages"), l.ContextMessages, 0, 10_000)
 	between(v, at("limits", "messageSize"), l.MessageSize, 1<<10, 512<<10)
 	v.between(at("limits", "queuedMessages"), l.QueuedMessages, 1, 100_000)
+	v.between(at("limits", "tasks"), l.Tasks, 0, 10_000)
+	between(v, at("limits", "taskInterval"), l.TaskInterval, Duration(time.Second), Duration(24*time.Hour))
 	between(v, at("quarantine", "keep"), c.Quarantine.Keep, 0, Duration(100*365*24*time.Hour))
 	between(v, at("quarantine", "size"), c.Quarantine.Size, 0, 1<<50)
+	between(v, at("runLogs", "keep"), c.RunLogs.Keep, 0, Duration(100*365*24*time.Hour))
+	v.between(at("runLogs", "files"), c.RunLogs.Files, 0, 1_000_000)
+	between(v, at("runLogs", "size"), c.RunLogs.Size, 0, 1<<50)
 	v.toolLimits(l)
 }
 

@@ -25,6 +25,7 @@ type Host interface {
 	Configurer
 	Eraser
 	Doorkeeper
+	Tasker
 }
 
 // Talker carries the owner's conversation with a group.
@@ -122,6 +123,9 @@ type Observer interface {
 	Cost(ctx context.Context, q CostQuery) (Cost, error)
 	// RunByID tells one run's story. CodeNotFound if there is none of that name.
 	RunByID(ctx context.Context, id chat.RunID) (RunInfo, error)
+	// Logs lists the files of runs, the newest first, or gives that of one run with
+	// its text. CodeNotFound if there is no such file.
+	Logs(ctx context.Context, q LogsQuery) ([]RunLog, error)
 	// Policy decides what a session of the group would be granted now.
 	Policy(ctx context.Context, q PolicyQuery) (Policy, error)
 	// Servers tells of the owner's MCP servers, for each group that has them; with
@@ -309,6 +313,27 @@ type RunInfo struct {
 	InputTokens  int64 `json:"input_tokens,omitempty"`
 	OutputTokens int64 `json:"output_tokens,omitempty"`
 	Tools        int   `json:"tool_calls,omitempty"`
+}
+
+// LogsQuery asks for files of runs: that of Run, or those of Group, or all.
+type LogsQuery struct {
+	Run   chat.RunID `json:"run,omitempty"`
+	Group chat.Group `json:"group,omitempty"`
+	Limit int        `json:"limit,omitempty"`
+}
+
+// RunLog is the file of a run. Text is there if one run was asked for.
+type RunLog struct {
+	Run     chat.RunID `json:"run"`
+	Group   chat.Group `json:"group"`
+	Mode    string     `json:"mode,omitempty"`
+	Engine  string     `json:"engine,omitempty"`
+	Started string     `json:"started,omitempty"`
+	Took    string     `json:"took,omitempty"`
+	Exit    string     `json:"exit,omitempty"`
+	File    string     `json:"file"`
+	Size    int64      `json:"size"`
+	Text    string     `json:"text,omitempty"`
 }
 
 // PolicyQuery asks for a grant. Owner asks as the owner's terminal would.

@@ -228,6 +228,11 @@ func (c *Client) RunByID(ctx context.Context, id chat.RunID) (RunInfo, error) {
 	return call[RunInfo](ctx, c, "run", runRequest{id})
 }
 
+// Logs lists the files of runs, or gives that of one.
+func (c *Client) Logs(ctx context.Context, q LogsQuery) ([]RunLog, error) {
+	return call[[]RunLog](ctx, c, "logs", q)
+}
+
 // Policy decides what a session would be granted.
 func (c *Client) Policy(ctx context.Context, q PolicyQuery) (Policy, error) {
 	return call[Policy](ctx, c, "policy", q)

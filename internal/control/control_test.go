@@ -102,6 +102,9 @@ func TestActs(t *testing.T) {
 		OnRun: func(_ context.Context, id chat.RunID) (control.RunInfo, error) {
 			return control.RunInfo{ID: id, State: "failed"}, nil
 		},
+		OnLogs: func(_ context.Context, q control.LogsQuery) ([]control.RunLog, error) {
+			return []control.RunLog{{Run: q.Run, Text: "run: r9\n"}}, nil
+		},
 		OnPolicy: func(_ context.Context, q control.PolicyQuery) (control.Policy, error) {
 			return control.Policy{Text: "grant of " + string(q.Group), Grant: []byte(`{"group":"main"}`)}, nil
 		},
@@ -161,6 +164,7 @@ func TestActs(t *testing.T) {
 		{"groups", func() (any, error) { return c.Groups(ctx) }, []control.GroupInfo{{Name: "main", Mode: "host"}}},
 		{"runs", func() (any, error) { return c.Runs(ctx, control.RunsQuery{Group: "g"}) }, []control.RunInfo{{ID: "r1", Group: "g", State: "running", Created: at}}},
 		{"run", func() (any, error) { return c.RunByID(ctx, "r9") }, control.RunInfo{ID: "r9", State: "failed"}},
+		{"logs", func() (any, error) { return c.Logs(ctx, control.LogsQuery{Run: "r9"}) }, []control.RunLog{{Run: "r9", Text: "run: r9\n"}}},
 		{"policy", func() (any, error) { return c.Policy(ctx, control.PolicyQuery{Group: "g"}) }, control.Policy{Text: "grant of g", Grant: []byte(`{"group":"main"}`)}},
 		{"mcp/pin", func() (any, error) { return c.PinServer(ctx, control.PinRequest{Name: "s", Hash: "h"}) }, control.Pin{Server: "s", Hash: "h"}},
 		{"trust", func() (any, error) { return c.Trust(ctx, control.TrustRequest{Group: "g", Hash: "h"}) }, control.Trust{Group: "g", Hash: "h", Done: true}},

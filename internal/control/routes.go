@@ -7,6 +7,7 @@ import (
 
 	"nanoclaw/internal/authority"
 	"nanoclaw/internal/chat"
+	"nanoclaw/internal/task"
 )
 
 // The requests that carry one name.
@@ -71,10 +72,16 @@ func (s *Server) acts() []route {
 		{"people/deny", authority.SenderDeny, s.people(PersonDeny)},
 		{"people/remove", authority.SenderDeny, s.people(PersonRemove)},
 		{"people/pair", authority.SenderPair, act(h.Pair)},
+		{"tasks", authority.TaskListOther, act(func(ctx context.Context, r groupRequest) ([]task.Task, error) { return h.Tasks(ctx, r.Group) })},
+		{"task/history", authority.TaskListOther, act(func(ctx context.Context, r taskRequest) (TaskPast, error) { return h.TaskHistory(ctx, r.ID) })},
+		{"task/add", authority.ScheduleHostMode, act(h.TaskAdd)},
+		{"task/edit", authority.ScheduleHostMode, act(h.TaskEdit)},
+		{"task/act", authority.TaskChangeOther, act(h.TaskAct)},
 		{"status", authority.StatusAll, act(func(ctx context.Context, _ nothing) (Status, error) { return h.Status(ctx) })},
 		{"groups", authority.GroupList, act(func(ctx context.Context, _ nothing) ([]GroupInfo, error) { return h.Groups(ctx) })},
 		{"runs", authority.Inspect, act(h.Runs)},
 		{"run", authority.Inspect, act(func(ctx context.Context, r runRequest) (RunInfo, error) { return h.RunByID(ctx, r.Run) })},
+		{"logs", authority.Inspect, act(h.Logs)},
 		{"policy", authority.Inspect, act(h.Policy)},
 		{"config/plan", authority.Inspect, act(func(ctx context.Context, _ nothing) (ConfigPlan, error) { return h.ConfigPlan(ctx) })},
 		{"config/reload", authority.ConfigReload, act(func(ctx context.Context, _ nothing) (ConfigPlan, error) { return h.ConfigReload(ctx) })},

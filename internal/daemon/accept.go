@@ -33,8 +33,10 @@ type accepted struct {
 	Salt    []byte                `json:"salt"`
 	Config  json.RawMessage       `json:"config"`            // config.Canonical
 	Prompts map[chat.Group]string `json:"prompts,omitempty"` // hashes of those that are files
-	Print   string                `json:"print"`
-	At      time.Time             `json:"at"`
+	// Lending is mount-allowlist.json, nil if there was none.
+	Lending *config.MountAllowlist `json:"lending,omitempty"`
+	Print   string                 `json:"print"`
+	At      time.Time              `json:"at"`
 }
 
 // rest is what may be reloaded, and was.
@@ -59,12 +61,12 @@ func (d *Daemon) assistant() string {
 }
 
 // newAccepted makes what is remembered of a configuration.
-func newAccepted(c *config.Config, texts map[chat.Group]string, print string, salt []byte) (*accepted, error) {
+func newAccepted(c *config.Config, texts map[chat.Group]string, lending *config.MountAllowlist, print string, salt []byte) (*accepted, error) {
 	canonical, err := config.Canonical(c, salt)
 	if err != nil {
 		return nil, err
 	}
-	a := &accepted{Salt: salt, Config: canonical, Print: print, At: time.Now().UTC()}
+	a := &accepted{Salt: salt, Config: canonical, Lending: lending, Print: print, At: time.Now().UTC()}
 	for g, text := range texts {
 		if a.Prompts == nil {
 			a.Prompts = map[chat.Group]string{}
@@ -77,8 +79,8 @@ func newAccepted(c *config.Config, texts map[chat.Group]string, print string, sa
 }
 
 // planTo says what another configuration means beside an accepted one.
-func (d *Daemon) planTo(a *accepted, c *config.Config, texts map[chat.Group]string) (plan.Plan, *accepted, error) {
-	next, err := newAccepted(c, texts, "", a.Salt)
+func (d *Daemon) planTo(a *accepted, c *config.Config, texts map[chat.Group]string, lending *config.MountAllowlist) (plan.Plan, *accepted, error) {
+	next, err := newAccepted(c, texts, lending, "", a.Salt)
 	if err != nil {
 		return plan.Plan{}, nil, err
 	}
@@ -90,7 +92,9 @@ func (d *Daemon) planTo(a *accepted, c *config.Config, texts map[chat.Group]stri
 	if err != nil {
 		return plan.Plan{}, nil, err
 	}
-	p := plan.Make(was, is, d.machine)
+	p := plan.Make(was, is, d.planMachine(a.Lending, was), d.planMachine(lending, is))
+	bounds := config.MountAllowlistChanges(a.Lending, lending)
+	p.Changes, p.Security = append(bounds, p.Changes...), p.Security || len(bounds) > 0
 	for _, g := range slices.Sorted(maps.Keys(next.Prompts)) {
 		if old, ok := a.Prompts[g]; ok && old != next.Prompts[g] {
 			p.Changes = append(p.Changes, config.Change{
@@ -108,7 +112,8 @@ func (d *Daemon) planNow() (plan.Plan, error) {
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	p, _, err := d.planTo(d.policy.accepted, c, read.texts)
+	lending, _, _ := config.ReadMountAllowlist(d.opt.Paths.ConfigDir) // one that cannot be read is said in the list
+	p, _, err := d.planTo(d.policy.accepted, c, read.texts, lending)
 	return p, err
 }
 
@@ -157,7 +162,7 @@ func (d *Daemon) openPolicy(ctx context.Context) error {
 	if a == nil {
 		salt := make([]byte, 16)
 		rand.Read(salt)
-		if a, err = newAccepted(d.config, d.machine.Prompts, d.policy.files[0].was.String(), salt); err != nil {
+		if a, err = newAccepted(d.config, d.machine.Prompts, d.lending.list, d.policy.files[0].was.String(), salt); err != nil {
 			return err
 		}
 	}
@@ -176,11 +181,11 @@ func (d *Daemon) acceptStart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, next, err := d.planTo(d.policy.accepted, d.config, d.machine.Prompts)
+	p, next, err := d.planTo(d.policy.accepted, d.config, d.machine.Prompts, d.lending.list)
 	if err != nil {
 		d.log.Warn("the change of the configuration since the last start cannot be told", "err", err)
 		d.tellOwner(ctx, d.policyKey()+":untold", "nanoclaw started with a configuration that cannot be compared with the one before: "+err.Error())
-		if next, err = newAccepted(d.config, d.machine.Prompts, "", d.policy.accepted.Salt); err != nil {
+		if next, err = newAccepted(d.config, d.machine.Prompts, d.lending.list, "", d.policy.accepted.Salt); err != nil {
 			return err
 		}
 	}
@@ -252,7 +257,7 @@ func (d *Daemon) ConfigReload(ctx context.Context) (control.ConfigPlan, error) {
 	if err != nil {
 		return control.ConfigPlan{}, &control.Error{Code: control.CodeFailed, Message: err.Error(), Hint: "mend it or put it back"}
 	}
-	p, next, err := d.planTo(d.policy.accepted, c, read.texts)
+	p, next, err := d.planTo(d.policy.accepted, c, read.texts, d.lending.list)
 	switch {
 	case err != nil:
 		return control.ConfigPlan{}, err

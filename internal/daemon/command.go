@@ -87,7 +87,7 @@ func (d *Daemon) command(ctx context.Context, in chat.Inbound, v router.Verdict)
 }
 
 // errUsage says what may follow a command.
-var errUsage = errors.New("not understood: write /stop, /stop RUN, /pause, /resume or /status, each alone for this chat's group, or with a group or all; /clear stands alone")
+var errUsage = errors.New("not understood: write /stop, /stop RUN, /pause, /resume, /status or /tasks, each alone for this chat's group, or with a group or all; /clear stands alone")
 
 // obey does what a command says, as far as whoever gave it may, and tells what
 // came of it.
@@ -118,6 +118,8 @@ func (d *Daemon) obey(ctx context.Context, c router.Command, who authority.Actor
 		return "Resumed " + nameOrAll(g) + ".", nil
 	case router.Status:
 		return d.statusWords(ctx, g)
+	case router.Tasks:
+		return d.obeyTasks(ctx, g)
 	}
 	return "", errUsage
 }

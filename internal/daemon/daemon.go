@@ -27,6 +27,7 @@ import (
 	"nanoclaw/internal/router"
 	"nanoclaw/internal/runner"
 	"nanoclaw/internal/store"
+	"nanoclaw/internal/task"
 	"nanoclaw/internal/watch"
 )
 
@@ -68,6 +69,8 @@ type Daemon struct {
 	log     *slog.Logger
 	config  *config.Config
 	policy  integrity
+	lending lending
+	runLogs runLogs
 	machine grant.Machine
 	models  models
 	started time.Time
@@ -97,6 +100,7 @@ type Daemon struct {
 	router  *router.Router
 	queue   *queue.Queue
 	runner  *runner.Runner
+	tasks   *task.Scheduler
 	outbox  *outbox.Outbox
 	console *console.Hub
 	// channels are the connections to chat networks, the terminals' among them. It is
@@ -189,7 +193,9 @@ func (d *Daemon) build(ctx context.Context) error {
 	d.outbox = outbox.New(d.store, d.channelOf, d.log)
 	d.outbox.OnChange(d.changed.fire)
 	d.outbox.OnAgentWords(d.desk.Disown)
+	d.runLogs.d = d
 	d.runner = runner.New(d.runnerOptions())
+	d.tasks = d.newScheduler()
 	d.handleAnswers()
 	return d.openServers()
 }
@@ -212,7 +218,7 @@ func (d *Daemon) checkMount(m grant.Mount, path string) error {
 	if !m.Foreign || m.Held {
 		return nil
 	}
-	if no := d.machine.CheckPath(path); no != nil {
+	if no := d.machine.CheckLent(m, path); no != nil {
 		return no
 	}
 	return nil
@@ -251,6 +257,7 @@ func (d *Daemon) resolve() (promptsRead, error) {
 		return promptsRead{}, err
 	}
 	d.machine = machine(d.opt, d.config)
+	d.loadAllowlist()
 	d.newDesk()
 	read, err := prompts(d.opt.Paths, d.config)
 	if err != nil {
@@ -296,6 +303,7 @@ func (d *Daemon) runnerOptions() runner.Options {
 		WarmSessions: d.config.Limits.WarmSessions, Prepare: d.preparedGroups(), Unready: d.unready, Short: func() string { return d.short() }, Held: d.queue.Held, Rests: d.queue.Rests,
 		Servers: d.sessionServers,
 		Consent: d.consent, Named: named, Hide: d.desk.Hide, Attach: d.attach, Permit: d.permit, Mask: d.mask, Limits: d.limits,
+		RunLog: d.runLogs.add, LogContent: d.config.RunLogs.Content,
 		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Install: d.install, MaxAttempts: maxAttempts, Zone: zone(d.machine.TimeZone), Log: d.log,
 		Troubled: d.troubled, Markup: d.markupOf, Assistant: d.assistant,
 	}
@@ -342,6 +350,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	}
 	parts.Go(func() { d.watchNetworks(ctx) })
 	parts.Go(func() { d.queue.Run(ctx) })
+	parts.Go(func() { d.tasks.Run(ctx) })
 	parts.Go(func() { d.mcp.watch.Run(ctx) })
 	if ready != nil {
 		ready()
@@ -380,7 +389,10 @@ func reason(ctx context.Context) string {
 }
 
 // Close gives the store back.
-func (d *Daemon) Close() error { return d.store.Close() }
+func (d *Daemon) Close() error {
+	d.runLogs.written.Wait()
+	return d.store.Close()
+}
 
 // maxAttempts is how often a message may be part of a run that an earlier
 // process did not finish.

@@ -31,7 +31,9 @@ func (d *Daemon) decide(ctx context.Context, g chat.Group, t grant.Trigger) (gra
 	if err != nil {
 		return grant.Grant{}, err
 	}
-	return d.granted(r)
+	got, err := d.granted(r)
+	d.tellMount(ctx, g, err)
+	return got, err
 }
 
 // granted decides, and notes which MCP servers cannot be had now.
@@ -59,8 +61,10 @@ func (d *Daemon) request(ctx context.Context, g chat.Group, t grant.Trigger) (gr
 		return grant.Request{}, err
 	}
 	live, _ := d.live()
+	m := d.machineNow()
+	m.Real = d.real(lentPaths(live.Groups[string(g)], t))
 	return grant.Request{
-		Config: live, Group: g, Trigger: t, Machine: d.machineNow(), Reached: d.reached(g),
+		Config: live, Group: g, Trigger: t, Machine: m, Reached: d.reached(g),
 		HostRuns:    grant.Count{N: runs, Reopens: oldest.Add(time.Hour)},
 		HostModeOff: d.proven(ctx, "").Off, RanClaude: state.RanClaude, Trusted: trusted,
 	}, nil
@@ -180,5 +184,7 @@ func (s starter) Start(ctx context.Context, engine string, spec boundary.Spec) (
 		return nil, &boundary.StartError{Step: "probe", Err: errors.New(h.Off), Hint: "nanoclaw doctor says what is missing and how to mend it."}
 	}
 	spec.Attestation = h.Attestation
-	return e.Start(ctx, spec)
+	b, err := e.Start(ctx, spec)
+	s.d.tellMount(ctx, spec.Grant.Group, err)
+	return b, err
 }

@@ -2,12 +2,14 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 
 	"nanoclaw/internal/attest"
 	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/delayed"
 	"nanoclaw/internal/grant"
@@ -175,9 +177,17 @@ func (d *Daemon) attested(ctx context.Context, m *mechanism, g grant.Grant) held
 	return f.held
 }
 
-// probeGrant is a grant of main's shape.
+// probeGrant is a grant of main's shape. Folders that main cannot be lent say nothing
+// about the boundary, and are left out; a session's own shape is tried before it starts.
 func (d *Daemon) probeGrant() (grant.Grant, error) {
-	g, err := grant.Decide(d.probeRequest())
+	r := d.probeRequest()
+	g, err := grant.Decide(r)
+	if no, refused := errors.AsType[*grant.Refusal](err); refused && strings.HasPrefix(no.Rule, "mount.") {
+		main := r.Config.Groups[string(chat.Main)]
+		main.Mounts = nil
+		r.Config.Groups[string(chat.Main)] = main
+		g, err = grant.Decide(r)
+	}
 	if err != nil {
 		err = fmt.Errorf("the probe has no grant: %w", err)
 	}

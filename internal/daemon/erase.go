@@ -36,6 +36,11 @@ func (d *Daemon) Erase(ctx context.Context, r control.EraseRequest) (control.Era
 	}
 	for _, g := range groups {
 		dir := d.machine.GroupDir(g)
+		if r.Try {
+			// Nothing is changed.
+		} else if err := d.runLogs.forget(g); err != nil {
+			out.Left = append(out.Left, fmt.Sprintf("files of runs of %s that could not be removed: %v", g, err))
+		}
 		out.Left = append(out.Left, fmt.Sprintf("what the agent of %s wrote down: its conversation in %s, and its notes and pages in %s "+
 			"(nanoclaw chat --group %s --new begins another conversation; files you delete yourself)",
 			g, filepath.Join(dir, "claude"), filepath.Join(dir, "workspace"), g))

@@ -61,6 +61,7 @@ func (d *Daemon) guard(ctx context.Context, g grant.Grant) (grant.Grant, runner.
 	held, err := gd.look(g)
 	if err != nil {
 		gd.close()
+		d.tellMount(ctx, g.Group, err)
 		return g, nil, err
 	}
 	for _, m := range g.Mounts {
@@ -111,7 +112,7 @@ func (d *Daemon) lookAt(m grant.Mount) (*lent, []grant.Part, error) {
 		return nil, nil, refuseMount(m, err.Error())
 	}
 	l := &lent{path: m.Source, root: root, real: real}
-	if no := d.machine.CheckPath(real); no != nil {
+	if no := d.machine.CheckLent(m, real); no != nil {
 		root.Close()
 		return nil, nil, no
 	}

@@ -37,6 +37,10 @@ type policyFile struct {
 	there bool
 	// rest says that its content may be reloaded.
 	rest bool
+	// counts says that its absence was policy too, and so was what could not be read
+	// of it: unread says why, "" if it was read.
+	counts bool
+	unread string
 }
 
 // integrity is what the daemon knows of them.
@@ -69,7 +73,7 @@ func (d *Daemon) fingerprint(print config.Fingerprint, read promptsRead) {
 		f.there = err == nil
 		return f
 	}
-	files := []policyFile{private(p.Config), private(filepath.Join(p.DataDir, audit.KeyFile))}
+	files := []policyFile{private(p.Config), private(filepath.Join(p.DataDir, audit.KeyFile)), d.lending.file}
 	files[0].was, files[0].there = print, true
 	// What systemd hands over lies in a folder of its own, which nobody can write.
 	if key := credential.New(p, d.opt.Getenv).KeyPlace(); within(key, p.KeyDir) {
@@ -91,6 +95,8 @@ func (d *Daemon) fingerprint(print config.Fingerprint, read promptsRead) {
 func (f policyFile) differs() error {
 	now, err := f.look()
 	switch {
+	case !f.there && f.counts:
+		return f.appeared(err)
 	case !f.there:
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
@@ -99,6 +105,25 @@ func (f policyFile) differs() error {
 		return err
 	}
 	return f.was.Differs(f.path, now)
+}
+
+// appeared says how a file whose absence was policy is there now, or can be read.
+func (f policyFile) appeared(err error) error {
+	switch {
+	case unread(err) == f.unread:
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("%s was not in use at the start, and now it is there", f.path)
+}
+
+// unread is why a file cannot be read, in words that last.
+func unread(err error) string {
+	if err == nil {
+		return "read"
+	}
+	return err.Error()
 }
 
 // differences looks at all files now. The caller holds policy.mu.

@@ -13,6 +13,7 @@ import (
 
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/chat"
+	"nanoclaw/internal/config"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/runner"
@@ -28,7 +29,9 @@ func policyInstall(t *testing.T, extra string) (*install, []string) {
 		must(t, os.MkdirAll(filepath.Dir(f), 0o700))
 		must(t, os.WriteFile(f, []byte("Be kind.\n"), 0o600))
 	}
-	return i, []string{i.paths.Config, prompt, filepath.Join(i.paths.DataDir, audit.KeyFile), key}
+	lending := filepath.Join(i.paths.ConfigDir, config.MountAllowlistFile)
+	must(t, os.WriteFile(lending, []byte(`{"allowedRoots": [], "blockedPatterns": [], "nonMainReadOnly": true}`), 0o600))
+	return i, []string{i.paths.Config, prompt, filepath.Join(i.paths.DataDir, audit.KeyFile), key, lending}
 }
 
 // Every file of the policy, in every way in which another could be put in its place:

@@ -258,12 +258,13 @@ func (d *Daemon) probeRequest() grant.Request {
 	c.HostMode.Enabled = true
 	main := c.Groups[string(chat.Main)]
 	main.Mode, main.HostModeAllowed = "host", true
-	groups := map[string]configGroup{string(chat.Main): main}
-	c.Groups = groups
-	return grant.Request{
+	c.Groups = map[string]configGroup{string(chat.Main): main}
+	r := grant.Request{
 		Config: &c, Group: chat.Main, Machine: d.machineNow(),
 		Trigger: grant.Trigger{Kind: "exec", Owner: true, Terminal: true},
 	}
+	r.Machine.Real = d.real(lentPaths(main, r.Trigger))
+	return r
 }
 
 // tellProbe tells the world what was found, and the owner why host mode is off,

@@ -136,6 +136,7 @@ func (d *Daemon) resume(ctx context.Context, g chat.Group, who authority.Actor) 
 		return err
 	}
 	d.queue.Resume(g)
+	d.tasks.Nudge()
 	d.runner.Nudge()
 	d.changed.fire()
 	if !was {

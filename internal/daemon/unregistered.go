@@ -18,6 +18,7 @@ const actMessage = "message"
 func (d *Daemon) handleAnswers() {
 	d.desk.Handle(actMessage, d.sendAllowed)
 	d.desk.Handle(actEgress, d.hostAnswered)
+	d.desk.Handle(actTask, d.taskAnswered)
 	d.desk.Handle(actMissed, d.missedAnswered)
 }
 

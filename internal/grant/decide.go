@@ -263,42 +263,6 @@ func (t Trusted) mounts() (out []Mount) {
 	return out
 }
 
-// extraMounts are the folders that the owner gave to the group, in the
-// configuration or with --mount.
-func (r Request) extraMounts(g config.Group) ([]Mount, error) {
-	given := make([]config.Mount, 0, len(g.Mounts)+len(r.Trigger.Mounts))
-	reasons := make([]string, 0, cap(given))
-	for _, m := range g.Mounts {
-		given, reasons = append(given, m), append(reasons, fmt.Sprintf("groups.%s.mounts", r.Group))
-	}
-	for _, s := range r.Trigger.Mounts {
-		if !r.Trigger.Owner || !r.Trigger.Terminal {
-			return nil, &Refusal{"mount.asked", "only the owner's own terminal may ask for a mount", ""}
-		}
-		path, rw := strings.CutSuffix(s, ":rw")
-		path = strings.TrimSuffix(path, ":ro")
-		given, reasons = append(given, config.Mount{Path: path, Write: rw}), append(reasons, "asked for by the owner with --mount")
-	}
-	out := make([]Mount, 0, len(given))
-	seen := make(map[string]string, len(given))
-	for i, m := range given {
-		p, err := r.hostPath(m.Path, reasons[i])
-		if err != nil {
-			return nil, err
-		}
-		name := m.Name
-		if name == "" {
-			name = filepath.Base(p)
-		}
-		if other, dup := seen[name]; dup {
-			return nil, &Refusal{"mount.name", fmt.Sprintf("two mounts are called %q: %s and %s", name, other, p), "give one of them a name of its own"}
-		}
-		seen[name] = p
-		out = append(out, Mount{Target: Extra + "/" + name, Source: p, Write: m.Write, Exec: true, Foreign: true, Reason: reasons[i]})
-	}
-	return out, nil
-}
-
 func (r Request) environment(agent string) []Var {
 	path := []string{}
 	for _, t := range r.Config.Tools {
@@ -350,7 +314,10 @@ func networked(g config.Group) bool {
 func tools(g chat.Group, c config.Group) []Tool {
 	out := []Tool{{"send_message", "every group, to its own chat; main to any group"}}
 	if g == chat.Main {
-		out = append(out, Tool{"list_groups", "main only"})
+		out = append(out, Tool{"list_groups", "main only"}, Tool{"register_group", "main only; the owner does it"})
+	}
+	for _, name := range []string{"schedule_task", "list_tasks", "update_task", "pause_task", "resume_task", "cancel_task"} {
+		out = append(out, Tool{name, "every group, its own tasks; main those of any group"})
 	}
 	if networked(c) {
 		const why = "every group with a chat on a network, of its own files, to its own chat"

@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"strings"
@@ -157,7 +158,7 @@ func (g Grant) explainPath(m Machine, q Question) Answer {
 	if here.line != "" {
 		a.Why = "nothing of that name is there: " + here.path + " is a file"
 	}
-	if no := m.CheckPath(p); no != nil {
+	if no := cmp.Or(m.CheckPath(p), m.allowed(p, p)); no != nil {
 		a.Why += "; " + no.Text
 	} else if here.path == "/" && !within(p, "/workspace") && !within(p, Home) {
 		a.Allow = fmt.Sprintf("nanoclaw group mount add %s %s", g.Group, p)

@@ -13,6 +13,7 @@ package grant
 
 import (
 	"nanoclaw/internal/chat"
+	"nanoclaw/internal/config"
 	"time"
 )
 
@@ -227,6 +228,12 @@ type Machine struct {
 	// OwnClaude are the folders of the owner's own Claude Code, which no grant may
 	// ever touch.
 	OwnClaude []string
+	// Allowed bounds the folders that may be lent; nil: nothing beside the built-in
+	// rules does. Its roots are absolute, and lie where they led at the start.
+	Allowed *config.MountAllowlist
+	// Real says where folders of the configuration lead now, links followed, and ""
+	// for one that is not there. Of a folder that is not in it nothing is known.
+	Real map[string]string
 	// GroupDir gives the host folder of a group's workspace and home; GlobalDir
 	// is the shared one.
 	GroupsDir, GlobalDir string

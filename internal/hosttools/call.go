@@ -23,6 +23,8 @@ type tool struct {
 	// group, if it can be done to others too. A group is offered the tools whose
 	// act is not denied to it.
 	act authority.Act
+	// asks says that the judgement asks the owner where the act is held for them.
+	asks bool
 	// judge reads the arguments and decides, without any effect.
 	judge func(ctx context.Context, s *Server, args json.RawMessage) (act, error)
 }
@@ -102,7 +104,7 @@ func (s *Server) call(ctx context.Context, name string, args json.RawMessage) (s
 	if !ok {
 		return "", s.refused(ctx, c, refuse("there is no tool %q here%s", clip(name, 100), s.choices()))
 	}
-	if err := s.may(t.act); err != nil {
+	if err := s.may(t.act); err != nil && !(t.asks && s.held(t.act)) {
 		return "", s.refused(ctx, c, err)
 	}
 	if s.id.Consented != nil && !s.id.Consented(name, args) {
@@ -133,6 +135,11 @@ func (s *Server) may(a authority.Act) error {
 		return refuse("%s", v.Reason)
 	}
 	return nil
+}
+
+// held says that an act waits for the owner's word.
+func (s *Server) held(a authority.Act) bool {
+	return authority.Decide(a, s.who()).Outcome == authority.Hold
 }
 
 // who is asking, as the wire proves.

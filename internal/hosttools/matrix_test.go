@@ -6,7 +6,7 @@ import (
 
 	"nanoclaw/internal/authority"
 	"nanoclaw/internal/chat"
-	"nanoclaw/internal/grant"
+	"nanoclaw/internal/task"
 )
 
 // TestToolsFollowTheTable makes each call that an agent may make or not, and
@@ -24,13 +24,22 @@ func TestToolsFollowTheTable(t *testing.T) {
 		{authority.GroupList, "list_groups", `{}`},
 		{authority.Send, "send_file", `{"path":"a.txt","caption":"see"}`},
 		{authority.Send, "send_image", `{"path":"a.png"}`},
+		{authority.GroupRegister, "register_group", `{"jid":"chat:new","name":"New","folder":"new","trigger":"@Andy"}`},
+		{authority.Schedule, "schedule_task", `{"prompt":"p","schedule_type":"cron","schedule_value":"0 9 * * *"}`},
+		{authority.ScheduleOther, "schedule_task", `{"prompt":"p","schedule_type":"cron","schedule_value":"0 9 * * *","target_group_jid":"work"}`},
+		{authority.ScheduleOther, "schedule_task", `{"prompt":"p","schedule_type":"cron","schedule_value":"0 9 * * *","target_group_jid":"chat:work"}`},
+		{authority.TaskList, "list_tasks", `{}`},
+		{authority.TaskChangeOther, "update_task", `{"task_id":"tw","prompt":"p"}`},
+		{authority.TaskChangeOther, "pause_task", `{"task_id":"tw"}`},
+		{authority.TaskChangeOther, "resume_task", `{"task_id":"tw"}`},
+		{authority.TaskChangeOther, "cancel_task", `{"task_id":"tw"}`},
 	}
 	called := map[string]bool{}
 	for _, c := range calls {
 		called[c.tool] = true
 		for _, group := range []chat.Group{chat.Main, "family"} {
-			h := &fakeHost{}
-			text, isError := callTool(t, newServer(t, group, append(everyTool[:len(everyTool):len(everyTool)], grant.Tool{Name: "send_file"}, grant.Tool{Name: "send_image"}), h), c.tool, c.args)
+			h := &fakeHost{tasks: []task.Task{aTask("tw", "work")}}
+			text, isError := callTool(t, newServer(t, group, everyTool, h), c.tool, c.args)
 			got := authority.Allow
 			switch {
 			case isError:

@@ -52,6 +52,8 @@ type Host interface {
 	// SendFile has a file of the group sent to its chat, with the words that go with
 	// it. An image must be one. It gives the words for the agent, and a refusal as one.
 	SendFile(ctx context.Context, from Identity, f OutFile) (string, error)
+	Registrar
+	Tasks
 	// Record writes an audit entry. When it returns, the entry is durable.
 	Record(ctx context.Context, e audit.Entry) error
 }

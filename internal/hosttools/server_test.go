@@ -18,6 +18,7 @@ import (
 	"nanoclaw/internal/authority"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
+	"nanoclaw/internal/task"
 )
 
 // fakeHost is the host as these tests want it. It remembers the order of what
@@ -29,6 +30,49 @@ type fakeHost struct {
 	recErr  error
 	listErr error
 	onSend  func()
+	tasks   []task.Task
+	host    bool // groups run in host mode
+}
+
+func (h *fakeHost) Rules(chat.Group) TaskRules {
+	return TaskRules{Zone: "Europe/Berlin", Most: 3, Least: time.Minute, HostMode: h.host}
+}
+
+func (h *fakeHost) Tasks(_ context.Context, g chat.Group) ([]task.Task, error) {
+	var out []task.Task
+	for _, t := range h.tasks {
+		if g == "" || t.Group == g {
+			out = append(out, t)
+		}
+	}
+	return out, nil
+}
+
+func (h *fakeHost) Schedule(_ context.Context, from Identity, t task.Task, ask bool) (string, error) {
+	h.add(fmt.Sprintf("schedule %s->%s %s %s %s", from.Group, t.Group, t.Spec.Kind, t.Spec.Value, t.Spec.Zone))
+	return said(ask), nil
+}
+
+func (h *fakeHost) Update(_ context.Context, from Identity, t task.Task, ask bool) (string, error) {
+	h.add(fmt.Sprintf("update %s->%s %s %s %s", from.Group, t.ID, t.State, t.Spec.Value, t.Prompt))
+	return said(ask), nil
+}
+
+func said(ask bool) string {
+	if ask {
+		return "the owner is asked"
+	}
+	return "done"
+}
+
+func (h *fakeHost) Act(_ context.Context, from Identity, id chat.TaskID, verb TaskVerb) (string, error) {
+	h.add(fmt.Sprintf("%s %s->%s", verb, from.Group, id))
+	return "done", nil
+}
+
+func (h *fakeHost) AskToRegister(_ context.Context, from Identity, g NewGroup) (string, error) {
+	h.add(fmt.Sprintf("register %s->%+v", from.Group, g))
+	return "the owner is asked", nil
 }
 
 func (h *fakeHost) Groups(context.Context) ([]GroupInfo, error) {
@@ -90,7 +134,12 @@ func (h *fakeHost) sends() (n int) {
 	return n
 }
 
-var everyTool = []grant.Tool{{Name: "send_message"}, {Name: "list_groups"}}
+var everyTool = func() (all []grant.Tool) {
+	for _, name := range Names() {
+		all = append(all, grant.Tool{Name: name})
+	}
+	return all
+}()
 
 func newServer(t *testing.T, g chat.Group, tools []grant.Tool, h Host) *Server {
 	t.Helper()
@@ -253,10 +302,10 @@ func TestOnlyGrantedToolsExist(t *testing.T) {
 		granted []grant.Tool
 		want    []string
 	}{
-		{"main, all", "main", everyTool, []string{"list_groups", "send_message"}},
+		{"main, all", "main", everyTool, []string{"cancel_task", "list_groups", "list_tasks", "pause_task", "register_group", "resume_task", "schedule_task", "send_file", "send_image", "send_message", "update_task"}},
 		{"main, one", "main", everyTool[:1], []string{"send_message"}},
 		{"main, none", "main", nil, nil},
-		{"a group, all", "family", everyTool, []string{"send_message"}},
+		{"a group, all", "family", everyTool, []string{"cancel_task", "list_tasks", "pause_task", "resume_task", "schedule_task", "send_file", "send_image", "send_message", "update_task"}},
 		{"a tool that nobody knows", "main", []grant.Tool{{Name: "run_on_host"}}, nil},
 	}
 	for _, tt := range tests {

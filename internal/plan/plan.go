@@ -42,9 +42,9 @@ type Group struct {
 // None says that nothing changed.
 func (p Plan) None() bool { return len(p.Changes) == 0 }
 
-// Make compares two configurations as config.FromCanonical gives them. m is the
-// machine; what it lacks now does not matter.
-func Make(was, is *config.Config, m grant.Machine) Plan {
+// Make compares two configurations as config.FromCanonical gives them, each on the
+// machine as it was or is for it; what that lacks now does not matter.
+func Make(was, is *config.Config, before, now grant.Machine) Plan {
 	p := Plan{Changes: config.Changes(was, is)}
 	for _, c := range p.Changes {
 		p.Security = p.Security || c.Security
@@ -56,7 +56,7 @@ func Make(was, is *config.Config, m grant.Machine) Plan {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		g := Group{chat.Group(name), rights(request(was, m, name), request(is, m, name))}
+		g := Group{chat.Group(name), rights(request(was, before, name), request(is, now, name))}
 		g.people(was, is)
 		if !g.None() {
 			p.Groups = append(p.Groups, g)

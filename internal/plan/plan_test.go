@@ -45,7 +45,7 @@ func TestWords(t *testing.T) {
 		`"version": 1,`, `"version": 1, "limits": {"memory": "2GB", "runTime": "1h"}, "assistant": {"name": "Eve"},
 			"mcpServers": {"git": {"command": "git-mcp", "modes": ["host"], "groups": ["work"], "own": true, "env": {"TOKEN": "hidden"}}},`,
 	).Replace(before)
-	got := Make(read(t, before), read(t, is), machine).String()
+	got := Make(read(t, before), read(t, is), machine, machine).String()
 	golden := filepath.Join("testdata", "plan.txt")
 	if os.Getenv("UPDATE_GOLDEN") != "" {
 		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
@@ -76,7 +76,7 @@ func TestWhatKeepsAGroupFromRunning(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p := Make(read(t, before), read(t, strings.Replace(before, tt.from, tt.to, 1)), machine)
+			p := Make(read(t, before), read(t, strings.Replace(before, tt.from, tt.to, 1)), machine, machine)
 			if !strings.Contains(p.String(), tt.want) || !p.Security {
 				t.Errorf("%v\n%s", p.Security, p)
 			}
@@ -88,22 +88,22 @@ func TestWhatKeepsAGroupFromRunning(t *testing.T) {
 func TestRoles(t *testing.T) {
 	const person = `"version": 1, "people": {"wa:5": {"role": "admin", "groups": ["family"]}},`
 	with := strings.Replace(before, `"version": 1,`, person, 1)
-	got := Make(read(t, before), read(t, with), machine)
+	got := Make(read(t, before), read(t, with), machine, machine)
 	if len(got.Groups) != 1 || got.Groups[0].Name != "family" || !strings.Contains(got.String(), "Rights of family that grow:\n  role of wa:5 as admin\n") || !got.Security {
 		t.Errorf("an admin:\n%s", got)
 	}
 	owner := strings.Replace(with, `"role": "admin", "groups": ["family"]`, `"role": "owner"`, 1)
-	if got := Make(read(t, with), read(t, owner), machine); len(got.Groups) != 3 || !strings.Contains(got.String(), "Rights of family that shrink:\n  role of wa:5 as admin\n") {
+	if got := Make(read(t, with), read(t, owner), machine, machine); len(got.Groups) != 3 || !strings.Contains(got.String(), "Rights of family that shrink:\n  role of wa:5 as admin\n") {
 		t.Errorf("an owner:\n%s", got)
 	}
 }
 
 // What touches no right is told as such; nothing is told as nothing.
 func TestRest(t *testing.T) {
-	if p := Make(read(t, before), read(t, "// nothing\n"+before), machine); !p.None() || p.Security || p.Groups != nil {
+	if p := Make(read(t, before), read(t, "// nothing\n"+before), machine, machine); !p.None() || p.Security || p.Groups != nil {
 		t.Errorf("%+v", p)
 	}
-	p := Make(read(t, before), read(t, strings.Replace(before, `"senders"`, `"prompt": "Be kind.", "senders"`, 1)), machine)
+	p := Make(read(t, before), read(t, strings.Replace(before, `"senders"`, `"prompt": "Be kind.", "senders"`, 1)), machine, machine)
 	if p.None() || p.Security || len(p.Groups) != 1 || len(p.Groups[0].Grows)+len(p.Groups[0].Shrinks) != 0 {
 		t.Errorf("%+v", p)
 	}
@@ -118,7 +118,7 @@ func TestLongPlan(t *testing.T) {
 	for i := range 300 {
 		senders = append(senders, `"wa:`+strings.Repeat("1", 1+i)+`"`)
 	}
-	p := Make(read(t, before), read(t, strings.Replace(before, `["wa:1"]`, "["+strings.Join(senders, ",")+"]", 1)), machine)
+	p := Make(read(t, before), read(t, strings.Replace(before, `["wa:1"]`, "["+strings.Join(senders, ",")+"]", 1)), machine, machine)
 	if text := p.String(); len(text) > 100_000 || !strings.Contains(text, "and 259 more: nanoclaw config plan --json") || len(p.Changes) != 299 {
 		t.Errorf("%d changes, %d bytes", len(p.Changes), len(text))
 	}

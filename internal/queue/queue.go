@@ -59,6 +59,9 @@ func (j Job) Last() Message {
 func (j Job) Conversation() chat.Conversation { return j.Last().conversation() }
 
 func (m Message) conversation() chat.Conversation {
+	if m.Task != nil && m.Task.Context == chat.IsolatedContext {
+		return chat.Isolated
+	}
 	if !m.Terminal() {
 		return chat.Ongoing
 	}
@@ -67,8 +70,12 @@ func (m Message) conversation() chat.Conversation {
 
 // Alone says that a message has a run of its own: it is about the conversation
 // itself. Such are one word that begins with a slash, if the owner wrote it, and
-// what asks for another conversation than the group's.
+// what asks for another conversation than the group's. So does each due time of a
+// task, which has rights and an end of its own.
 func (m Message) Alone() bool {
+	if m.Task != nil {
+		return true
+	}
 	word := len(m.Text) > 1 && len(m.Text) <= 40 && m.Text[0] == '/' && strings.Trim(m.Text[1:], "abcdefghijklmnopqrstuvwxyz-") == ""
 	return m.Sender.Owner && word || m.conversation() != chat.Ongoing
 }
@@ -117,7 +124,9 @@ func (m Message) apart() bool { return m.Alone() || m.Suspect() }
 
 // Next gives of all messages that wait, oldest first, those that the next run
 // takes up: triggering ones up to the first that may not be worked on with them or
-// is too much for one run, and what was said before the last of these.
+// is too much for one run, and what was said before the last of these. A task with
+// a conversation of its own takes nothing of what was said: that stays for the
+// group's.
 func Next(waiting []Message) []Message {
 	var first *Message
 	end, count, size := 0, 0, 0
@@ -131,6 +140,9 @@ func Next(waiting []Message) []Message {
 		}
 		if first == nil {
 			first = &waiting[i]
+			if m.Task != nil && m.conversation() == chat.Isolated {
+				return waiting[i : i+1]
+			}
 		}
 		end = i + 1
 	}

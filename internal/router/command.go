@@ -17,6 +17,7 @@ const (
 	Pause  Verb = "pause"
 	Resume Verb = "resume"
 	Status Verb = "status"
+	Tasks  Verb = "tasks"
 	// Clear begins a new conversation. It is carried out as a run, so that it has
 	// its place between the messages before and after it.
 	Clear Verb = "clear"
@@ -53,7 +54,7 @@ func ParseCommand(text, name string) (c Command, ok bool) {
 	// Some networks add whom of several programs in a chat it is for: /stop@name.
 	verb, _, _ := strings.Cut(words[0][1:], "@")
 	switch v := Verb(strings.ToLower(verb)); v {
-	case Stop, Pause, Resume, Status:
+	case Stop, Pause, Resume, Status, Tasks:
 		return Command{v, strings.Join(words[1:], " ")}, true
 	case Clear, "new":
 		return Command{Clear, strings.Join(words[1:], " ")}, true

@@ -134,6 +134,7 @@ func (r *Router) take(ctx context.Context, in chat.Inbound) (chat.Inbound, Verdi
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	in.Text, in.Truncated = cut(in.Text, r.rules.MessageSize)
+	in.ID, in.Task = chat.FromNetwork(in.ID), nil // no network sends tasks
 	v := r.rules.Decide(in)
 	if v.Who.Role == authority.Owner { // from here on it is the same, however it was proven
 		in.Sender.Owner = true

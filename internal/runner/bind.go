@@ -28,7 +28,7 @@ func (r *Runner) Asking(run chat.RunID) (by []string, from chat.Address) {
 	}
 	for _, m := range l.all() {
 		who := approval.Identity(m.From.Channel, m.Sender.ID)
-		if m.Sender.Owner {
+		if ofOwner(m) {
 			who = approval.OwnerSelf
 		}
 		if m.Trigger && !slices.Contains(by, who) {

@@ -130,7 +130,7 @@ func answered(res agent.Result) agent.Result {
 // clears says that a job is the owner's wish for a new conversation.
 func clears(job queue.Job) bool {
 	last := job.Last()
-	return last.Alone() && (last.Text == "/clear" || last.Text == "/new")
+	return last.Alone() && last.Task == nil && (last.Text == "/clear" || last.Text == "/new")
 }
 
 // clear ends the group's conversation. The agent is not asked: its own command

@@ -33,7 +33,11 @@ func (r *Runner) refuse(ctx context.Context, job queue.Job, err error, log *slog
 	}
 	log.Info("a run is refused", "rule", no.Rule)
 	at := time.Now()
-	r.finish(ctx, job, Outcome{State: Refused, At: at, Error: no.Error(), Replies: []chat.Outbound{notice(job, no.Error())}},
+	o := Outcome{State: Refused, At: at, Error: no.Error(), Task: job.Last().Task, TaskBroken: breaks(job, no)}
+	if o.TaskBroken == "" { // else the store tells it, with what becomes of the task
+		o.Replies = []chat.Outbound{notice(job, no.Error())}
+	}
+	r.finish(ctx, job, o,
 		audit.Entry{At: at, Kind: audit.RunRefused, Group: job.Group, Run: job.Run, Data: audit.RunRefusedData{Rule: no.Rule, Text: no.Text}}, log)
 }
 
@@ -47,7 +51,7 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 	}
 	spent, _ := errors.AsType[*spentError](cause)
 	stopping := cause != nil && !errors.Is(cause, errStopped) && !errors.Is(cause, errTooLong) && spent == nil || lost(err)
-	keep := s != nil && err == nil && cause == nil && !s.once() && !forgets(res)
+	keep := s != nil && err == nil && cause == nil && !s.once() && !forgets(res) && (!s.asleep || s.conv != nil)
 	var found []string
 	var notice string
 	if s != nil {
@@ -68,12 +72,16 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 		r.keep(s)
 	}
 	if stopping {
+		r.logEnded(job, s, res, Outcome{}, "put back, since nanoclaw stops: its messages wait")
 		r.release(job, log)
 		return
 	}
 	o := outcome(res, err, cause)
 	if s != nil && s.talk.Isolated {
 		o.AgentSession, o.ForgetSession = "", false
+	}
+	if o.Task = job.Last().Task; s != nil && s.asleep && o.State == Succeeded {
+		o.notWoken(s)
 	}
 	if cause == nil && s.cut() == nil && !res.Interrupted && r.tryAgain(job, s, err) {
 		o.State = Interrupted
@@ -93,6 +101,7 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 	if s != nil {
 		entry.Session = s.id
 	}
+	r.logEnded(job, s, res, o, "")
 	log.Info("a run ended", "state", o.State, "err", o.Error, "ms", data.Ms)
 	r.finish(ctx, job, o, entry, log)
 }
@@ -218,7 +227,8 @@ func forgets(res agent.Result) bool {
 // one is marked.
 func replies(job queue.Job, res agent.Result, o Outcome, failed, wayOut, found string) []chat.Outbound {
 	var out []chat.Outbound
-	if o.State == Succeeded || res.Text != "" && o.State != Interrupted {
+	silent := job.Last().Task != nil && res.Text == "" // nobody waits for words of a task that has none
+	if o.State == Succeeded && !silent || res.Text != "" && o.State != Interrupted {
 		text := res.Text
 		if res.Truncated {
 			text += "\n[the answer was longer and is cut here]"

@@ -108,7 +108,7 @@ func Askers(msgs []queue.Message, joins bool) []grant.Asker {
 		i, known := at[key]
 		if !known {
 			i, at[key] = len(out), len(out)
-			out = append(out, grant.Asker{Sender: key, Owner: m.Sender.Owner, Runs: 1})
+			out = append(out, grant.Asker{Sender: key, Owner: ofOwner(m), Runs: 1})
 		} else if joins {
 			out[i].Runs++
 		}

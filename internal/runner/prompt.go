@@ -27,7 +27,7 @@ func (r *Runner) prompt(g chat.Group, msgs []queue.Message, kind string) agent.P
 	var all []agent.Prompt
 	for _, line := range lines(msgs) {
 		last := line[len(line)-1]
-		if last.Alone() && slices.Contains(agent.Commands(), last.Text) {
+		if last.Alone() && last.Task == nil && slices.Contains(agent.Commands(), last.Text) {
 			if len(line) > 1 {
 				all = append(all, r.message(g, line[:len(line)-1]))
 			}
@@ -60,14 +60,19 @@ func (r *Runner) message(g chat.Group, msgs []queue.Message) agent.Prompt {
 	shown := make([]agent.Line, len(msgs))
 	for i, m := range msgs {
 		shown[i] = agent.Line{
-			Sender: r.hidden(name(m.Sender)), Owner: m.Sender.Owner, Sent: m.Sent, Text: r.hidden(m.Text),
+			Sender: r.hidden(nameOf(m)), Owner: m.Sender.Owner, Sent: m.Sent, Text: r.hidden(m.Text),
 			Quotes: r.hiddenQuotes(m.Quotes), Context: !m.Trigger, Truncated: m.Truncated,
 		}
 		if r.Attach != nil && len(m.Files) > 0 {
 			shown[i].Files = r.Attach(g, m)
 		}
 	}
-	return agent.Prompt{UUID: r.uuid(g, msgs[len(msgs)-1]), Text: agent.FormatPrompt(shown, r.Zone)}
+	last := msgs[len(msgs)-1]
+	p := agent.Prompt{UUID: r.uuid(g, last), Text: agent.FormatPrompt(shown, r.Zone)}
+	if last.Task != nil {
+		p.Text = taskNote(last.Task, r.Zone) + p.Text
+	}
+	return p
 }
 
 // hidden is a person's text without what is between them and the host.
@@ -91,6 +96,14 @@ func (r *Runner) hiddenQuotes(quotes []chat.Quote) []chat.Quote {
 // a live agent ignores what it was given once.
 func (r *Runner) uuid(g chat.Group, m queue.Message) string {
 	return agent.UUID("message", r.Install, string(g), strconv.FormatInt(m.Row, 10), strconv.Itoa(m.Again))
+}
+
+// nameOf is what the sender of a message is called: of a task's, who made it.
+func nameOf(m queue.Message) string {
+	if m.Task != nil {
+		return "task " + string(m.Task.ID) + ", made for " + name(m.Sender)
+	}
+	return name(m.Sender)
 }
 
 // name is what a sender is called: the name it gave itself, else its identity.

@@ -17,6 +17,7 @@ import (
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/queue"
+	"nanoclaw/internal/runlog"
 	"nanoclaw/internal/watch"
 	"nanoclaw/internal/wire"
 )
@@ -90,6 +91,11 @@ type Options struct {
 	// UID is the group's own kernel uid, 0 to use the daemon's.
 	UID           func(ctx context.Context, g chat.Group) (int, error)
 	LandlockFloor int
+	// RunLog is told of a run when it began and, with the rest, when it ended. It must
+	// not block. Nil: nobody is told. LogContent puts words of people and of the agent
+	// into it.
+	RunLog     func(h runlog.Header, g grant.Grant)
+	LogContent bool
 	// Progress is told what an agent is doing. It must not block.
 	Progress func(chat.Progress)
 	// WarmSessions is how many sessions may wait between runs, over all groups.
@@ -178,6 +184,8 @@ type live struct {
 	retry  time.Time
 	// halted is why a fuse ended it, "" if none did.
 	halted string
+	// log is what RunLog was told, nil before that.
+	log *runlog.Header
 }
 
 // ErrHeld is what Decide gives if no new run may start now. The job is put back.
@@ -240,9 +248,14 @@ func (r *Runner) Run(ctx context.Context, job queue.Job) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, g.Limits.RunTime, errTooLong)
 	defer cancel()
-	l.accept(job, trigger, g)
-	res, err := r.converse(ctx, job, s, l)
-	r.end(ctx, l.whole(job), s, r.halted(job.Run, res), err, log)
+	r.logBegan(job, s, l, trigger, warm)
+	var res agent.Result
+	if s.asleep, err = r.asleep(ctx, &job, s); err == nil && !s.asleep {
+		l.accept(job, trigger, g)
+		res, err = r.converse(ctx, job, s, l)
+		job = l.whole(job)
+	}
+	r.end(ctx, job, s, r.halted(job.Run, res), err, log)
 }
 
 // session gives the session for a run: the warm one if its grant and its
@@ -338,12 +351,15 @@ func triggerOf(job queue.Job) grant.Trigger {
 	if t.Terminal {
 		t.Mounts = last.Ask.Mounts
 	}
+	if last.Task != nil {
+		t.Kind, t.Task, t.HostModeAllowed = "task", string(last.Task.ID), last.Task.HostModeAllowed
+	}
 	return t
 }
 
 func (r *Runner) enter(ctx context.Context, job queue.Job) (context.Context, *live) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	l := &live{group: job.Group, to: job.Last().From, owner: job.Last().Sender.Owner, cancel: cancel, done: make(chan struct{}), followed: followed{nudge: make(chan struct{}, 1)}}
+	l := &live{group: job.Group, to: job.Last().From, owner: ofOwner(job.Last()), cancel: cancel, done: make(chan struct{}), followed: followed{nudge: make(chan struct{}, 1)}}
 	r.mu.Lock()
 	r.live[job.Run] = l
 	r.mu.Unlock()

@@ -56,6 +56,7 @@ type session struct {
 	// the turn that goes on.
 	archived atomic.Bool
 	replaced bool      // its agent was begun anew within a run
+	asleep   bool      // the script of a task woke no agent
 	served   time.Time // since when it serves its run
 }
 

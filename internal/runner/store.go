@@ -140,6 +140,12 @@ type Outcome struct {
 	InputTokens  int64
 	OutputTokens int64
 	ToolCalls    int
+	// Task is the due time that the run was for, nil for messages. TaskBroken says
+	// why its task cannot go on, "" if it can, and Note what to remember of a run
+	// that did not fail.
+	Task       *chat.TaskRef
+	TaskBroken string
+	Note       string
 }
 
 // GroupState is what is remembered of a group between runs.

@@ -72,6 +72,11 @@ func TestEverySchemaComesUpToDate(t *testing.T) {
 					t.Errorf("questions %+v, rights %+v, %v", kept, rights, err)
 				}
 			}
+			if v >= 6 {
+				if c, err := s.Task(ctx, "t1"); err != nil || c.Prompt != "words" || c.Next.IsZero() {
+					t.Errorf("the task is %+v, %v", c, err)
+				}
+			}
 			verifier, err := audit.ReadPublic(filepath.Join("testdata", fmt.Sprintf("schema-%d.pub", v)))
 			check(t, err)
 			rep, err := audit.Verify(ctx, s, verifier)
@@ -93,6 +98,13 @@ func writeFixture(t *testing.T, path string) {
 	check(t, err)
 	check(t, s.SetMeta(ctx, "uid.range", "7000+10"))
 	// Without their audit entries, so that all fixtures have the same ones.
+	check(t, s.write(ctx, func(ctx context.Context, t *tx) error {
+		_, err := t.exec(ctx, `INSERT INTO tasks (id, grp, state, next, body) VALUES ('t1', 'main', 'active', 1, '{"prompt":"words"}')`)
+		if err == nil {
+			_, err = t.exec(ctx, `INSERT INTO task_runs (task, due, state) VALUES ('t1', 1, 'succeeded')`)
+		}
+		return err
+	}))
 	check(t, s.write(ctx, func(ctx context.Context, t *tx) error {
 		_, err := t.exec(ctx, `INSERT INTO questions (code, hash, live, told, state, effect, since, until) VALUES ('k4m2-9x7a', 'h', 0, 1, 'open', '{"act":"chat","title":"words"}', 1, 2)`)
 		if err == nil {

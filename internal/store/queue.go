@@ -111,6 +111,9 @@ func claimNext(ctx context.Context, t *tx, g chat.Group, run chat.RunID, now tim
 	if len(next) == 0 {
 		return nil, nil
 	}
+	if next[0].Task != nil { // one of its own conversation, and nothing else
+		return next, claimRows(ctx, t, next, run)
+	}
 	last := next[len(next)-1].Row
 	for _, q := range []string{
 		`UPDATE inbox SET state = 'claimed', run = ? WHERE state = 'waiting' AND grp = ? AND id <= ? AND due <= ?`,
@@ -121,6 +124,16 @@ func claimNext(ctx context.Context, t *tx, g chat.Group, run chat.RunID, now tim
 		}
 	}
 	return next, nil
+}
+
+// claimRows gives these messages and no others to a run.
+func claimRows(ctx context.Context, t *tx, next []queue.Message, run chat.RunID) error {
+	for _, m := range next {
+		if _, err := t.exec(ctx, `UPDATE inbox SET state = 'claimed', run = ? WHERE id = ?`, run, m.Row); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // resumeOf is the agent's session in which messages were worked on before.

@@ -135,6 +135,9 @@ func (s *Store) Finish(ctx context.Context, run chat.RunID, o runner.Outcome, e 
 		if err := finishRow(ctx, t, run, o); err != nil {
 			return err
 		}
+		if err := settleTask(ctx, t, run, o); err != nil {
+			return err
+		}
 		if err := addEntry(ctx, t, e); err != nil {
 			return err
 		}

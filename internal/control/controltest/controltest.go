@@ -11,6 +11,7 @@ import (
 
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
+	"nanoclaw/internal/task"
 )
 
 // Host is a control.Host. A function that is nil gives the zero answer.
@@ -31,6 +32,7 @@ type Host struct {
 	OnStatus       func(context.Context) (control.Status, error)
 	OnGroups       func(context.Context) ([]control.GroupInfo, error)
 	OnRuns         func(context.Context, control.RunsQuery) ([]control.RunInfo, error)
+	OnLogs         func(context.Context, control.LogsQuery) ([]control.RunLog, error)
 	OnRun          func(context.Context, chat.RunID) (control.RunInfo, error)
 	OnPolicy       func(context.Context, control.PolicyQuery) (control.Policy, error)
 	OnServers      func(context.Context, control.ServersQuery) ([]control.ServerInfo, error)
@@ -49,6 +51,11 @@ type Host struct {
 	OnPeople       func(context.Context) ([]control.Person, error)
 	OnPeopleAct    func(context.Context, control.PeopleAct) (control.Person, error)
 	OnPair         func(context.Context, control.PairRequest) (control.PairingCode, error)
+	OnTasks        func(context.Context, chat.Group) ([]task.Task, error)
+	OnTaskAdd      func(context.Context, control.TaskSpec) (task.Task, error)
+	OnTaskEdit     func(context.Context, control.TaskSpec) (task.Task, error)
+	OnTaskAct      func(context.Context, control.TaskAct) (control.TaskDone, error)
+	OnTaskHistory  func(context.Context, chat.TaskID) (control.TaskPast, error)
 	OnRights       func(context.Context) ([]control.Right, error)
 	OnRemoveRight  func(context.Context, int64) error
 }
@@ -176,6 +183,11 @@ func (h *Host) Runs(ctx context.Context, q control.RunsQuery) ([]control.RunInfo
 // RunByID calls OnRun.
 func (h *Host) RunByID(ctx context.Context, id chat.RunID) (control.RunInfo, error) {
 	return call(h.OnRun, ctx, id)
+}
+
+// Logs calls OnLogs.
+func (h *Host) Logs(ctx context.Context, q control.LogsQuery) ([]control.RunLog, error) {
+	return call(h.OnLogs, ctx, q)
 }
 
 // Policy calls OnPolicy.
@@ -321,6 +333,31 @@ type Stdio struct {
 	Out     io.Writer
 	Err     io.Writer
 	Process *Process
+}
+
+// Tasks calls OnTasks.
+func (h *Host) Tasks(ctx context.Context, g chat.Group) ([]task.Task, error) {
+	return call(h.OnTasks, ctx, g)
+}
+
+// TaskAdd calls OnTaskAdd.
+func (h *Host) TaskAdd(ctx context.Context, r control.TaskSpec) (task.Task, error) {
+	return call(h.OnTaskAdd, ctx, r)
+}
+
+// TaskEdit calls OnTaskEdit.
+func (h *Host) TaskEdit(ctx context.Context, r control.TaskSpec) (task.Task, error) {
+	return call(h.OnTaskEdit, ctx, r)
+}
+
+// TaskAct calls OnTaskAct.
+func (h *Host) TaskAct(ctx context.Context, r control.TaskAct) (control.TaskDone, error) {
+	return call(h.OnTaskAct, ctx, r)
+}
+
+// TaskHistory calls OnTaskHistory.
+func (h *Host) TaskHistory(ctx context.Context, id chat.TaskID) (control.TaskPast, error) {
+	return call(h.OnTaskHistory, ctx, id)
 }
 
 // Start runs main as a process.

@@ -2,6 +2,6 @@
 -- a question.
 
 -- +goose Up
-PRAGMA user_version = 6;
+PRAGMA user_version = 7;
 
 ALTER TABLE outbox ADD COLUMN extra TEXT NOT NULL DEFAULT '';
