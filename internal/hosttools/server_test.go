@@ -327,10 +327,10 @@ func TestOnlyGrantedToolsExist(t *testing.T) {
 		granted []grant.Tool
 		want    []string
 	}{
-		{"main, all", "main", everyTool, []string{"cancel_task", "list_groups", "list_tasks", "pause_task", "register_group", "resume_task", "schedule_task", "send_message", "update_task"}},
+		{"main, all", "main", everyTool, []string{"cancel_task", "list_groups", "list_tasks", "pause_task", "register_group", "resume_task", "schedule_task", "send_file", "send_image", "send_message", "update_task"}},
 		{"main, one", "main", everyTool[:1], []string{"send_message"}},
 		{"main, none", "main", nil, nil},
-		{"a group, all", "family", everyTool, []string{"cancel_task", "list_tasks", "pause_task", "resume_task", "schedule_task", "send_message", "update_task"}},
+		{"a group, all", "family", everyTool, []string{"cancel_task", "list_tasks", "pause_task", "resume_task", "schedule_task", "send_file", "send_image", "send_message", "update_task"}},
 		{"a tool that nobody knows", "main", []grant.Tool{{Name: "run_on_host"}}, nil},
 	}
 	for _, tt := range tests {
