@@ -1,9 +1,12 @@
--- Who works on a run: the process that claimed it, the how manieth claim of its
--- group that was, and when that process was last heard of. What a run sets aside
--- of a budget was called a lease before; it is a reservation.
+-- Who works on what, tasks that run later, files of messages, and what is wrong until
+-- it is mended. The text before each part says what it is for.
 
 -- +goose Up
 PRAGMA user_version = 5;
+
+-- Who works on a run: the process that claimed it, the how manieth claim of its
+-- group that was, and when that process was last heard of. What a run sets aside
+-- of a budget was called a lease before; it is a reservation.
 
 ALTER TABLE leases RENAME TO reservations;
 ALTER TABLE lease_senders RENAME TO reservation_senders;
@@ -72,3 +75,78 @@ CREATE TRIGGER questions_moves BEFORE UPDATE OF state ON questions
 WHEN OLD.state <> NEW.state AND OLD.state <> 'open'
 BEGIN SELECT RAISE(ABORT, 'a question ends once'); END;
 -- +goose StatementEnd
+
+-- Scheduled tasks, and what became of their due times. A due time that is run is a
+-- message of the inbox; task_runs.row names it.
+
+CREATE TABLE tasks (
+  row      INTEGER PRIMARY KEY,
+  id       TEXT NOT NULL UNIQUE,
+  grp      TEXT NOT NULL,
+  state    TEXT NOT NULL CHECK (state IN ('active', 'paused', 'asked', 'done', 'broken')),
+  reason   TEXT NOT NULL DEFAULT '',
+  next     INTEGER NOT NULL DEFAULT 0,
+  last     INTEGER NOT NULL DEFAULT 0,
+  runs     INTEGER NOT NULL DEFAULT 0,
+  skipped  INTEGER NOT NULL DEFAULT 0,
+  failures INTEGER NOT NULL DEFAULT 0,
+  rev      INTEGER NOT NULL DEFAULT 1,
+  body     TEXT NOT NULL
+) STRICT;
+CREATE INDEX tasks_next ON tasks (next) WHERE state = 'active' AND next > 0;
+CREATE INDEX tasks_group ON tasks (grp);
+
+-- state is open until the due time's message comes to its end.
+CREATE TABLE task_runs (
+  id    INTEGER PRIMARY KEY,
+  task  TEXT NOT NULL,
+  due   INTEGER NOT NULL,
+  row   INTEGER NOT NULL DEFAULT 0,
+  run   TEXT NOT NULL DEFAULT '',
+  state TEXT NOT NULL,
+  note  TEXT NOT NULL DEFAULT '',
+  ended INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE UNIQUE INDEX task_runs_due ON task_runs (task, due);
+
+-- What few outgoing messages have beside their text, as JSON: a file, or the code of
+-- a question.
+
+ALTER TABLE outbox ADD COLUMN extra TEXT NOT NULL DEFAULT '';
+
+-- What is wrong beyond one message, until it is mended; and what runs did through
+-- the host's tools, so that a run that takes up the same messages does not do it
+-- again.
+
+-- key is "model/PROVIDER" or "group/GROUP"; messages that wait for it have it as
+-- their hold. until is when it is tried again, tries how often that failed.
+CREATE TABLE troubles (
+  key   TEXT PRIMARY KEY,
+  class TEXT NOT NULL,
+  text  TEXT NOT NULL,
+  since INTEGER NOT NULL,
+  tries INTEGER NOT NULL,
+  until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- One row for each call that has an effect. first and last are the messages of its
+-- run that call the agent. A repeated one was done by an earlier run: it stands for
+-- the earlier row. Rows go when none of those messages is to be worked on any more.
+CREATE TABLE effects (
+  id     INTEGER PRIMARY KEY AUTOINCREMENT,
+  grp    TEXT NOT NULL,
+  run    TEXT NOT NULL,
+  first  INTEGER NOT NULL,
+  last   INTEGER NOT NULL,
+  tool   TEXT NOT NULL,
+  hash   TEXT NOT NULL,
+  brief  TEXT NOT NULL,
+  state  TEXT NOT NULL CHECK (state IN ('begun','done','repeated')),
+  answer TEXT NOT NULL DEFAULT '',
+  at     INTEGER NOT NULL
+) STRICT;
+CREATE INDEX effects_group ON effects (grp);
+
+-- How much context of a group was pushed out since its last run, so that its agent
+-- is told.
+ALTER TABLE groups ADD COLUMN pushed INTEGER NOT NULL DEFAULT 0;
