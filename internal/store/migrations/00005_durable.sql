@@ -38,7 +38,7 @@ CREATE TABLE leases (
 CREATE TRIGGER inbox_moves BEFORE UPDATE OF state ON inbox
 WHEN OLD.state <> NEW.state AND OLD.state || ' ' || NEW.state NOT IN (
   'waiting claimed', 'waiting ignored', 'waiting refused', 'context claimed', 'context ignored', 'context refused',
-  'claimed waiting', 'claimed context', 'claimed done', 'claimed dead', 'dead ignored')
+  'claimed waiting', 'claimed context', 'claimed done', 'claimed dead', 'dead ignored', 'dead waiting', 'dead refused')
 BEGIN SELECT RAISE(ABORT, 'no such move of a message'); END;
 -- +goose StatementEnd
 -- +goose StatementBegin
