@@ -391,9 +391,7 @@ func (c *campaign) conclude(ctx context.Context, v verdict) {
 	c.net.mu.Lock()
 	defer c.net.mu.Unlock()
 	c.report.verdict, c.report.Audit, c.report.Repeats = v, audit, c.net.repeats
-	for _, s := range c.net.confused {
-		c.report.doubled = append(c.report.doubled, s)
-	}
+	c.report.doubled = append(c.report.doubled, c.net.confused...)
 	for _, n := range c.judge.tools {
 		c.report.Tools++
 		if n > 1 {

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -75,8 +74,6 @@ type process struct {
 	ready chan struct{} // closed once it is
 	over  chan struct{} // closed when it ended
 	err   error         // how, once over
-
-	once sync.Once
 }
 
 // start starts the daemon with further environment.

@@ -83,7 +83,10 @@ func Soak(ctx context.Context, o Options) (Soaked, error) {
 	defer cancel()
 	people.Go(func() { c.people(ctx) })
 	people.Go(func() { c.boss(ctx) })
-	people.Go(func() { c.others(ctx) })
+	var others sync.WaitGroup
+	writing, quiet := context.WithCancel(ctx)
+	defer quiet()
+	others.Go(func() { c.others(writing) })
 	var out Soaked
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
@@ -102,6 +105,8 @@ func Soak(ctx context.Context, o Options) (Soaked, error) {
 		s.Second = int(time.Since(began).Seconds())
 		out.Samples = append(out.Samples, s)
 	}
+	quiet() // a command that goes on would be ended with the host
+	others.Wait()
 	if err := p.stop(slow); err != nil {
 		return out, err
 	}
@@ -115,7 +120,7 @@ func Soak(ctx context.Context, o Options) (Soaked, error) {
 func (c *campaign) others(ctx context.Context) {
 	rng := rand.New(rand.NewPCG(c.Seed, 4))
 	for n := 0; ctx.Err() == nil; n++ {
-		if out, err := c.command(ctx, nil, "exec", "--group", "b", "--", "sh", "-c", "echo seen"); err != nil && ctx.Err() == nil {
+		if out, err := c.command(context.WithoutCancel(ctx), nil, "exec", "--group", "b", "--", "sh", "-c", "echo seen"); err != nil && ctx.Err() == nil {
 			c.problem("exec: %v %s", err, out)
 		}
 		for range rng.IntN(8) { // a burst
@@ -142,7 +147,7 @@ func bounds() []bound {
 	return []bound{
 		{"memory of its own (MB)", func(s Sample) float64 { return s.Anon }, 0.15, 4},
 		{"descriptors", func(s Sample) float64 { return float64(s.Files) }, 0.1, 60},
-		{"goroutines", func(s Sample) float64 { return float64(s.Goroutines) }, 0.1, 25},
+		{"goroutines", func(s Sample) float64 { return float64(s.Goroutines) }, 0.1, 60},
 		{"processes", func(s Sample) float64 { return float64(s.Children) }, 0, 8},
 		{"cgroups", func(s Sample) float64 { return float64(s.Cgroups) }, 0, 8},
 		{"files left behind", func(s Sample) float64 { return float64(s.Left) }, 0, 8},

@@ -39,7 +39,7 @@ func TestFlat(t *testing.T) {
 		{"warming up counts for nothing", func(i int, s *Sample) { s.Anon -= float64(max(0, 20-i)) }, ""},
 		{"memory", func(i int, s *Sample) { s.Anon += float64(i) / 3 }, "memory"},
 		{"descriptors", func(i int, s *Sample) { s.Files += 3 * i }, "descriptors"},
-		{"goroutines", func(i int, s *Sample) { s.Goroutines += 2 * i }, "goroutines"},
+		{"goroutines", func(i int, s *Sample) { s.Goroutines += 3 * i }, "goroutines"},
 		{"processes", func(i int, s *Sample) { s.Children += i / 3 }, "processes"},
 		{"cgroups", func(i int, s *Sample) { s.Cgroups += i / 3 }, "cgroups"},
 		{"files", func(i int, s *Sample) { s.Left += i / 3 }, "files left"},
