@@ -11,7 +11,6 @@ import (
 
 	"nanoclaw/internal/approval"
 	"nanoclaw/internal/channel"
-	"nanoclaw/internal/channel/console"
 	"nanoclaw/internal/channel/slack"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
@@ -309,9 +308,4 @@ func (d *Daemon) missedAnswered(ctx context.Context, e approval.Effect, s approv
 		}
 	}
 	return nil
-}
-
-// consoleOnly says that a group has no chat beside its terminal.
-func (d *Daemon) consoleOnly(g chat.Group) bool {
-	return !slices.ContainsFunc(d.addressesOf(g), func(a chat.Address) bool { return a.Channel != console.ID })
 }

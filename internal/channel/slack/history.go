@@ -32,7 +32,7 @@ func (c *Channel) Since(ctx context.Context, of chat.Address, after time.Time, m
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("Slack does not give the messages of %s: %w", of, err)
+		return nil, fmt.Errorf("slack does not give the messages of %s: %w", of, err)
 	}
 	var out []chat.Inbound
 	for _, m := range r.Messages {
@@ -92,7 +92,7 @@ func (c *Channel) Fetch(ctx context.Context, f chat.File, w io.Writer) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("Slack does not give the file: %w", err)
+		return fmt.Errorf("slack does not give the file: %w", err)
 	}
 	if info.URLPrivateDownload == "" {
 		return channel.Permanent(fmt.Errorf("the file is not kept by Slack itself (%s)", channel.OneLine(info.Mode, 20)))

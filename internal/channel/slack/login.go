@@ -67,7 +67,7 @@ func try(ctx context.Context, values []string, o Options) (string, error) {
 		return err
 	})
 	if err != nil {
-		return "", fmt.Errorf("Slack does not take the app's token: %w", err)
+		return "", fmt.Errorf("slack does not take the app's token: %w", err)
 	}
 	return fmt.Sprintf("workspace %s, as the user %s", channel.OneLine(me.team, 40), channel.OneLine(me.user, 40)), nil
 }

@@ -35,7 +35,6 @@ type life struct {
 	begun time.Time
 	tool  string
 	text  strings.Builder
-	over  bool
 }
 
 // Progress notes what an agent does. It never blocks.

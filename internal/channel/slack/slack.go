@@ -158,7 +158,7 @@ func (c *Channel) identify(ctx context.Context) (identity, error) {
 		return err
 	})
 	if err != nil {
-		return identity{}, fmt.Errorf("Slack does not take the bot's token: %w", err)
+		return identity{}, fmt.Errorf("slack does not take the bot's token: %w", err)
 	}
 	me := identity{team: r.TeamID, user: r.UserID, bot: r.BotID}
 	c.mu.Lock()

@@ -39,7 +39,7 @@ func (c *Channel) connect(ctx context.Context, l *supervise.Line, sink channel.S
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("Slack does not open a socket: %w", err)
+		return fmt.Errorf("slack does not open a socket: %w", err)
 	}
 	dialer := websocket.Dialer{HandshakeTimeout: dialTime}
 	conn, response, err := dialer.DialContext(ctx, url, nil)
@@ -113,7 +113,7 @@ func (s *socket) take(ctx context.Context, e envelope) error {
 		return nil
 	case "disconnect":
 		if e.Reason == "link_disabled" {
-			return channel.Permanent(errors.New("Socket Mode was turned off for the app: turn it on at api.slack.com/apps, then restart nanoclaw"))
+			return channel.Permanent(errors.New("the app has no Socket Mode any more: turn it on at api.slack.com/apps, then restart nanoclaw"))
 		}
 		return supervise.ErrAgain
 	}
