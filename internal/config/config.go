@@ -359,10 +359,10 @@ type Quarantine struct {
 type RunLogs struct {
 	// Keep is how long they are kept. 0 is for ever.
 	Keep Duration `json:"keep"`
-	// Files is how many of a group are kept, and Size how much of them together. 0 is
-	// no limit.
-	Files int  `json:"files"`
-	Size  Size `json:"size"`
+	// Files is how many of a group are kept. 0 is no limit.
+	Files int `json:"files"`
+	// Size is how much of a group's is kept, all together. 0 is no limit.
+	Size Size `json:"size"`
 	// Content puts what was asked and answered into them, with what looks like a
 	// credential masked. Off: neither is in them.
 	Content bool `json:"content"`
