@@ -365,7 +365,7 @@ type RunLogs struct {
 	Keep Duration `json:"keep"`
 	// Files is how many of a group are kept. 0 is no limit.
 	Files int `json:"files"`
-	// Size is how much of them together is kept. 0 is no limit.
+	// Size is how much of a group's is kept, all together. 0 is no limit.
 	Size Size `json:"size"`
 	// Content puts what was asked and answered into them, with what looks like a
 	// credential masked. Off: neither is in them.

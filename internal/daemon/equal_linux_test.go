@@ -53,9 +53,15 @@ func equalInstall(t *testing.T) (*install, func() [][]byte) {
 	}
 }
 
-// execIn runs a script in a mode and gives all that it printed, and its status.
-func execIn(t *testing.T, d *Daemon, mode, script string) string {
+// answersIn asks all questions in a mode, in one boundary, and gives what each
+// printed, with its status.
+func answersIn(t *testing.T, d *Daemon, mode string) []string {
 	t.Helper()
+	const mark = "== next question"
+	script := ""
+	for _, q := range questions {
+		script += "( " + q.script + "\n)\necho exit $?\necho '" + mark + "'\n"
+	}
 	p, err := d.Exec(t.Context(), control.ExecRequest{Group: "family", Mode: mode, Argv: []string{"bash", "-c", script}})
 	if err != nil {
 		t.Fatalf("%s mode: %v", mode, err)
@@ -67,9 +73,14 @@ func execIn(t *testing.T, d *Daemon, mode, script string) string {
 	readers.Go(func() { io.Copy(io.Discard, p.Stderr()) })
 	said, _ = io.ReadAll(p.Stdout())
 	readers.Wait()
-	e, err := p.Wait(t.Context())
-	must(t, err)
-	return fmt.Sprintf("%sexit %d", said, e.Code)
+	if _, err := p.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	out := strings.Split(string(said), mark+"\n")
+	if len(out) != len(questions)+1 {
+		t.Fatalf("%d answers in %s mode to %d questions:\n%s", len(out)-1, mode, len(questions), said)
+	}
+	return out
 }
 
 // questions are asked in both modes, and have the same answers in both. What differs
@@ -81,7 +92,7 @@ var questions = []struct{ name, script string }{
 	{"the working directory", "pwd; readlink /proc/self/cwd; ls -a . | sort"},
 	{"relative paths", "ls -d ./CLAUDE.md ../global ../global/CLAUDE.md; cat ../global/CLAUDE.md ./CLAUDE.md"},
 	{"there is nothing else beside the workspace", "ls .. ; ls ../CLAUDE.md; ls /workspace/logs"},
-	{"files", "mkdir -p conversations && echo a > ./conversations/x && mv conversations/x conversations/y && cat conversations/y && stat -c '%u %g %a %F' conversations/y . $HOME; rm -r conversations"},
+	{"files", "mkdir -p made && echo a > ./made/x && mv made/x made/y && cat made/y && stat -c '%u %g %a %F' made/y . $HOME; rm -r made"},
 	{"links", "ln -sf /etc/shadow l && cat l; rm l; ln -sf ../global/CLAUDE.md m && cat m; rm m"},
 	{"what may be written", "for p in . $HOME /tmp /dev/shm ../global /workspace /usr /etc / /opt/claude /workspace/extra/lent; do if touch $p/x; then echo w $p; rm $p/x; else echo r $p; fi; done"},
 	{"lent folders", "ls /workspace/extra; cat /workspace/extra/lent/page; echo x > /workspace/extra/lent/page"},
@@ -105,10 +116,10 @@ func TestModesAreEqual(t *testing.T) {
 		t.Fatalf("in host mode: %+v\n%s", a.Answer, a.text())
 	}
 	ask(t, d, "family", `tool: Bash {"command":"mkdir -p conversations && echo from-host > ./conversations/note"}`)
-	for _, q := range questions {
-		host, container := execIn(t, d, "host", q.script), execIn(t, d, "container", q.script)
-		if host != container {
-			t.Errorf("%s:\n--- host\n%s\n--- container\n%s", q.name, host, container)
+	host, container := answersIn(t, d, "host"), answersIn(t, d, "container")
+	for n, q := range questions {
+		if host[n] != container[n] {
+			t.Errorf("%s:\n--- host\n%s\n--- container\n%s", q.name, host[n], container[n])
 		}
 	}
 	stop()

@@ -282,7 +282,7 @@ func TestWhoIsUnknown(t *testing.T) {
 // What is for the host never is for an agent, whoever wrote it and around
 // whatever else.
 func FuzzWhatIsForTheHost(f *testing.F) {
-	for _, s := range []string{"/stop", "@Andy /Pause family", "＠andy, /RESUME", "approve k4m2-9x7a", "@x pair k4m2-9x7a", "/clear", "/new now", "/status@andy"} {
+	for _, s := range []string{"/stop", "@Andy /Pause family", "＠andy, /RESUME", "approve k4m2-9x7a", "@x pair k4m2-9x7a", "/clear", "/new now", "/status@andy", "/mode family host"} {
 		f.Add(s, true, "bob")
 	}
 	c := &config.Config{Assistant: config.Assistant{Name: "Andy"}, Limits: config.Limits{MessageSize: 1 << 16}, Groups: map[string]config.Group{
@@ -298,7 +298,7 @@ func FuzzWhatIsForTheHost(f *testing.F) {
 		v := r.Decide(in)
 		command, commands := ParseCommand(text, "Andy")
 		for _, word := range strings.Fields(strings.ToLower(text))[:min(1, len(strings.Fields(text)))] {
-			if (word == "/stop" || word == "/pause" || word == "/resume" || word == "/status") && !commands {
+			if (word == "/stop" || word == "/pause" || word == "/resume" || word == "/status" || word == "/mode") && !commands {
 				t.Errorf("%q is no command", text)
 			}
 		}
