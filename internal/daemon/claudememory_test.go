@@ -223,7 +223,7 @@ func TestTooLongBeginsAnew(t *testing.T) {
 	first := ask(t, d, "family", "remember aardvark")
 	// What is told of the conversation before is short, and passes.
 	m.Use(func(r agenttest.Request) agenttest.Step {
-		if bytes.Contains(r.Body, []byte("aardvark")) && !bytes.Contains(r.Body, []byte("<earlier")) || bytes.Contains(r.Body, []byte("aardvark again")) {
+		if bytes.Contains(r.Body, []byte("aardvark")) && !bytes.Contains(r.Body, []byte(`<earlier>\n`)) || bytes.Contains(r.Body, []byte("aardvark again")) {
 			return agenttest.Step{Status: 400, Type: "invalid_request_error", Message: "prompt is too long: 1100000 tokens > 1000000 maximum"}
 		}
 		return agenttest.Puppet(r)
@@ -236,7 +236,7 @@ func TestTooLongBeginsAnew(t *testing.T) {
 	if !bytes.Contains(all[len(all)-1].Body, []byte("became too long for the model")) {
 		t.Error("the agent was not told why it remembers nothing")
 	}
-	if body := all[len(all)-1].Body; !bytes.Contains(body, []byte("<earlier>")) || !bytes.Contains(body, []byte("remember aardvark")) {
+	if body := all[len(all)-1].Body; !bytes.Contains(body, []byte(`<earlier>\n`)) || !bytes.Contains(body, []byte("remember aardvark")) {
 		t.Error("the agent was not told what was said before")
 	}
 	if names, text := archives(t, d, "family"); len(names) != 1 || !strings.Contains(text, "remember aardvark") {

@@ -127,7 +127,7 @@ func TestClaudeDiesInTheMiddle(t *testing.T) {
 	m.Use(func(agenttest.Request) agenttest.Step {
 		return agenttest.Step{Tools: []agenttest.ToolUse{agenttest.Bash("kill -9 $PPID")}}
 	})
-	if a := ask(t, d, chat.Main, "live"); a.State != "failed" || !strings.Contains(a.text(), "signal 9") {
+	if a := ask(t, d, chat.Main, "live"); a.State != "dead" || !strings.Contains(a.text(), "signal 9") || !strings.Contains(a.text(), "nanoclaw dead retry ") {
 		t.Errorf("it died each time: %+v\n%s", a.Answer, a.text())
 	}
 	runs, err := d.Runs(t.Context(), control.RunsQuery{})

@@ -100,8 +100,11 @@ func (d *Daemon) answer(ctx context.Context, g chat.Group, id chat.MessageID) (a
 		return a, true, nil
 	}
 	switch fate.State {
-	case "ignored", "refused", "context", "dead":
+	case "ignored", "refused", "context":
 		return a, true, nil
+	case "dead":
+		unsaid, err := d.store.Unsaid(ctx, fate.Run)
+		return a, unsaid == 0 && err == nil, err
 	case "waiting":
 		if held := d.queue.Rests(g); held != "" {
 			a.State, a.Reason = "held", held

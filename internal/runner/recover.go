@@ -52,11 +52,11 @@ func (r *Runner) turn(ctx context.Context, s *session, l *live, p agent.Prompt, 
 	return added(res, again), err
 }
 
-// compacted has the agent summarise its conversation and gives it the prompt again,
-// under another name, since a live agent ignores what it was given once. It is not
-// ok if that does not help.
+// compacted has the agent summarise its conversation, unless it tried that by itself
+// in this turn, and gives it the prompt again, under another name, since a live agent
+// ignores what it was given once. It is not ok if that does not help.
 func (r *Runner) compacted(ctx context.Context, s *session, p agent.Prompt, before agent.Result, emit func(agent.Event)) (agent.Result, bool) {
-	if s.grant.Agent != grant.Claude || !s.resume && !s.used {
+	if s.grant.Agent != grant.Claude || s.archived.Load() {
 		return agent.Result{}, false
 	}
 	c, err := s.conv.Turn(ctx, agent.Prompt{UUID: agent.UUID("compact", p.UUID), Text: "/compact", Command: true}, emit)
