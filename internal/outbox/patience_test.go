@@ -31,6 +31,7 @@ func TestSilentChannel(t *testing.T) {
 		s, n := &rows{}, &silent{&network{err: func(string) error { return nil }}, 2}
 		run(t, s, n, "a1", "a2")
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if s.all[0].state != "sent" || s.all[1].state != "sent" || s.all[0].attempts != 2 {
 			t.Errorf("%+v, %+v", s.all[0], s.all[1])
 		}
@@ -61,6 +62,7 @@ func TestDeliveredWhileTheDiskIsFull(t *testing.T) {
 		s, n := &fullDisk{&rows{}, 5}, &network{err: func(string) error { return nil }}
 		run(t, s, n, "a1", "a2")
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if s.all[0].state != "sent" || s.all[1].state != "sent" || len(n.texts) != 2 {
 			t.Errorf("%+v, %+v; the network got %v", s.all[0], s.all[1], n.texts)
 		}
