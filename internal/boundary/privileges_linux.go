@@ -55,7 +55,7 @@ func LowerPrivileges(containers bool) (kept []string, err error) {
 	bounding := keep
 	if containers {
 		for _, c := range containerCaps {
-			bounding |= have & (1 << c)
+			bounding |= 1 << c // not of what we have: the second time that is none of them
 		}
 		kept = append(kept, containerWords)
 	}

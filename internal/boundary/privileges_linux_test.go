@@ -28,6 +28,9 @@ func TestLowerPrivileges(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	if out, err := exec.Command(program, "again").CombinedOutput(); err != nil {
+		t.Errorf("lowered twice, with a container engine: %v: %s", err, out)
+	}
 	if err := os.WriteFile(initPath, newInit(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
