@@ -60,9 +60,9 @@ func (Claude) Open(ctx context.Context, box Box, o Options) (Conversation, error
 	}
 	c := newClaude(proc, o, session)
 	answer, err := c.ask(claudeInitialize(o))
-	if err != nil {
+	if err != nil { // it ended before it was asked anything
 		c.Close()
-		return nil, err
+		return nil, starting(err)
 	}
 	select {
 	case r := <-answer:

@@ -170,6 +170,17 @@ func TestClaudeOpenFailures(t *testing.T) {
 	}
 }
 
+// TestClaudeDiesAtOnce: whether it ends before it is asked its first question or
+// while it is, that is a start which failed.
+func TestClaudeDiesAtOnce(t *testing.T) {
+	for range 300 {
+		_, err := agent.Claude{}.Open(t.Context(), agenttest.Act(func(*agenttest.Peer) int { return 1 }), agent.Options{})
+		if e, ok := errors.AsType[*agent.Error](err); !ok || e.Class != agent.ClassStart {
+			t.Fatalf("open = %v; want class %q", err, agent.ClassStart)
+		}
+	}
+}
+
 // FuzzClaudeLines: whatever a process writes, the host neither panics nor
 // hangs, makes no tool call that its hook would refuse, and keeps its own
 // session id.
