@@ -169,7 +169,7 @@ func (r *Reader) Rows(ctx context.Context, f audit.Filter) iter.Seq2[audit.Row, 
 }
 
 func rowsQuery(f audit.Filter) (string, []any) {
-	where, args := []string{"1"}, []any{}
+	where, args := []string{"1 = 1"}, []any{}
 	add := func(cond string, v any) { where, args = append(where, cond), append(args, v) }
 	if f.After != 0 { // without it also rows that no store of ours numbered: Verify must see them
 		add("a.id > ?", f.After)

@@ -11,6 +11,7 @@ import (
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/router"
 	"nanoclaw/internal/runner"
+	"nanoclaw/internal/store/storetest"
 )
 
 // BenchmarkAccept is how many messages a second become durable, each with its
@@ -18,32 +19,52 @@ import (
 // commits.
 func BenchmarkAccept(b *testing.B) {
 	for _, senders := range []int{1, 16, 128} {
+		b.Run(fmt.Sprintf("%d at once", senders), func(b *testing.B) { benchAccept(b, newStore(b), senders) })
+	}
+}
+
+// BenchmarkAcceptOnPostgres is the same on a server that does not wait for the disk:
+// what the engine, its round trips and its lock cost.
+func BenchmarkAcceptOnPostgres(b *testing.B) {
+	pg, err := storetest.Start()
+	check(b, err)
+	b.Cleanup(func() { check(b, pg.Remove()) })
+	for _, senders := range []int{1, 16, 128} {
 		b.Run(fmt.Sprintf("%d at once", senders), func(b *testing.B) {
-			s := newStore(b)
-			ctx := b.Context()
-			var n atomic.Int64
-			b.SetParallelism(senders) // times GOMAXPROCS
-			one := func() {
-				i := n.Add(1)
-				in := message(fmt.Sprint(i), "a message of usual length, some eighty characters of text in a chat, or so")
-				if _, err := s.Accept(ctx, in, router.Verdict{Group: chat.Group(fmt.Sprint("g", i%64)), Action: router.Run}, 50, 0); err != nil {
-					b.Error(err)
-				}
-			}
-			if senders == 1 {
-				for b.Loop() {
-					one()
-				}
-			} else {
-				b.RunParallel(func(pb *testing.PB) {
-					for pb.Next() {
-						one()
-					}
-				})
-			}
-			b.ReportMetric(float64(n.Load())/b.Elapsed().Seconds(), "messages/s")
+			address, err := pg.Nothing(b.Context())
+			check(b, err)
+			s, err := Open(b.Context(), b.TempDir(), Options{Database: address})
+			check(b, err)
+			defer s.Close()
+			benchAccept(b, s, senders)
 		})
 	}
+}
+
+func benchAccept(b *testing.B, s *Store, senders int) {
+	ctx := b.Context()
+	var n atomic.Int64
+	b.SetParallelism(senders) // times GOMAXPROCS
+	b.ResetTimer()
+	one := func() {
+		i := n.Add(1)
+		in := message(fmt.Sprint(i), "a message of usual length, some eighty characters of text in a chat, or so")
+		if _, err := s.Accept(ctx, in, router.Verdict{Group: chat.Group(fmt.Sprint("g", i%64)), Action: router.Run}, 50, 0); err != nil {
+			b.Error(err)
+		}
+	}
+	if senders == 1 {
+		for b.Loop() {
+			one()
+		}
+	} else {
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				one()
+			}
+		})
+	}
+	b.ReportMetric(float64(n.Load())/b.Elapsed().Seconds(), "messages/s")
 }
 
 // BenchmarkOpen is a start with an up-to-date store, and its end.

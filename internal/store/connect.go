@@ -108,7 +108,7 @@ var ErrCorrupt = errors.New("the store is damaged")
 func explain(path string, err error) error {
 	var se *sqlite.Error
 	if !errors.As(err, &se) {
-		return err
+		return explainPostgres(path, err)
 	}
 	switch se.Code() & 0xff { // the low byte is the primary code
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:

@@ -14,6 +14,9 @@ import (
 // and write it (VACUUM INTO, sqlite.org/lang_vacuum.html). What was erased is not
 // in it. The file is the caller's to remove, also after an error.
 func (r *Reader) CopyTo(ctx context.Context, path string) error {
+	if r.postgres {
+		return fmt.Errorf("the store is in %s, which nanoclaw does not copy: use pg_dump for it", r.path)
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("copy the store: %w", err)
@@ -38,7 +41,7 @@ func (r *Reader) CopyTo(ctx context.Context, path string) error {
 // CheckFile reads through all of a store that nobody uses and says whether it is
 // whole. It is of any schema that this program can bring up to date.
 func CheckFile(ctx context.Context, dir string) error {
-	newest, err := newestSchema()
+	newest, err := newestSchema(migrationFiles, "migrations")
 	if err != nil {
 		return err
 	}

@@ -30,11 +30,11 @@ func (u Use) Amount() grant.Amount { return grant.Amount{Micros: u.Micros, Token
 // over: it was spent, and the run's reservation ended with it.
 func (s *Store) Spend(ctx context.Context, run chat.RunID, g chat.Group, day string, u Use) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		res, err := t.exec(ctx, `INSERT INTO reservation_models (run, model, input, cache_read, cache_write, output, micros, unpriced)
+		res, err := t.exec(ctx, `INSERT INTO reservation_models AS m (run, model, input, cache_read, cache_write, output, micros, unpriced)
 			SELECT run, ?, ?, ?, ?, ?, ?, ? FROM reservations WHERE run = ?
-			ON CONFLICT (run, model) DO UPDATE SET input = input + excluded.input, cache_read = cache_read + excluded.cache_read,
-			cache_write = cache_write + excluded.cache_write, output = output + excluded.output, micros = micros + excluded.micros,
-			unpriced = unpriced + excluded.unpriced`,
+			ON CONFLICT (run, model) DO UPDATE SET input = m.input + excluded.input, cache_read = m.cache_read + excluded.cache_read,
+			cache_write = m.cache_write + excluded.cache_write, output = m.output + excluded.output, micros = m.micros + excluded.micros,
+			unpriced = m.unpriced + excluded.unpriced`,
 			u.Model, u.Input, u.CacheRead, u.CacheWrite, u.Output, u.Micros, u.Unpriced, run)
 		if err != nil {
 			return err
@@ -58,11 +58,11 @@ type costKey struct {
 }
 
 func addCost(ctx context.Context, t *tx, k costKey, u Use, runs int) error {
-	_, err := t.exec(ctx, `INSERT INTO costs (day, grp, sender, task, model, runs, input, cache_read, cache_write, output, micros, unpriced)
+	_, err := t.exec(ctx, `INSERT INTO costs AS c (day, grp, sender, task, model, runs, input, cache_read, cache_write, output, micros, unpriced)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (day, grp, sender, task, model) DO UPDATE SET runs = runs + excluded.runs, input = input + excluded.input,
-		cache_read = cache_read + excluded.cache_read, cache_write = cache_write + excluded.cache_write, output = output + excluded.output,
-		micros = micros + excluded.micros, unpriced = unpriced + excluded.unpriced`,
+		ON CONFLICT (day, grp, sender, task, model) DO UPDATE SET runs = c.runs + excluded.runs, input = c.input + excluded.input,
+		cache_read = c.cache_read + excluded.cache_read, cache_write = c.cache_write + excluded.cache_write, output = c.output + excluded.output,
+		micros = c.micros + excluded.micros, unpriced = c.unpriced + excluded.unpriced`,
 		k.day, k.group, k.sender, k.task, u.Model, runs, u.Input, u.CacheRead, u.CacheWrite, u.Output, u.Micros, u.Unpriced)
 	return err
 }
@@ -110,8 +110,8 @@ func minus(a, b Use) Use {
 // Extend adds to an account's budget for one day, with the audit entry.
 func (s *Store) Extend(ctx context.Context, day string, a grant.Account, by grant.Amount, e audit.Entry) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		_, err := t.exec(ctx, `INSERT INTO extensions (day, account, micros, tokens) VALUES (?, ?, ?, ?)
-			ON CONFLICT (day, account) DO UPDATE SET micros = micros + excluded.micros, tokens = tokens + excluded.tokens`,
+		_, err := t.exec(ctx, `INSERT INTO extensions AS x (day, account, micros, tokens) VALUES (?, ?, ?, ?)
+			ON CONFLICT (day, account) DO UPDATE SET micros = x.micros + excluded.micros, tokens = x.tokens + excluded.tokens`,
 			day, a.Key(), by.Micros, by.Tokens)
 		if err != nil {
 			return err

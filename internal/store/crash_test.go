@@ -19,6 +19,9 @@ import (
 // childDir, if set, makes the test binary a writer in that folder instead.
 const childDir = "NANOCLAW_STORE_TEST_DIR"
 
+// childDatabase is the address of its database, "" for a file in the folder.
+const childDatabase = "NANOCLAW_STORE_TEST_DATABASE"
+
 func TestMain(m *testing.M) {
 	if dir, where := os.Getenv(childDir), os.Getenv(childDesk); where != "" {
 		fmt.Println("failed:", deskChild(dir, where))
@@ -33,7 +36,7 @@ func TestMain(m *testing.M) {
 // child stores messages from several goroutines until it is killed, and prints
 // the id of each that was acknowledged.
 func child(dir string) error {
-	s, err := Open(context.Background(), dir, Options{})
+	s, err := Open(context.Background(), dir, Options{Database: os.Getenv(childDatabase)})
 	if err != nil {
 		return err
 	}
@@ -62,7 +65,7 @@ func child(dir string) error {
 func startChild(t *testing.T, dir string) (*exec.Cmd, *bufio.Scanner) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childDir+"="+dir)
+	cmd.Env = append(os.Environ(), childDir+"="+dir, childDatabase+"="+databaseOf(t, dir))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	check(t, err)
@@ -122,7 +125,7 @@ func TestKilledWriterLosesNothing(t *testing.T) {
 func TestLockNamesItsHolder(t *testing.T) {
 	dir := t.TempDir()
 	cmd, _ := startChild(t, dir)
-	_, err := Open(t.Context(), dir, Options{})
+	_, err := openAs(t, dir, Options{})
 	var locked *LockedError
 	if !errors.As(err, &locked) {
 		t.Fatalf("got %v", err)
@@ -142,7 +145,7 @@ func TestLockHoldsInOneProcess(t *testing.T) {
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	var locked *LockedError
-	if _, err := Open(t.Context(), dir, Options{}); !errors.As(err, &locked) || locked.PID != os.Getpid() {
+	if _, err := openAs(t, dir, Options{}); !errors.As(err, &locked) || locked.PID != os.Getpid() {
 		t.Errorf("got %v", err)
 	}
 	check(t, s.Close())

@@ -73,7 +73,7 @@ func (s *Store) Unstick(ctx context.Context, row int64, act string, e audit.Entr
 		}
 		switch act {
 		case Again:
-			_, err = t.exec(ctx, `UPDATE inbox SET state = 'waiting', run = NULL, due = 0, hold = '', attempts = 0, cut = '', again = again + (state = 'dead') WHERE id = ?`, row)
+			_, err = t.exec(ctx, `UPDATE inbox SET state = 'waiting', run = NULL, due = 0, hold = '', attempts = 0, cut = '', again = again + CASE state WHEN 'dead' THEN 1 ELSE 0 END WHERE id = ?`, row)
 		case Drop:
 			_, err = t.exec(ctx, `UPDATE inbox SET state = 'refused', run = NULL, due = 0, hold = '', reason = 'dropped by the owner' WHERE id = ?`, row)
 		default:

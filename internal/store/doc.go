@@ -1,5 +1,5 @@
-// Package store keeps the host's state in one SQLite file and is the only
-// package that knows SQL. It implements the small interfaces that router, queue,
+// Package store keeps the host's state in one SQLite file, or in a PostgreSQL
+// database, and is the only package that knows SQL. It implements the small interfaces that router, queue,
 // outbox, runner and audit declare for themselves.
 //
 // # The states it holds
@@ -18,7 +18,9 @@
 // settings). A method is one transaction; it changes everything it says or
 // nothing, and its audit entries are in the same transaction. The order of
 // messages is the order of row ids, never of a clock. One process holds the
-// store at a time; others may read it with OpenReader.
+// store at a time; others may read it with OpenReader. All of it holds on both
+// engines, which is what TestOnPostgres tries; dialect.go says how one text serves
+// both.
 //
 // It leaves to others when to retry, whom to tell, and what anything means.
 //

@@ -138,7 +138,7 @@ func (s *Store) Effects(ctx context.Context, run chat.RunID) ([]runner.Effect, e
 		out = append(out, e)
 		return err
 	}, `SELECT e.tool, e.brief, e.state = 'done', e.at FROM effects e,
-			(SELECT grp, min(id) AS first, max(id) AS last FROM inbox WHERE run = ? AND state = 'claimed' AND trigger = 1) m
+			(SELECT grp, min(id) AS first, max(id) AS last FROM inbox WHERE run = ? AND state = 'claimed' AND trigger = 1 GROUP BY grp) m
 		WHERE e.grp = m.grp AND e.run <> ? AND e.last >= m.first AND e.first <= m.last AND e.state <> 'repeated' ORDER BY e.id LIMIT ?`, run, run, maxEffects)
 	if err != nil {
 		return nil, fmt.Errorf("list what was done before run %s: %w", run, explain(s.path, err))

@@ -71,7 +71,7 @@ var errTried = errors.New("only tried")
 
 func (s *Store) eraseSender(ctx context.Context, t *tx, e Erasure, out *Erased) error {
 	all, err := inboxOf(ctx, t, `SELECT id, state, run, body FROM inbox WHERE channel = ? AND (? = '' OR grp = ?)
-		AND body ->> '$.sender.id' = ?`, e.Channel, e.Group, e.Group, e.Sender)
+		AND json_extract(body, '$.sender.id') = ?`, e.Channel, e.Group, e.Group, e.Sender)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (s *Store) eraseSender(ctx context.Context, t *tx, e Erasure, out *Erased) 
 		return err
 	}
 	ids, err := collect(ctx, t, `SELECT id FROM audit WHERE kind = 'inbound' AND payload IS NOT NULL AND (? = '' OR grp = ?)
-		AND payload ->> '$.from.channel' = ? AND payload ->> '$.sender.id' = ?`, e.Group, e.Group, e.Channel, e.Sender)
+		AND json_extract(payload, '$.from.channel') = ? AND json_extract(payload, '$.sender.id') = ?`, e.Group, e.Group, e.Channel, e.Sender)
 	if err != nil {
 		return err
 	}
@@ -230,7 +230,7 @@ func eraseName(ctx context.Context, t *tx, e Erasure) error {
 // it is known by its words: those that stand in a message of the person.
 func eraseQuotes(ctx context.Context, t *tx, e Erasure, theirs []written, out *Erased) error {
 	quoting, err := inboxOf(ctx, t, `SELECT id, state, run, body FROM inbox WHERE channel = ? AND (? = '' OR grp = ?)
-		AND body ->> '$.sender.id' <> ? AND body -> '$.quotes' IS NOT NULL`, e.Channel, e.Group, e.Group, e.Sender)
+		AND json_extract(body, '$.sender.id') <> ? AND json_extract(body, '$.quotes') IS NOT NULL`, e.Channel, e.Group, e.Group, e.Sender)
 	if err != nil {
 		return err
 	}
@@ -265,7 +265,7 @@ func eraseRuns(ctx context.Context, t *tx, e Erasure, runs []chat.RunID, out *Er
 	for _, run := range runs {
 		var others int
 		if err := t.row(ctx, []any{&others}, `SELECT count(*) FROM inbox WHERE run IS NOT NULL AND run = ? AND trigger = 1
-			AND (channel <> ? OR body ->> '$.sender.id' <> ?)`, run, e.Channel, e.Sender); err != nil {
+			AND (channel <> ? OR json_extract(body, '$.sender.id') <> ?)`, run, e.Channel, e.Sender); err != nil {
 			return nil, err
 		}
 		if others > 0 {
@@ -294,6 +294,9 @@ func eraseRuns(ctx context.Context, t *tx, e Erasure, runs []chat.RunID, out *Er
 // old words are in neither then. Free space of the file is overwritten as it
 // becomes free (secure_delete).
 func (s *Store) emptyLog(ctx context.Context) error {
+	if s.postgres {
+		return nil // its pages and logs are the server's, see docs/postgres.md
+	}
 	db, err := openWriter(s.path)
 	if err != nil {
 		return err

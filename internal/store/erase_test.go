@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -143,21 +141,14 @@ func checkEntry(t *testing.T, s *Store, e Erasure, got Erased) {
 // checkBytes looks into the store's files themselves, while it is open.
 func checkBytes(t *testing.T, dir string, gone, left []string) {
 	t.Helper()
-	var all []byte
-	names, err := filepath.Glob(filepath.Join(dir, FileName+"*"))
-	check(t, err)
-	for _, name := range names {
-		b, err := os.ReadFile(name)
-		check(t, err)
-		all = append(all, b...)
-	}
+	all := stored(t, dir)
 	for _, w := range gone {
-		if n := bytes.Count(all, []byte(w)); n > 0 {
+		if n := strings.Count(all, w); n > 0 {
 			t.Errorf("%q is still there, %d times", w, n)
 		}
 	}
 	for _, w := range left {
-		if !bytes.Contains(all, []byte(w)) {
+		if !strings.Contains(all, w) {
 			t.Errorf("%q is gone", w)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"nanoclaw/internal/audit"
@@ -129,8 +130,8 @@ func inboxState(a router.Action) (string, error) {
 // pruneContext keeps the newest context of a group, and counts what it pushes out.
 func pruneContext(ctx context.Context, t *tx, g chat.Group, keep int) error {
 	res, err := t.exec(ctx, `UPDATE inbox SET state = 'ignored', reason = 'pushed out by newer context'
-		WHERE id IN (SELECT id FROM inbox WHERE state = 'context' AND grp = ? ORDER BY id DESC LIMIT -1 OFFSET ?)`,
-		g, keep)
+		WHERE id IN (SELECT id FROM inbox WHERE state = 'context' AND grp = ? ORDER BY id DESC LIMIT ? OFFSET ?)`,
+		g, math.MaxInt64, keep)
 	if err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func pruneContext(ctx context.Context, t *tx, g chat.Group, keep int) error {
 	if err != nil || n == 0 {
 		return err
 	}
-	_, err = t.exec(ctx, `INSERT INTO groups (grp, pushed) VALUES (?, ?) ON CONFLICT (grp) DO UPDATE SET pushed = pushed + excluded.pushed`, g, n)
+	_, err = t.exec(ctx, `INSERT INTO groups (grp, pushed) VALUES (?, ?) ON CONFLICT (grp) DO UPDATE SET pushed = groups.pushed + excluded.pushed`, g, n)
 	return err
 }
 

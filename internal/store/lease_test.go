@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -105,13 +107,23 @@ func move2(ctx context.Context, s *Store, to runner.State) error {
 func contents(t *testing.T, s *Store) (all []string) {
 	t.Helper()
 	for _, table := range []string{"inbox", "runs", "outbox", "groups", "meta", "reservations", "told", "audit"} {
-		all = append(all, one[string](t, s, `SELECT coalesce(json_group_array(x), '') FROM (SELECT count(*) AS x FROM `+table+`)`))
+		check(t, each(t.Context(), s.Reader.db, func(rows *sql.Rows) error {
+			names, err := rows.Columns()
+			check(t, err)
+			values := make([]any, len(names))
+			for i := range values {
+				values[i] = new(any)
+			}
+			err = rows.Scan(values...)
+			row := table
+			for _, v := range values {
+				row += fmt.Sprintf(" %v", *v.(*any))
+			}
+			all = append(all, row)
+			return err
+		}, `SELECT * FROM `+table+` ORDER BY 1`))
 	}
-	return append(all,
-		one[string](t, s, `SELECT coalesce(group_concat(id || state || coalesce(run, '')), '') FROM inbox`),
-		one[string](t, s, `SELECT group_concat(id || state || agent_session || owner) FROM runs`),
-		one[string](t, s, `SELECT coalesce(group_concat(grp || agent_session), '') FROM groups`),
-		one[string](t, s, `SELECT coalesce(group_concat(key || value), '') FROM meta`))
+	return all
 }
 
 // Even if a run could come back to an old owner, the number of its claim would not.

@@ -23,7 +23,7 @@ import (
 // clocked opens a store with a clock that the test moves.
 func clocked(t *testing.T, dir string, now *atomic.Int64) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), dir, Options{Now: func() time.Time { return time.Unix(0, now.Load()).UTC() }})
+	s, err := openAs(t, dir, Options{Now: func() time.Time { return time.Unix(0, now.Load()).UTC() }})
 	check(t, err)
 	return s
 }

@@ -22,9 +22,9 @@ import (
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// newestSchema is the number of the last step.
-func newestSchema() (int64, error) {
-	names, err := fs.Glob(migrationFiles, "migrations/*.sql")
+// newestSchema is the number of the last step in a folder.
+func newestSchema(files fs.FS, folder string) (int64, error) {
+	names, err := fs.Glob(files, folder+"/*.sql")
 	if err != nil || len(names) == 0 {
 		return 0, errors.New("this program was built without its migrations")
 	}

@@ -26,7 +26,7 @@ var update = flag.Bool("update", false, "write the fixture of the newest schema 
 // a new schema, run the test with -update; a released one is never written again.
 func TestEverySchemaComesUpToDate(t *testing.T) {
 	ctx := t.Context()
-	newest, err := newestSchema()
+	newest, err := newestSchema(migrationFiles, "migrations")
 	check(t, err)
 	for _, v := range numbers(t) {
 		t.Run(fmt.Sprint("schema ", v), func(t *testing.T) {
@@ -233,7 +233,7 @@ func TestAuditRowsAreFixed(t *testing.T) {
 		`UPDATE audit SET payload = NULL, salt = NULL, at = 7 WHERE id = 1`,
 		`INSERT INTO audit (id, at, kind, grp, run, session, commitment) VALUES (-1, 0, '', '', '', '', x'')`,
 	} {
-		if err := s.write(ctx, func(ctx context.Context, tx *tx) error { _, err := tx.exec(ctx, q); return err }); err == nil {
+		if err := s.write(ctx, func(ctx context.Context, tx *tx) error { _, err := tx.exec(ctx, sqlOf(t, q)); return err }); err == nil {
 			t.Errorf("%s was carried out", q)
 		}
 	}
@@ -303,7 +303,7 @@ func TestVerifyFindsWhatSomebodyWrote(t *testing.T) {
 			check(t, err)
 			check(t, s.write(ctx, func(ctx context.Context, tx *tx) error {
 				for _, q := range []string{`DROP TRIGGER audit_no_delete`, `DROP TRIGGER audit_only_erase`, `DROP TRIGGER audit_in_order`, a.sql} {
-					if _, err := tx.conn.ExecContext(ctx, q); err != nil {
+					if _, err := tx.conn.ExecContext(ctx, sqlOf(t, q)); err != nil {
 						return err
 					}
 				}

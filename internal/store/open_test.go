@@ -153,14 +153,14 @@ func TestDamageAfterACrash(t *testing.T) {
 
 func TestCheckFindsDamage(t *testing.T) {
 	dir := sample(t)
-	r, err := OpenReader(t.Context(), dir)
+	r, err := readerAs(t, dir)
 	check(t, err)
 	check(t, r.Check(t.Context()))
 	var root int64
 	check(t, r.db.QueryRowContext(t.Context(), `SELECT rootpage FROM sqlite_schema WHERE name = 'inbox'`).Scan(&root))
 	check(t, r.Close())
 	patch(t, dir, (root-1)*4096, []byte("no page at all"))
-	r, err = OpenReader(t.Context(), dir)
+	r, err = readerAs(t, dir)
 	check(t, err)
 	defer r.Close()
 	if err := r.Check(t.Context()); !errors.Is(err, ErrCorrupt) {
@@ -176,12 +176,13 @@ func TestEmptyFileIsANewStore(t *testing.T) {
 
 func TestReaderBesideAWriter(t *testing.T) {
 	ctx, dir := t.Context(), t.TempDir()
-	if _, err := OpenReader(ctx, dir); err == nil || !strings.Contains(err.Error(), "no store") {
+	nothingIn(t, dir)
+	if _, err := readerAs(t, dir); err == nil || !strings.Contains(err.Error(), "no store") {
 		t.Errorf("without a store: %v", err)
 	}
 	s := openTest(t, dir)
 	accept(t, s, "main", "1", router.Run)
-	r, err := OpenReader(ctx, dir)
+	r, err := readerAs(t, dir)
 	check(t, err)
 	defer r.Close()
 	accept(t, s, "main", "2", router.Run)

@@ -211,7 +211,7 @@ func (s *Store) Retry(ctx context.Context, id int64, cause string, next time.Tim
 func (s *Store) Held(ctx context.Context, id int64) error {
 	return s.moveOutbox(ctx, id, held, func(ctx context.Context, t *tx, _ outbox.Pending, is string) error {
 		counted := is == sending
-		_, err := t.exec(ctx, `UPDATE outbox SET state = 'pending', held = (held <> 2), attempts = attempts - ? WHERE id = ?`, counted, id)
+		_, err := t.exec(ctx, `UPDATE outbox SET state = 'pending', held = CASE held WHEN 2 THEN 0 ELSE 1 END, attempts = attempts - ? WHERE id = ?`, counted, id)
 		return err
 	})
 }

@@ -85,7 +85,7 @@ func deskOn(s *Store, kept approval.Store) *approval.Desk {
 // deskChild puts a question and answers it, until it stands still.
 func deskChild(dir, where string) error {
 	ctx := context.Background()
-	s, err := Open(ctx, dir, Options{})
+	s, err := Open(ctx, dir, Options{Database: os.Getenv(childDatabase)})
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func deskChild(dir, where string) error {
 func killDesk(t *testing.T, dir, where string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childDir+"="+dir, childDesk+"="+where)
+	cmd.Env = append(os.Environ(), childDir+"="+dir, childDesk+"="+where, childDatabase+"="+databaseOf(t, dir))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	check(t, err)

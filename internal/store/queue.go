@@ -86,9 +86,9 @@ func (s *Store) Claim(ctx context.Context, g chat.Group, run chat.RunID, at time
 	return job, nil
 }
 
-// open gives all messages of a group that may be taken up and the context, oldest first.
+// openMessages gives all messages of a group that may be taken up and the context, oldest first.
 // These are two statements, since each can then use the index of open messages.
-func open(ctx context.Context, q querier, g chat.Group, now time.Time) ([]queue.Message, error) {
+func openMessages(ctx context.Context, q querier, g chat.Group, now time.Time) ([]queue.Message, error) {
 	var out []queue.Message
 	for _, state := range []string{`'waiting'`, `'context'`} {
 		err := each(ctx, q, func(rows *sql.Rows) error {
@@ -106,7 +106,7 @@ func open(ctx context.Context, q querier, g chat.Group, now time.Time) ([]queue.
 
 // claimNext gives the next messages of a group to a run.
 func claimNext(ctx context.Context, t *tx, g chat.Group, run chat.RunID, now time.Time) ([]queue.Message, error) {
-	waiting, err := open(ctx, t, g, now)
+	waiting, err := openMessages(ctx, t, g, now)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +155,7 @@ func resumeOf(ctx context.Context, t *tx, msgs []queue.Message) (session string,
 
 // Next is runner.Store's.
 func (s *Store) Next(ctx context.Context, g chat.Group) ([]queue.Message, error) {
-	waiting, err := open(ctx, s.Reader.db, g, s.now())
+	waiting, err := openMessages(ctx, s.Reader.db, g, s.now())
 	if err != nil {
 		return nil, fmt.Errorf("look at the messages of %s: %w", g, explain(s.path, err))
 	}
@@ -176,7 +176,7 @@ func (s *Store) Join(ctx context.Context, run chat.RunID, next []queue.Message, 
 		if r.State != runner.Running {
 			return &StateError{What: "run " + string(run), Is: string(r.State), Want: "joined"}
 		}
-		waiting, err := open(ctx, t, r.Group, now)
+		waiting, err := openMessages(ctx, t, r.Group, now)
 		if err != nil || !sameRows(queue.Next(waiting), next) {
 			return err
 		}

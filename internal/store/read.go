@@ -62,7 +62,7 @@ type RunFilter struct {
 
 // ListRuns lists runs, newest first.
 func (r *Reader) ListRuns(ctx context.Context, f RunFilter) ([]RunInfo, error) {
-	query, order, args := `SELECT `+runColumns+` FROM runs WHERE 1`, `row`, []any{}
+	query, order, args := `SELECT `+runColumns+` FROM runs WHERE 1 = 1`, `row`, []any{}
 	if f.Group != "" {
 		query, args = query+` AND grp = ?`, append(args, f.Group)
 	}
@@ -178,6 +178,9 @@ func (r *Reader) AuditEntries(ctx context.Context, f audit.Filter) iter.Seq2[aud
 // Check reads the whole file and reports damage, with ErrCorrupt in the chain.
 // It takes some seconds for each gigabyte.
 func (r *Reader) Check(ctx context.Context) error {
+	if r.postgres {
+		return r.db.PingContext(ctx) // the server looks after its own files
+	}
 	var verdict string
 	err := r.db.QueryRowContext(ctx, `PRAGMA integrity_check(1)`).Scan(&verdict)
 	if err != nil {

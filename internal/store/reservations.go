@@ -71,8 +71,8 @@ func reserve(ctx context.Context, t *tx, run chat.RunID, l runner.Reservation) (
 // share notes for whom a run is, beside those who are noted.
 func share(ctx context.Context, t *tx, run chat.RunID, askers []grant.Asker) error {
 	for _, a := range askers {
-		if _, err := t.exec(ctx, `INSERT INTO reservation_senders (run, sender, runs, messages) VALUES (?, ?, ?, ?)
-			ON CONFLICT (run, sender) DO UPDATE SET runs = runs + excluded.runs, messages = messages + excluded.messages`,
+		if _, err := t.exec(ctx, `INSERT INTO reservation_senders AS x (run, sender, runs, messages) VALUES (?, ?, ?, ?)
+			ON CONFLICT (run, sender) DO UPDATE SET runs = x.runs + excluded.runs, messages = x.messages + excluded.messages`,
 			run, a.Sender, a.Runs, a.Messages); err != nil {
 			return err
 		}
@@ -90,7 +90,8 @@ func (s *Store) Grow(ctx context.Context, run chat.RunID, l runner.Reservation) 
 		if *no, err = allow(ctx, t, l); err != nil || *no != nil {
 			return err
 		}
-		_, err = t.exec(ctx, `UPDATE reservations SET micros = max(micros, ?), tokens = max(tokens, ?) WHERE run = ?`, l.Set.Micros, l.Set.Tokens, run)
+		_, err = t.exec(ctx, `UPDATE reservations SET micros = CASE WHEN micros < ? THEN ? ELSE micros END,
+			tokens = CASE WHEN tokens < ? THEN ? ELSE tokens END WHERE run = ?`, l.Set.Micros, l.Set.Micros, l.Set.Tokens, l.Set.Tokens, run)
 		return err
 	})
 }

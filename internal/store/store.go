@@ -41,12 +41,18 @@ type Options struct {
 	// Owner names this process as the holder of what it claims. No other process
 	// may ever have had the same name; "" makes one.
 	Owner string
+	// Database is the address of a PostgreSQL database, postgres://USER@HOST/NAME; ""
+	// means a file in the folder.
+	Database string
+	// OnLink is told why PostgreSQL cannot be reached, and nil when it can be again.
+	OnLink func(error)
 }
 
 // Reader reads a store. It is all that a second process may have.
 type Reader struct {
-	path string
-	db   *sql.DB
+	path     string // of the file, or the address of the database without its password
+	postgres bool
+	db       *sql.DB
 }
 
 // Store reads and changes a store. It is safe for concurrent use.
@@ -59,6 +65,7 @@ type Store struct {
 	db      *sql.DB // of the one writing connection
 	w       *writer
 	onAudit atomic.Pointer[func()]
+	onLink  func(error)
 	rate    atomic.Pointer[MessageRate]
 	onLost  atomic.Pointer[func(queue.Lost) chat.Outbound]
 }
@@ -77,7 +84,12 @@ var (
 // folder's lock, and brings an older schema up to date. The error is a
 // *LockedError if another process holds it, and has ErrCorrupt or ErrNewer in
 // its chain if the file cannot be used; it is then left untouched.
-func Open(ctx context.Context, dir string, o Options) (s *Store, err error) {
+func Open(ctx context.Context, dir string, o Options) (*Store, error) {
+	return open(ctx, dir, o, true)
+}
+
+// open is Open. Unless alone, other processes may have the same database open.
+func open(ctx context.Context, dir string, o Options, alone bool) (s *Store, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -91,18 +103,33 @@ func Open(ctx context.Context, dir string, o Options) (s *Store, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
-	s = &Store{Reader: &Reader{path: filepath.Join(dir, FileName)}, now: o.Now, owner: o.Owner, alone: true}
+	s = &Store{Reader: &Reader{path: filepath.Join(dir, FileName)}, now: o.Now, owner: o.Owner, alone: alone}
+	if s.onLink = o.OnLink; s.onLink == nil {
+		s.onLink = func(error) {}
+	}
 	if s.lock, err = lockDir(dir, o.Now()); err != nil {
 		return nil, err
 	}
-	if err := s.connect(ctx); err != nil {
+	if err := s.connectTo(ctx, o.Database); err != nil {
 		return nil, errors.Join(err, s.closeFiles())
 	}
 	return s, nil
 }
 
+func (s *Store) connectTo(ctx context.Context, database string) error {
+	if database == "" {
+		return s.connect(ctx)
+	}
+	cfg, err := parseDatabase(database)
+	if err != nil {
+		return err
+	}
+	s.path, s.postgres = nameOf(cfg), true
+	return s.connectPostgres(ctx, cfg)
+}
+
 func (s *Store) connect(ctx context.Context) error {
-	newest, err := newestSchema()
+	newest, err := newestSchema(migrationFiles, "migrations")
 	if err != nil {
 		return err
 	}
@@ -126,8 +153,17 @@ func (s *Store) connect(ctx context.Context) error {
 	if err != nil {
 		return explain(s.path, err)
 	}
-	s.w = startWriter(conn, s.path, s.audited)
+	s.w = startWriter(conn, s.path, s.audited, nil)
 	return nil
+}
+
+// OpenDatabaseReader is OpenReader for a store in a database, as Options has it.
+func OpenDatabaseReader(ctx context.Context, database string) (*Reader, error) {
+	cfg, err := parseDatabase(database)
+	if err != nil {
+		return nil, err
+	}
+	return openPostgresReader(ctx, cfg)
 }
 
 // OpenReader opens the store in a data folder for reading alone, also while a
@@ -138,7 +174,7 @@ func OpenReader(ctx context.Context, dir string) (*Reader, error) {
 		return nil, err
 	}
 	r := &Reader{path: filepath.Join(dir, FileName)}
-	newest, err := newestSchema()
+	newest, err := newestSchema(migrationFiles, "migrations")
 	if err != nil {
 		return nil, err
 	}

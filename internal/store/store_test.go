@@ -24,7 +24,7 @@ var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
 func openTest(t testing.TB, dir string) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), dir, Options{Now: func() time.Time { return noon }, Owner: "us"})
+	s, err := openAs(t, dir, Options{Now: func() time.Time { return noon }, Owner: "us"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -238,9 +238,9 @@ func openState(inbox string) string {
 // eraseTasks forgets the tasks that were made for a person, whose words are in them,
 // and gives the entries of the log that hold them.
 func eraseTasks(ctx context.Context, t *tx, e Erasure) ([]int64, error) {
-	const whose = `body ->> '$.by.channel' = ? AND body ->> '$.by.sender.id' = ? AND (? = '' OR grp = ?)`
+	const whose = `json_extract(body, '$.by.channel') = ? AND json_extract(body, '$.by.sender.id') = ? AND (? = '' OR grp = ?)`
 	ids, err := collect(ctx, t, `SELECT id FROM audit WHERE kind = 'task.changed' AND payload IS NOT NULL AND (? = '' OR grp = ?)
-		AND payload ->> '$.task.by.channel' = ? AND payload ->> '$.task.by.sender.id' = ?`, e.Group, e.Group, e.Channel, e.Sender)
+		AND json_extract(payload, '$.task.by.channel') = ? AND json_extract(payload, '$.task.by.sender.id') = ?`, e.Group, e.Group, e.Channel, e.Sender)
 	if err != nil {
 		return nil, err
 	}

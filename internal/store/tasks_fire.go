@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"nanoclaw/internal/audit"
@@ -145,7 +146,7 @@ func noteDue(ctx context.Context, t *tx, id chat.TaskID, due time.Time, row int6
 // pruneRuns forgets the oldest due times of a task that are over.
 func pruneRuns(ctx context.Context, t *tx, id chat.TaskID) error {
 	_, err := t.exec(ctx, `DELETE FROM task_runs WHERE state <> 'open' AND id IN
-		(SELECT id FROM task_runs WHERE task = ? ORDER BY due DESC LIMIT -1 OFFSET ?)`, id, task.KeepRuns)
+		(SELECT id FROM task_runs WHERE task = ? ORDER BY due DESC LIMIT ? OFFSET ?)`, id, math.MaxInt64, task.KeepRuns)
 	return err
 }
 

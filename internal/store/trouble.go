@@ -100,7 +100,7 @@ func troubled(ctx context.Context, t *tx, r RunInfo, tr runner.Trouble, at time.
 		return err
 	}
 	if _, err := t.exec(ctx, `INSERT INTO troubles (key, class, text, since, tries, until) VALUES (?, ?, ?, ?, 1, ?)
-		ON CONFLICT (key) DO UPDATE SET class = excluded.class, text = excluded.text, tries = tries + 1, until = excluded.until`,
+		ON CONFLICT (key) DO UPDATE SET class = excluded.class, text = excluded.text, tries = troubles.tries + 1, until = excluded.until`,
 		tr.Key, tr.Class, tr.Text, tr.Since.UnixNano(), tr.Until.UnixNano()); err != nil {
 		return err
 	}

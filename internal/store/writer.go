@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // maxShared is how many changes may share one commit.
@@ -74,6 +75,7 @@ type change struct {
 // durable changes a second is not bound to the number of syncs.
 type writer struct {
 	path    string
+	link    *link // nil for SQLite, which is always there
 	conn    *sql.Conn
 	stmts   map[string]*sql.Stmt
 	changes chan *change
@@ -84,9 +86,9 @@ type writer struct {
 	once sync.Once
 }
 
-func startWriter(conn *sql.Conn, path string, audited func()) *writer {
+func startWriter(conn *sql.Conn, path string, audited func(), l *link) *writer {
 	w := &writer{
-		path: path, conn: conn, stmts: map[string]*sql.Stmt{}, audited: audited,
+		path: path, link: l, conn: conn, stmts: map[string]*sql.Stmt{}, audited: audited,
 		changes: make(chan *change), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	go w.loop()
@@ -127,41 +129,89 @@ func (w *writer) loop() {
 	}
 }
 
-// commit runs c and whatever else waits in one transaction.
+// commit runs c and whatever else waits in one transaction. If the connection to
+// PostgreSQL is lost, it runs them again on a new one, unless they were kept.
 func (w *writer) commit(c *change) {
-	ctx := context.Background()
-	t := &tx{conn: w.conn, stmts: w.stmts}
 	batch := []*change{c}
 	defer func() {
 		for _, c := range batch {
 			close(c.done)
 		}
 	}()
-	// The lock is taken at once: a transaction that begins by reading could find
-	// at its first write that it is too late (SQLITE_BUSY_SNAPSHOT).
-	if _, err := t.exec(ctx, `BEGIN IMMEDIATE`); err != nil {
-		c.err = fmt.Errorf("begin: %w", err)
-		return
-	}
-	err := w.apply(ctx, t, c)
-	for err == nil && len(batch) < maxShared {
-		next := w.next()
-		if next == nil {
+	ctx := context.Background()
+	more, a, err := w.attempt(ctx, batch, w.next)
+	batch = more
+	for end := time.Now().Add(patience); err != nil && w.link != nil && disconnected(err) && time.Now().Before(end); {
+		var kept bool
+		if kept, err = w.restore(end, a.asked, err); err != nil || kept {
 			break
 		}
-		batch = append(batch, next)
-		err = w.apply(ctx, t, next)
-	}
-	if err == nil {
-		_, err = t.exec(ctx, `COMMIT`)
+		_, a, err = w.attempt(ctx, batch, func() *change { return nil })
 	}
 	if err != nil {
 		w.fail(ctx, batch, err)
 		return
 	}
-	if t.audited {
+	if a.audited {
 		w.audited()
 	}
+}
+
+// attempt is how far an attempt to commit came.
+type attempt struct {
+	asked   bool // the engine was asked to commit
+	audited bool
+}
+
+// attempt runs a batch, and what next has to add, in one transaction.
+func (w *writer) attempt(ctx context.Context, batch []*change, next func() *change) ([]*change, attempt, error) {
+	t := &tx{conn: w.conn, stmts: w.stmts}
+	if err := w.begin(ctx, t); err != nil {
+		return batch, attempt{}, fmt.Errorf("begin: %w", err)
+	}
+	for i := 0; i < len(batch); i++ {
+		if err := w.apply(ctx, t, batch[i]); err != nil {
+			return batch, attempt{}, err
+		}
+		if i+1 < len(batch) || i+1 == maxShared {
+			continue
+		}
+		if c := next(); c != nil {
+			batch = append(batch, c)
+		}
+	}
+	_, err := t.exec(ctx, `COMMIT`)
+	return batch, attempt{asked: true, audited: t.audited}, err
+}
+
+func (w *writer) begin(ctx context.Context, t *tx) error {
+	if w.link != nil {
+		return w.link.begin(ctx, t)
+	}
+	// The lock is taken at once: a transaction that begins by reading could find
+	// at its first write that it is too late (SQLITE_BUSY_SNAPSHOT).
+	_, err := t.exec(ctx, `BEGIN IMMEDIATE`)
+	return err
+}
+
+// restore waits for the server until end or until the store is closed, and says
+// whether the transaction was kept.
+func (w *writer) restore(end time.Time, asked bool, lost error) (kept bool, err error) {
+	ctx, cancel := context.WithDeadline(context.Background(), end)
+	defer cancel()
+	go func() {
+		select {
+		case <-w.quit:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	_ = w.conn.Close() // it is lost; the pool makes a new one
+	conn, kept, err := w.link.restore(ctx, asked, lost)
+	if err == nil {
+		w.conn, w.stmts = conn, map[string]*sql.Stmt{}
+	}
+	return kept, err
 }
 
 // next takes a change that already waits.
