@@ -83,6 +83,10 @@ func (a *app) writeBackup(ctx context.Context, name string, to []age.Recipient, 
 	if err != nil {
 		return s, err
 	}
+	if c, err := a.loadConfig(paths); err == nil && c.Database != "" {
+		return s, fmt.Errorf("the store is in %s, which is not in a backup of this machine: keep it with pg_dump, and the folders %s and %s with it",
+			store.DatabaseName(c.Database), paths.ConfigDir, paths.DataDir)
+	}
 	reader, err := store.OpenReader(ctx, paths.DataDir)
 	if err != nil {
 		return s, err

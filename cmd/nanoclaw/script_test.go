@@ -5,12 +5,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"nanoclaw/internal/boundary/boundarytest"
 	"nanoclaw/internal/install"
+	"nanoclaw/internal/store/storetest"
 )
 
 func TestMain(m *testing.M) {
@@ -46,6 +48,16 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	registry, model := tinyRegistry(t), keyedModel(t)
+	server, err := storetest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	database := strings.Replace(server.Address("postgres"), "nanoclaw@", "nanoclaw:hunter2@", 1)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
@@ -53,6 +65,7 @@ func TestScripts(t *testing.T) {
 				boundarytest.EnvInit: init,
 				"NANOCLAW_HOME":      e.WorkDir + "/home", "HOME": e.WorkDir,
 				"OWNER_SECRET": "canary-in-the-environment",
+				"DATABASE":     database,
 				"REGISTRY":     registry, "MODEL": model, "npm_config_registry": registry + "/nowhere",
 				"HTTP_PROXY": "", "http_proxy": "",
 				// Nothing of the machine that runs the tests decides what they see.

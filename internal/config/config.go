@@ -22,6 +22,12 @@ type Config struct {
 	Schema string `json:"$schema,omitempty"`
 	// Version of this format. Always 1.
 	Version int `json:"version"`
+	// Database is where messages, runs and the audit log are kept:
+	// "postgres://USER@HOST/NAME", with what else the address of a PostgreSQL database
+	// may say, or "" for a file in the data folder. It counts at the next start, and
+	// nothing is moved. A password comes as ${NAME} from the environment, or from the
+	// file that passfile=FILE in the address names.
+	Database string `json:"database" secret:"true"`
 	// Assistant is how the assistant is called.
 	Assistant Assistant `json:"assistant"`
 	// Agent says which agent answers, for groups that do not say it themselves.

@@ -147,8 +147,11 @@ func Open(ctx context.Context, o Options) (*Daemon, error) {
 	if err := o.Paths.EnsureDirs(); err != nil {
 		return nil, err
 	}
-	var err error
-	if d.store, err = store.Open(ctx, o.Paths.DataDir, store.Options{Owner: ownerName()}); err != nil {
+	database, err := d.database()
+	if err != nil {
+		return nil, err
+	}
+	if d.store, err = store.Open(ctx, o.Paths.DataDir, store.Options{Owner: ownerName(), Database: database, OnLink: d.linked}); err != nil {
 		return nil, err
 	}
 	d.clearOldCanaries()
