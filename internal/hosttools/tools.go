@@ -7,7 +7,7 @@ import (
 // all lists the tools. The order is the one in which they are told of.
 func all() []tool {
 	return []tool{
-		sendMessage(), sendFile(), sendImage(), listGroups(), registerGroup(), scheduleTask(), listTasks(), updateTask(),
+		sendMessage(), listGroups(), registerGroup(), scheduleTask(), listTasks(), updateTask(),
 		actTask(PauseTask, "Pause a scheduled task: it is not due until it is resumed. What it would have done meanwhile is left out."),
 		actTask(ResumeTask, "Resume a paused task. Its next time is computed from now; what passed meanwhile is not made up for."),
 		actTask(CancelTask, "Cancel a scheduled task for good: it is forgotten, with its history. If it runs now, the run is ended."),

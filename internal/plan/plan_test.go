@@ -68,10 +68,10 @@ func TestWords(t *testing.T) {
 
 func TestWhatKeepsAGroupFromRunning(t *testing.T) {
 	tests := []struct{ name, from, to, want string }{
-		{"it runs now", `"work": {}`, `"work": {"mode": "host", "hostModeAllowed": true}`, "it runs, which it did not: group work runs in container mode"},
+		{"it runs now", `"work": {}`, `"work": {"mode": "host", "hostModeAllowed": true}`, "mode container → host"},
 		{"it does not any more", `"main": {"mode": "host", "hostModeAllowed": true}`, `"main": {"mode": "host"}`, "it does not run any more: group main has not opted in"},
 		{"a folder that nobody may have", `"egress": ["a.example"]`, `"egress": ["a.example"], "mounts": [{"path": "/etc/apt"}]`, "it does not run any more: groups.family.mounts"},
-		{"it is gone", `"work": {}`, ``, "it does not run: there is no such group"},
+		{"it is gone", `"work": {}`, ``, "it does not run any more: there is no such group"},
 		{"a mount of a group that cannot run", `"work": {}`, `"work": {"mounts": [{"path": "/srv/x"}]}`, "mount rx /workspace/extra/x = /srv/x"},
 	}
 	for _, tt := range tests {
