@@ -38,7 +38,7 @@ var ladder = []rung{
 	{"audit", "chat steps", "must be able to record anything, so it depends on no stage"},
 
 	{"schedule", "", "pure: when something is due; what is done then is for others"},
-	{"task", "chat schedule", "what is due becomes a message; what it may touch is decided elsewhere"},
+	{"task", "chat schedule steps", "what is due becomes a message; what it may touch is decided elsewhere"},
 	{"plan", "chat config grant", "pure: what two configurations grant, compared, in words"},
 	{"why", "audit chat grant", "tells what was recorded; it reads no store, so that a receipt tells the same"},
 	{"approval", "audit authority chat steps", "asks the owner about any effect, whoever wants it and wherever it is shown"},

@@ -230,6 +230,9 @@ func (c *campaign) atRandom(ctx context.Context) error {
 			if err := p.awaitReady(slow); err != nil {
 				return err
 			}
+			if c.rng.IntN(4) == 0 {
+				c.addTask(ctx)
+			}
 			life = time.Duration(c.rng.IntN(1500)) * time.Millisecond
 		}
 		select {

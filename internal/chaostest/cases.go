@@ -23,6 +23,7 @@ import (
 func cases() map[steps.Step]func(c *campaign, ctx context.Context, p *process) {
 	return map[steps.Step]func(*campaign, context.Context, *process){
 		steps.Recover: nil, steps.Accept: nil,
+		steps.Fire:  (*campaign).taskIsDue,
 		steps.Claim: nil, steps.Hold: nil, steps.Free: nil, steps.Start: nil, steps.Stand: nil, steps.Running: nil,
 		steps.Open: nil, steps.Ask: nil, steps.Join: (*campaign).joinTalk, steps.Finish: nil, steps.End: nil,
 		steps.Release:   (*campaign).stopInTheMiddle,
@@ -121,6 +122,27 @@ func (c *campaign) stopInTheMiddle(_ context.Context, p *process) {
 	}
 	time.Sleep(700 * time.Millisecond) // most often it runs then; if not, another does
 	p.signal(syscall.SIGTERM)
+}
+
+// scheduled is the room of tasks in the judge's book. Their answers go to a's chat.
+const scheduled chat.ChatID = "task"
+
+// taskIsDue has the owner add a task that is soon due.
+func (c *campaign) taskIsDue(ctx context.Context, p *process) {
+	if p.awaitReady(slow) == nil {
+		c.addTask(ctx)
+	}
+}
+
+// addTask adds a task for one time, to be done once.
+func (c *campaign) addTask(ctx context.Context) {
+	w := c.judge.write(scheduled)
+	at := time.Now().Add(2 * time.Second).UTC().Format("2006-01-02T15:04:05")
+	out, err := c.command(ctx, nil, "task", "add", "--group", "a", "--host-mode", "--zone", "UTC", "--once", at, "echo "+w.String())
+	if err != nil {
+		c.say("a task was not added for certain: %v %s", err, strings.TrimSpace(out))
+		c.judge.forget(w)
+	}
 }
 
 // term is the room of the owner's terminal in the judge's book.

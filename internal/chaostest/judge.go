@@ -37,6 +37,7 @@ type judge struct {
 	open     map[chat.ChatID][]word
 	answered map[word]int // by a reply
 	spoken   map[word]int // by words of the host: given up, refused
+	unsure   map[word]bool
 	runs     map[chat.RunID]bool
 	last     map[chat.ChatID]int
 	tools    map[string]int
@@ -47,7 +48,7 @@ type judge struct {
 func newJudge() *judge {
 	return &judge{
 		next: map[chat.ChatID]int{}, open: map[chat.ChatID][]word{}, answered: map[word]int{}, spoken: map[word]int{},
-		runs: map[chat.RunID]bool{}, last: map[chat.ChatID]int{}, tools: map[string]int{},
+		unsure: map[word]bool{}, runs: map[chat.RunID]bool{}, last: map[chat.ChatID]int{}, tools: map[string]int{},
 	}
 }
 
@@ -61,11 +62,12 @@ func (j *judge) write(room chat.ChatID) word {
 	return w
 }
 
-// forget takes back a word that nobody took.
+// forget says of a word that nobody knows whether it was taken: it may have an
+// end, and no more than one.
 func (j *judge) forget(w word) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.spoken[w]++ // its end is that it never began
+	j.unsure[w] = true
 	j.endLocked(w)
 }
 
@@ -89,7 +91,7 @@ func (j *judge) look(n *Network) {
 		case s.Kind == chat.Reply:
 			j.replied(s)
 		case s.Failed:
-			for _, w := range wordsIn(s.Text, s.To.Chat) {
+			for _, w := range slices.Concat(wordsIn(s.Text, s.To.Chat), wordsIn(s.Text, scheduled)) {
 				j.spoken[w]++
 				j.endLocked(w)
 			}
@@ -102,6 +104,10 @@ func (j *judge) look(n *Network) {
 
 func (j *judge) replied(s Shown) {
 	room := s.To.Chat
+	for _, w := range wordsIn(s.Text, scheduled) { // in no order with what people write
+		j.answered[w]++
+		j.endLocked(w)
+	}
 	for _, w := range wordsIn(s.Text, room) {
 		j.answered[w]++
 		j.endLocked(w)
@@ -139,6 +145,8 @@ func (j *judge) conclude(fate func(word) (ended bool, what string)) (v verdict) 
 				v.answered++
 			case s == 1:
 				v.spoken++
+			case j.unsure[w]:
+				v.messages--
 			default:
 				if ended, what := fate(w); ended {
 					v.refused++

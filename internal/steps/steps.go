@@ -19,6 +19,7 @@ type Step string
 const (
 	Recover Step = "recover"      // what an earlier process left is taken up
 	Accept  Step = "inbox.accept" // a message is stored; after it the network is told so
+	Fire    Step = "task.fire"    // a task that is due becomes a message, and its next time is set
 
 	Claim   Step = "queue.claim"  // messages are given to a new run
 	Release Step = "run.release"  // they are given back, since we stop
@@ -60,7 +61,7 @@ const (
 // All gives every step. A test compares it with the constants.
 func All() []Step {
 	return []Step{
-		Recover, Accept,
+		Recover, Accept, Fire,
 		Claim, Release, Hold, Free, Start, Stand, Running, Open, Ask, Join, Finish, End,
 		ToolAsked, ToolActed,
 		Put, Sending, Delivery, Sent, Retry, Held, GiveUp,

@@ -9,6 +9,7 @@ import (
 
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/schedule"
+	"nanoclaw/internal/steps"
 )
 
 // Store is what the scheduler needs of the store.
@@ -136,7 +137,9 @@ func (s *Scheduler) take(ctx context.Context, t Task, now time.Time) error {
 	if err != nil {
 		return s.rest(ctx, t, "its schedule cannot be read: "+err.Error(), nil)
 	}
+	steps.Before(steps.Fire)
 	fired, err := s.Store.Fire(ctx, Firing{Task: t, Plan: times.Plan(t.Next, now, t.Missed), Now: now, Queued: s.Queued})
+	steps.After(steps.Fire)
 	if err != nil || fired.Stale { // what changed nudges
 		return err
 	}
