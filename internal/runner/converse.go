@@ -140,11 +140,8 @@ func clears(job queue.Job) bool {
 func (r *Runner) clear(ctx context.Context, job queue.Job, g grant.Grant, t grant.Trigger, log *slog.Logger) {
 	r.forgetWarm(ctx, job.Group, g)
 	at := time.Now()
-	err := r.Store.Start(ctx, job.Run, Start{Mode: string(g.Mode), Agent: g.Agent, At: at, Conversation: Conversation{Forget: true}},
+	err := r.Store.Start(ctx, job.Run, Start{Mode: string(g.Mode), Agent: g.Agent, At: at, Conversation: Conversation{Forget: true}, Standing: true},
 		r.started(job, "", g, t, false, at))
-	if err == nil {
-		err = r.Store.Running(ctx, job.Run)
-	}
 	r.end(ctx, job, nil, agent.Result{Text: "A new conversation begins with your next message."}, err, log)
 }
 

@@ -313,22 +313,22 @@ func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.T
 	at := time.Now()
 	r.logServers(job.Run, s.grant)
 	steps.Before(steps.Start)
-	err := r.Store.Start(ctx, job.Run, Start{Mode: string(s.grant.Mode), Agent: s.grant.Agent, Session: s.id, At: at, Conversation: s.talk, Reservation: l},
+	err := r.Store.Start(ctx, job.Run, Start{Mode: string(s.grant.Mode), Agent: s.grant.Agent, Session: s.id, At: at, Conversation: s.talk, Reservation: l, Standing: warm},
 		r.started(job, s.id, s.grant, t, warm, at))
 	steps.After(steps.Start)
-	var stands []audit.Entry
 	if err == nil && !warm {
-		if err = r.open(ctx, "", s, false); err == nil {
-			stands = append(stands, s.started())
-		}
+		err = r.open(ctx, "", s, false)
 	}
 	if err != nil {
 		return err
 	}
 	s.served = time.Now()
 	r.mended(job.Run, agent.ClassBoundary)
+	if warm {
+		return nil
+	}
 	steps.Before(steps.Running)
-	err = r.Store.Running(ctx, job.Run, stands...)
+	err = r.Store.Running(ctx, job.Run, s.started())
 	steps.After(steps.Running)
 	return err
 }

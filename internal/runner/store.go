@@ -37,8 +37,8 @@ type Store interface {
 	// allows it: what an account answers comes back as the error, and nothing is
 	// changed. Finish settles it, and so do Release and the start after a crash.
 	Start(ctx context.Context, run chat.RunID, s Start, e audit.Entry) error
-	// Running moves a run from starting to running and records entries, in one
-	// transaction, before the agent is asked anything.
+	// Running moves a run whose boundary was made for it from starting to running
+	// and records entries, in one transaction, before the agent is asked anything.
 	Running(ctx context.Context, run chat.RunID, entries ...audit.Entry) error
 	// Finish ends a run: its state, its messages done, its replies in the outbox,
 	// the group's agent session, and the audit entry, in one transaction.
@@ -171,6 +171,9 @@ type Start struct {
 	Conversation
 	// Reservation is what it sets aside, nil for nothing.
 	Reservation *Reservation
+	// Standing says that the boundary stands already, or that none is needed: the run
+	// moves on to running in the same transaction, and needs no Running.
+	Standing bool
 }
 
 // Conversation is which of the agent's own sessions a run is part of. It is

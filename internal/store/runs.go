@@ -51,7 +51,10 @@ func (s *Store) Start(ctx context.Context, run chat.RunID, st runner.Start, e au
 		if err := converse(ctx, t, run, st.Conversation); err != nil {
 			return err
 		}
-		return addEntry(ctx, t, e)
+		if err := addEntry(ctx, t, e); err != nil || !st.Standing {
+			return err
+		}
+		return s.running(ctx, t, run)
 	})
 }
 
@@ -81,18 +84,10 @@ func converse(ctx context.Context, t *tx, run chat.RunID, c runner.Conversation)
 	return rememberSession(ctx, t, run, c.Session)
 }
 
-// Running is runner.Store's. From here on a group whose agent is claude is
-// remembered as one that never falls back to another.
+// Running is runner.Store's.
 func (s *Store) Running(ctx context.Context, run chat.RunID, entries ...audit.Entry) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		if _, err := s.moveRun(ctx, t, run, runner.Running); err != nil {
-			return err
-		}
-		if _, err := t.exec(ctx, `UPDATE runs SET state = 'running' WHERE id = ?`, run); err != nil {
-			return err
-		}
-		if _, err := t.exec(ctx, `INSERT INTO groups (grp, ran_claude) SELECT grp, 1 FROM runs WHERE id = ? AND agent = 'claude'
-			ON CONFLICT (grp) DO UPDATE SET ran_claude = 1`, run); err != nil {
+		if err := s.running(ctx, t, run); err != nil {
 			return err
 		}
 		for _, e := range entries {
@@ -106,6 +101,20 @@ func (s *Store) Running(ctx context.Context, run chat.RunID, entries ...audit.En
 		return fmt.Errorf("mark run %s running: %w", run, err)
 	}
 	return nil
+}
+
+// running moves a run from starting to running. From here on a group whose agent is
+// claude is remembered as one that never falls back to another.
+func (s *Store) running(ctx context.Context, t *tx, run chat.RunID) error {
+	if _, err := s.moveRun(ctx, t, run, runner.Running); err != nil {
+		return err
+	}
+	if _, err := t.exec(ctx, `UPDATE runs SET state = 'running' WHERE id = ?`, run); err != nil {
+		return err
+	}
+	_, err := t.exec(ctx, `INSERT INTO groups (grp, ran_claude) SELECT grp, 1 FROM runs WHERE id = ? AND agent = 'claude'
+		ON CONFLICT (grp) DO UPDATE SET ran_claude = 1`, run)
+	return err
 }
 
 // Finish is runner.Store's. The messages of a run that ends as interrupted wait

@@ -352,3 +352,18 @@ func TestRunningRecordsTogether(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestStandingRunsAtOnce: where the boundary stands already, a run is started and
+// runs in one change, and remembers that its group's agent was Claude Code.
+func TestStandingRunsAtOnce(t *testing.T) {
+	ctx, s := t.Context(), newStore(t)
+	bring(t, s, "r1", runner.Queued)
+	check(t, s.Start(ctx, "r1", runner.Start{At: noon, Agent: "claude", Standing: true}, audit.Entry{At: noon, Kind: audit.RunStarted, Run: "r1"}))
+	runs, err := s.ListRuns(ctx, RunFilter{})
+	if err != nil || len(runs) != 1 || runs[0].State != runner.Running {
+		t.Fatalf("%+v, %v; want one that runs", runs, err)
+	}
+	if st, err := s.GroupState(ctx, runs[0].Group); err != nil || !st.RanClaude {
+		t.Errorf("of its group is known %+v, %v", st, err)
+	}
+}
