@@ -62,6 +62,7 @@ func TestFirstRunFromAFreshClone(t *testing.T) {
 		at += next
 	}
 	attack(t, tree, home)
+	secureByDefault(t, tree)
 }
 
 // attack has all attacks tried by the program as it is shipped: one of root's

@@ -150,6 +150,7 @@ func Examine(ctx context.Context, in Input) Report {
 		checks = append(checks, in.engines(in.Engines(ctx))...)
 	}
 	checks = append(checks, in.configuration()...)
+	checks = append(checks, in.exposed()...)
 	checks = append(checks, in.agent()...)
 	if in.Grant != nil {
 		checks = append(checks, in.programs()...)

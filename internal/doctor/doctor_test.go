@@ -34,7 +34,15 @@ func debian() fstest.MapFS {
 		"home/ada/.local/share/nanoclaw":        folder(0o700),
 		"run/user/1000/nanoclaw":                folder(0o700),
 		"usr/bin/git":                           program(),
+		"proc/self/fd/7":                        link("socket:[4242]"),
+		"proc/self/net/tcp":                     tcpTable("0100007F:1F90", "06", "4242"),
 	}
+}
+
+// tcpTable is a table of the kernel's with one socket: proc_net(5).
+func tcpTable(addr, state, inode string) *fstest.MapFile {
+	return text("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n" +
+		"   0: " + addr + " 00000000:0000 " + state + " 00000000:00000000 00:00000000 00000000  1000        0 " + inode + " 1 0000000000000000 100 0 0 10 0\n")
 }
 
 func text(s string) *fstest.MapFile        { return &fstest.MapFile{Data: []byte(s), Mode: 0o444} }
@@ -246,6 +254,25 @@ func TestExamine(t *testing.T) {
 		{"a file where the data folder should be", func(in *Input) {
 			machine(in, map[string]*fstest.MapFile{"home/ada/.local/share/nanoclaw": text("")})
 		}, "data folder", Fail, "not a folder", "move"},
+		{"no port", func(*Input) {}, "network ports", OK, "none is open", ""},
+		{"a port for this machine", func(in *Input) {
+			machine(in, map[string]*fstest.MapFile{"proc/self/net/tcp": tcpTable("0100007F:1F90", "0A", "4242")})
+		}, "network ports", Note, "of this machine alone: 127.0.0.1:8080", ""},
+		{"a port for everybody", func(in *Input) {
+			machine(in, map[string]*fstest.MapFile{"proc/self/net/tcp6": tcpTable("00000000000000000000000000000000:01BB", "0A", "4242")})
+		}, "network ports", Warn, "can reach [::]:443", "127.0.0.1"},
+		{"somebody else's port", func(in *Input) {
+			machine(in, map[string]*fstest.MapFile{"proc/self/net/tcp": tcpTable("00000000:0016", "0A", "7")})
+		}, "network ports", OK, "none is open", ""},
+		{"a file that others can read", func(in *Input) {
+			machine(in, map[string]*fstest.MapFile{
+				"home/ada/.local/share/nanoclaw/audit.key": {Mode: 0o640}, "home/ada/.local/share/nanoclaw/audit.pub": {Mode: 0o644},
+			})
+		}, "private files", Warn, "open to others: /home/ada/.local/share/nanoclaw/audit.key (mode 0640)", "chmod go= /home/ada/.local/share/nanoclaw/audit.key"},
+		{"a key folder that others can read", func(in *Input) {
+			in.Paths.KeyDir = "/home/ada/.local/state/nanoclaw"
+			machine(in, map[string]*fstest.MapFile{"home/ada/.local/state/nanoclaw": folder(0o750)})
+		}, "key folder", Fail, "mode 0750", "chmod 700"},
 		{"no socket folder yet", func(in *Input) {
 			machine(in, map[string]*fstest.MapFile{"run/user/1000/nanoclaw": nil})
 		}, "socket folder", Note, "first start makes it", ""},

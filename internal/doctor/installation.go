@@ -31,6 +31,9 @@ func (in Input) configuration() []Check {
 	} {
 		checks = append(checks, in.private(f.name, f.path))
 	}
+	if _, err := fs.Stat(in.Root, strings.TrimPrefix(in.Paths.KeyDir, "/")); in.Paths.KeyDir != "" && err == nil {
+		checks = append(checks, in.private("key folder", in.Paths.KeyDir)) // there from the first credential on
+	}
 	return checks
 }
 
