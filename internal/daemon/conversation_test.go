@@ -239,11 +239,12 @@ func TestClaudeConversations(t *testing.T) {
 	}
 }
 
-// appears waits for a file.
+// appears waits for a file with something in it: a shell makes it empty, and writes
+// then.
 func appears(t *testing.T, path string) {
 	t.Helper()
 	for {
-		if _, err := os.Stat(path); err == nil {
+		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
 			return
 		}
 		select {
