@@ -64,6 +64,7 @@ var ladder = []rung{
 	{"mcpserver", "", "speaks with servers over pipes that others made; where they run is decided elsewhere"},
 	{"install", "", "fetches one program and finds it; what may run it, and where, is decided elsewhere"},
 	{"control", "authority chat task", "who is on the socket, and what they asked"},
+	{"web", "authority channel chat control grant task", "one more surface over the acts of the socket"},
 
 	{"attack/inside", "", "runs inside, as the attacker; what it shares with the host is its task"},
 	{"attack", "attack/inside beneath boundary delayed egress grant seatbelt wire", "attacks boundaries from without; they know nothing of it"},
@@ -79,7 +80,7 @@ var ladder = []rung{
 // programs are the commands, which may import what is named.
 var programs = []rung{
 	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
-	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console channel/slack chat config control credential daemon doctor egress grant hostproc hosttools install outbox queue router runner schedule steps store task watch why wire", "flags and wiring"},
+	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console channel/slack chat config control credential daemon doctor egress grant hostproc hosttools install outbox queue router runner schedule steps store task watch web why wire", "flags and wiring"},
 }
 
 // kit says that a folder holds doubles and conformance suites, such as

@@ -14,6 +14,7 @@ import (
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/store"
+	"nanoclaw/internal/web"
 )
 
 // host is a daemon that lives in this process.
@@ -191,6 +192,9 @@ func (a *app) with(ctx context.Context, n need, do func(*session) error) error {
 // serve is the daemon: it runs h behind its socket until ctx ends.
 func (a *app) serve(ctx context.Context, h host, l net.Listener, log *slog.Logger, ready func()) error {
 	server := control.NewServer(h, log)
+	dashboard := web.New(web.Options{Host: h, Log: log})
+	defer dashboard.Close()
+	server.OnDashboard(dashboard.Link)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	err := h.Run(ctx, ready)

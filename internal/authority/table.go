@@ -22,6 +22,7 @@ const (
 	ConfigChange  Act = "config.change"
 	ConfigReload  Act = "config.reload"
 	Credentials   Act = "credential.reload"
+	WebSignIn     Act = "web.signin"
 )
 
 // The answers to questions of the host.
@@ -140,6 +141,7 @@ var table = []row{
 	{ConfigChange, "change the configuration", yes, yes, no, mine, mine, agent, agent},
 	{ConfigReload, "have the configuration read again", yes, yes, no, mine, mine, agent, agent},
 	{Credentials, "have the credentials read again", yes, yes, no, mine, mine, agent, agent},
+	{WebSignIn, "sign a browser in", yes, no, no, mine, mine, agent, agent},
 
 	{Approve, "answer this question of the host", yes, yes, yes, yes, over, agent, agent},
 	{ApproveOther, "answer a question of the host about another group", yes, yes, yes, mine, mine, agent, agent},

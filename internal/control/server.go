@@ -22,6 +22,8 @@ type Server struct {
 	who  authority.Actor
 	log  *slog.Logger
 	http *http.Server
+	// dashboard gives links to it; nil if there is none.
+	dashboard func(port int) (DashboardLink, error)
 
 	ctx    context.Context // ends every open stream
 	cancel context.CancelFunc

@@ -1,0 +1,201 @@
+package web
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/control"
+)
+
+// chromium is a real browser, headless, with what its console complained of.
+func chromium(t *testing.T) (context.Context, func() []string) {
+	t.Helper()
+	program, err := exec.LookPath("chromium-headless-shell")
+	if err != nil {
+		t.Fatal("install chromium-headless-shell (sudo make deps): ", err)
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()))
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	var mu sync.Mutex
+	var said []string
+	err = chromedp.Listen(ctx, func(e any) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch e := e.(type) {
+		case *runtime.EventExceptionThrown:
+			said = append(said, e.ExceptionDetails.Text)
+		case *runtime.EventConsoleAPICalled:
+			said = append(said, string(e.Type))
+		case *log.EventEntryAdded:
+			said = append(said, e.Entry.Text+" "+e.Entry.URL)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ctx, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return said
+	}
+}
+
+// run does what a person does, and fails with what they did.
+func run(t *testing.T, ctx context.Context, what string, steps ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// shot keeps a picture for whoever wants to look: NANOCLAW_SHOTS is a folder.
+func shot(t *testing.T, ctx context.Context, name string) {
+	t.Helper()
+	dir := os.Getenv("NANOCLAW_SHOTS")
+	if dir == "" {
+		return
+	}
+	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// terminal is what an attached browser is given to show.
+type terminal struct {
+	lines  chan chat.Outbound
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (c *terminal) Next(ctx context.Context) (*chat.Outbound, *chat.Progress, error) {
+	select {
+	case m := <-c.lines:
+		return &m, nil, nil
+	case <-c.closed:
+		return nil, nil, io.EOF
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+}
+
+func (c *terminal) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return nil
+}
+
+// TestInABrowser signs in with the link, sees a run begin without doing anything,
+// answers a question, talks, and looks at every page on a wide and on a narrow screen,
+// in light and dark. The console stays empty, and no hostile word does anything.
+func TestInABrowser(t *testing.T) {
+	h := fullHost()
+	var mu sync.Mutex
+	live, answered := []control.RunInfo{}, []control.ApproveRequest{}
+	status := h.OnStatus
+	h.OnStatus = func(ctx context.Context) (control.Status, error) {
+		st, err := status(ctx)
+		mu.Lock()
+		defer mu.Unlock()
+		st.Live = live
+		return st, err
+	}
+	h.OnApprove = func(_ context.Context, r control.ApproveRequest) (control.Approved, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		answered = append(answered, r)
+		return control.Approved{}, nil
+	}
+	talk := &terminal{lines: make(chan chat.Outbound, 8), closed: make(chan struct{})}
+	h.OnAttach = func(context.Context, chat.Group) (control.Terminal, error) { return talk, nil }
+	h.OnSay = func(_ context.Context, r control.SayRequest) (chat.MessageID, error) {
+		talk.lines <- chat.Outbound{Text: "you said " + r.Text + hostile}
+		return "m1", nil
+	}
+	_, l := opened(t, h)
+	ctx, console := chromium(t)
+	base := strings.TrimSuffix(l.Plain[:strings.Index(l.Plain, "/login")], "/")
+
+	run(t, ctx, "sign in", chromedp.Navigate(l.Plain), chromedp.WaitReady(chromedp.CSS("#login button:focus")), chromedp.Click(chromedp.CSS("#login button")), chromedp.WaitVisible(chromedp.ID("live")))
+	run(t, ctx, "nothing goes on", chromedp.WaitVisible(chromedp.CSS("#live + p")))
+	mu.Lock()
+	live = []control.RunInfo{{ID: "r9new", Group: "family", State: "running", Agent: "claude", Mode: "host", Created: noon}}
+	mu.Unlock()
+	run(t, ctx, "a run begins", chromedp.WaitVisible(chromedp.CSS(`#live + article a[href="/runs/r9new"]`)))
+	run(t, ctx, "questions", chromedp.Navigate(base+"/approvals"))
+	if r, err := chromedp.RunResponse(ctx, chromedp.Click(chromedp.CSS(`button[value="approve"]`))); err != nil || r.Status != 200 {
+		t.Errorf("answer: %+v, %v", r, err)
+	}
+	mu.Lock()
+	if len(answered) != 1 || !answered[0].Yes {
+		t.Errorf("answered %+v", answered)
+	}
+	mu.Unlock()
+	run(t, ctx, "talk", chromedp.Navigate(base+"/groups/family/chat"), chromedp.SendKeys(chromedp.ID("text"), "hello\r"),
+		chromedp.WaitVisible(chromedp.CSS("#talk .mine")), chromedp.WaitVisible(chromedp.CSS("#talk .answer")))
+	if heard, err := chromedp.Run(ctx, chromedp.Text(chromedp.CSS("#talk .answer"))); err != nil || !strings.Contains(heard, "you said hello<script>") {
+		t.Errorf("heard %q, %v", heard, err)
+	}
+	shot(t, ctx, "chat")
+	everyPage(t, ctx, base)
+	if said := console(); len(said) > 0 {
+		t.Errorf("the console: %q", said)
+	}
+}
+
+// everyPage looks at every page: nothing is wider than the screen, there is one
+// heading, and each thing that can be pressed or filled has a name.
+func everyPage(t *testing.T, ctx context.Context, base string) {
+	t.Helper()
+	screens := []struct {
+		name   string
+		wide   int64
+		colors string
+	}{{"wide", 1280, "light"}, {"narrow", 360, "dark"}}
+	for _, screen := range screens {
+		run(t, ctx, screen.name, chromedp.EmulateViewport(screen.wide, 800))
+		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: screen.colors}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"/", "/groups", "/groups/family", "/groups/family/chat", "/approvals", "/tasks", "/runs", "/runs/r0abc", "/audit?verify=1", "/people", "/doctor"} {
+			run(t, ctx, path, chromedp.Navigate(base+path), chromedp.WaitVisible(chromedp.CSS("h1")))
+			if wrong, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](complaints)); err != nil || len(wrong) > 0 {
+				t.Errorf("%s, %s: %q, %v", path, screen.name, wrong, err)
+			}
+			shot(t, ctx, screen.name+strings.NewReplacer("/", "-", "?", "-").Replace(path))
+		}
+	}
+}
+
+// complaints is asked of each page.
+const complaints = `(() => {
+  const wrong = [];
+  if (document.documentElement.scrollWidth > innerWidth) wrong.push("wider than the screen: " + document.documentElement.scrollWidth);
+  if (document.querySelectorAll("h1").length !== 1) wrong.push("not one heading");
+  for (const e of document.querySelectorAll("input:not([type=hidden]), textarea, select"))
+    if (!e.labels || e.labels.length === 0) wrong.push("no label: " + e.outerHTML);
+  for (const e of document.querySelectorAll("button, a")) if (!e.textContent.trim()) wrong.push("no name: " + e.outerHTML);
+  const ids = Array.from(document.querySelectorAll("[id]"), (e) => e.id);
+  for (const id of new Set(ids)) if (ids.filter((i) => i === id).length > 1) wrong.push("twice: " + id);
+  return wrong;
+})()`

@@ -1,0 +1,142 @@
+package web
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strings"
+	"time"
+
+	"nanoclaw/internal/channel"
+	"nanoclaw/internal/control"
+)
+
+//go:embed pages/*.html
+var pageFiles embed.FS
+
+//go:embed static
+var staticFiles embed.FS
+
+// pages are the templates, each with the frame around it.
+type pages struct {
+	by map[string]*template.Template
+}
+
+// frame is what each page is made of.
+type frame struct {
+	Title string
+	// Here is the entry of the menu that this is.
+	Here string
+	// Live pages renew themselves when something happens.
+	Live bool
+	// Outside pages are shown to who is not signed in.
+	Outside bool
+	// Open is how many questions wait for the owner.
+	Open int
+	Now  time.Time
+	// Body is the page's own.
+	Body any
+}
+
+// parsePages reads the templates. A mistake in one is a mistake in this package, which
+// each of its tests finds.
+func parsePages() *pages {
+	base := template.New("").Funcs(template.FuncMap{
+		"clean": channel.SafeText, "ago": ago, "clock": clock, "day": func(t time.Time) string { return t.Format("Monday, 2 January 2006") },
+		"lines": func(s string) []string { return strings.Split(strings.TrimSpace(s), "\n") },
+		"entry": func(id, to, name, here string) menuEntry { return menuEntry{to, name, id == here} },
+		"rows":  func(runs []control.RunInfo, now time.Time) runRows { return runRows{runs, now} },
+		"questions": func(n int) string {
+			if n == 0 {
+				return "Approvals"
+			}
+			return fmt.Sprintf("Approvals (%d)", n)
+		},
+		"indent": indent,
+		"took":   func(a, b time.Time) string { return b.Sub(a).Round(100 * time.Millisecond).String() },
+	})
+	base = template.Must(base.ParseFS(pageFiles, "pages/frame.html"))
+	p := &pages{by: map[string]*template.Template{}}
+	names, err := pageFiles.ReadDir("pages")
+	if err != nil {
+		panic(err) // it is part of the program
+	}
+	for _, n := range names {
+		name := strings.TrimSuffix(n.Name(), ".html")
+		if name != "frame" {
+			p.by[name] = template.Must(template.Must(base.Clone()).ParseFS(pageFiles, "pages/"+n.Name()))
+		}
+	}
+	return p
+}
+
+// menuEntry is one entry of the menu, runRows a table of runs.
+type (
+	menuEntry struct {
+		To, Name string
+		Is       bool
+	}
+	runRows struct {
+		Runs []control.RunInfo
+		Now  time.Time
+	}
+)
+
+// indent lays JSON out for the eye.
+func indent(data json.RawMessage) string {
+	var b bytes.Buffer
+	if err := json.Indent(&b, data, "", "  "); err != nil {
+		return string(data)
+	}
+	return channel.SafeText(b.String())
+}
+
+// write shows a page, whole or not at all.
+func (p *pages) write(w http.ResponseWriter, _ *http.Request, status int, name string, f frame) {
+	var page bytes.Buffer
+	if err := p.by[name].ExecuteTemplate(&page, "frame.html", f); err != nil {
+		http.Error(w, "this page cannot be shown: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	w.Write(page.Bytes()) // an error here means that nobody reads any more
+}
+
+// static serves the style and the script, which belong to the program.
+func (s *Server) static(w http.ResponseWriter, r *http.Request) {
+	http.ServeFileFS(w, r, staticFiles, "static/"+r.PathValue("file"))
+}
+
+// clock is a time to read and to compute with.
+func clock(t time.Time) template.HTML {
+	if t.IsZero() {
+		return "–"
+	}
+	// Both parts are numbers and letters that time.Format makes.
+	return template.HTML(`<time datetime="` + t.UTC().Format(time.RFC3339) + `">` + t.Local().Format("2006-01-02 15:04:05") + `</time>`)
+}
+
+// ago says how long ago or ahead a time is, roughly.
+func ago(now, t time.Time) string {
+	d := now.Sub(t).Round(time.Second)
+	form := func(d time.Duration) string {
+		switch {
+		case d < time.Minute:
+			return d.String()
+		case d < 48*time.Hour:
+			return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+		}
+		return d.Round(time.Hour).String()[:len(d.Round(time.Hour).String())-len("0m0s")]
+	}
+	switch {
+	case t.IsZero():
+		return "never"
+	case d < 0:
+		return "in " + form(-d)
+	}
+	return form(d) + " ago"
+}
