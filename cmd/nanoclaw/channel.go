@@ -18,6 +18,7 @@ import (
 
 	"nanoclaw/internal/channel"
 	"nanoclaw/internal/channel/slack"
+	"nanoclaw/internal/channel/telegram"
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/credential"
@@ -54,14 +55,22 @@ func (a *app) network(name string) (network, config.Paths, error) {
 	if err != nil {
 		return network{}, paths, err
 	}
-	if name != string(slack.ID) {
-		return network{}, paths, &control.Error{Code: control.CodeUsage, Message: fmt.Sprintf("there is no network %q here", name), Hint: "there is: slack"}
+	for _, n := range []network{
+		{string(slack.ID), slack.Login(c.Assistant.Name, slack.Options{API: c.Channels.Slack.API})},
+		{string(telegram.ID), telegram.Login(c.Assistant.Name, telegram.Options{API: c.Channels.Telegram.API})},
+	} {
+		if n.name == name {
+			return n, paths, nil
+		}
 	}
-	return network{name, slack.Login(c.Assistant.Name, slack.Options{API: c.Channels.Slack.API})}, paths, nil
+	return network{}, paths, &control.Error{Code: control.CodeUsage, Message: fmt.Sprintf("there is no network %q here", name), Hint: "there are: " + strings.Join(networkNames(), ", ")}
 }
 
+// networkNames are those of the networks that can be logged in to.
+func networkNames() []string { return []string{string(slack.ID), string(telegram.ID)} }
+
 func networkArgs(cmd *cobra.Command) *cobra.Command {
-	cmd.Args, cmd.ValidArgs = cobra.ExactArgs(1), []string{string(slack.ID)}
+	cmd.Args, cmd.ValidArgs = cobra.ExactArgs(1), networkNames()
 	return cmd
 }
 
@@ -81,7 +90,7 @@ func (a *app) channelListCmd() *cobra.Command {
 					return printList(a, st.Channels)
 				}
 				if len(st.Channels) == 0 {
-					a.say("no network but your terminals; set one up with: nanoclaw channel login slack")
+					a.say("no network but your terminals; set one up with: nanoclaw channel login NETWORK (" + strings.Join(networkNames(), ", ") + ")")
 					return nil
 				}
 				return printChannels(a.out, st.Channels)

@@ -4,8 +4,10 @@ import "strings"
 
 // channels checks the networks.
 func (v *validator) channels(c Channels) {
-	if a := c.Slack.API; a != "" && !strings.HasPrefix(a, "https://") && !strings.HasPrefix(a, "http://127.0.0.1:") {
-		v.add(at("channels", "slack", "api"), "an address that begins with https://", quote(a), "")
+	for _, n := range []struct{ name, api string }{{"slack", c.Slack.API}, {"telegram", c.Telegram.API}} {
+		if n.api != "" && !strings.HasPrefix(n.api, "https://") && !strings.HasPrefix(n.api, "http://127.0.0.1:") {
+			v.add(at("channels", n.name, "api"), "an address that begins with https://", quote(n.api), "")
+		}
 	}
 	between(v, at("channels", "files", "size"), c.Files.Size, 0, 1<<30)
 	between(v, at("channels", "files", "keep"), c.Files.Keep, c.Files.Size, 1<<40)

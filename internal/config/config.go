@@ -533,6 +533,8 @@ type Person struct {
 type Channels struct {
 	// Slack is one workspace of Slack's.
 	Slack Slack `json:"slack"`
+	// Telegram is one bot on Telegram.
+	Telegram Telegram `json:"telegram"`
 	// Files bound what comes with messages.
 	Files Files `json:"files"`
 }
@@ -543,6 +545,17 @@ type Slack struct {
 	Connect bool `json:"connect"`
 	// API is the address of its web API, as "https://slack-gov.com/api". Empty: Slack's
 	// usual one.
+	API string `json:"api"`
+	// HideProgress shows nothing of a run before its answer.
+	HideProgress bool `json:"hideProgress"`
+}
+
+// Telegram is one bot on Telegram, by long polling.
+type Telegram struct {
+	// Connect connects it. Chats of it are telegram:NUMBER, people telegram:NUMBER.
+	Connect bool `json:"connect"`
+	// API is the address of a Bot API server of your own, as "https://bots.example.org".
+	// Empty: Telegram's.
 	API string `json:"api"`
 	// HideProgress shows nothing of a run before its answer.
 	HideProgress bool `json:"hideProgress"`

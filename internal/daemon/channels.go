@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"nanoclaw/internal/approval"
 	"nanoclaw/internal/channel"
 	"nanoclaw/internal/channel/slack"
+	"nanoclaw/internal/channel/telegram"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/credential"
@@ -26,31 +28,60 @@ type networks struct {
 	came chan chat.ChannelID
 }
 
+// chatNetwork is one that the configuration can connect.
+type chatNetwork struct {
+	id           chat.ChannelID
+	connect      bool
+	hideProgress bool
+	// open makes its channel, which connects to nothing yet.
+	open func(credential.Tokens) channel.Channel
+}
+
+// networksOf are all that there are.
+func (d *Daemon) networksOf() []chatNetwork {
+	c, name := d.config.Channels, func() string { return d.router.Rules().Name }
+	log := func(id chat.ChannelID) *slog.Logger { return d.log.With("channel", id) }
+	return []chatNetwork{
+		{slack.ID, c.Slack.Connect, c.Slack.HideProgress, func(t credential.Tokens) channel.Channel {
+			return slack.New(slack.Options{App: t[slack.AppToken], Bot: t[slack.BotToken], API: c.Slack.API, Log: log(slack.ID), Assistant: name})
+		}},
+		{telegram.ID, c.Telegram.Connect, c.Telegram.HideProgress, func(t credential.Tokens) channel.Channel {
+			return telegram.New(telegram.Options{
+				Bot: t[telegram.BotToken], API: c.Telegram.API, Log: log(telegram.ID), Assistant: name, Notes: d.store,
+				Registered: func(a chat.Address) bool { return d.router.Rules().GroupOf(a) != "" }, Moved: d.chatMoved,
+			})
+		}},
+	}
+}
+
 // openChannels makes the channels of the configuration. One that has no tokens is
 // said to be so, and the others go on.
 func (d *Daemon) openChannels() error {
 	d.networks.states, d.networks.came = map[chat.ChannelID]channel.Status{}, make(chan chat.ChannelID, 16)
-	c := d.config.Channels.Slack
-	if !c.Connect {
-		return nil
+	for _, n := range d.networksOf() {
+		if !n.connect {
+			continue
+		}
+		tokens, err := credential.New(d.opt.Paths, d.opt.Getenv).LoadTokens(string(n.id))
+		if err == nil && tokens == nil {
+			err = fmt.Errorf("it has no tokens: nanoclaw channel login %s, then restart nanoclaw", n.id)
+		}
+		if err != nil {
+			d.log.Error("a network is not connected", "channel", n.id, "err", err)
+			d.networks.states[n.id] = channel.Status{State: channel.Ended, Since: time.Now(), Cause: err.Error()}
+			continue
+		}
+		for _, secret := range tokens {
+			d.mask.Learn(secret)
+		}
+		d.addChannel(n.open(tokens))
 	}
-	tokens, err := credential.New(d.opt.Paths, d.opt.Getenv).LoadTokens(string(slack.ID))
-	if err == nil && tokens == nil {
-		err = fmt.Errorf("it has no tokens: nanoclaw channel login slack, then restart nanoclaw")
-	}
-	if err != nil {
-		d.log.Error("slack is not connected", "err", err)
-		d.networks.states[slack.ID] = channel.Status{State: channel.Ended, Since: time.Now(), Cause: err.Error()}
-		return nil
-	}
-	for _, secret := range tokens {
-		d.mask.Learn(secret)
-	}
-	d.addChannel(slack.New(slack.Options{
-		App: tokens[slack.AppToken], Bot: tokens[slack.BotToken], API: c.API, Log: d.log.With("channel", slack.ID),
-		Assistant: func() string { return d.router.Rules().Name },
-	}))
 	return nil
+}
+
+// chatMoved tells the owner that a chat has another address. What it was works on.
+func (d *Daemon) chatMoved(from, to chat.Address) {
+	d.tellOwner(context.Background(), fmt.Sprintf("moved:%s", to), fmt.Sprintf("The chat %s is %s now. It goes on as before; write the new address into the configuration when it suits you.", from, to))
 }
 
 // addChannel adds a channel before Run.
@@ -101,7 +132,7 @@ func (d *Daemon) channelStates() []control.ChannelInfo {
 
 // shows is the channel that shows progress, nil if it does not.
 func (d *Daemon) shows(id chat.ChannelID) channel.Progress {
-	if id == slack.ID && d.config.Channels.Slack.HideProgress {
+	if slices.ContainsFunc(d.networksOf(), func(n chatNetwork) bool { return n.id == id && n.hideProgress }) {
 		return nil
 	}
 	p, _ := d.channels[id].(channel.Progress)

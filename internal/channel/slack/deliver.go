@@ -37,7 +37,7 @@ func (c *Channel) Deliver(ctx context.Context, m chat.Outbound) (chat.MessageID,
 	if to.team != me.team {
 		return "", channel.Permanent(fmt.Errorf("%s is in another workspace than the one that we are logged in to (%s)", m.To, me.team))
 	}
-	c.live.end(m.To)
+	c.live.End(m.To)
 	sent := map[int]string{}
 	if m.Again {
 		if sent, err = c.arrived(ctx, to, m.Key); err != nil {

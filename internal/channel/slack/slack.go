@@ -36,6 +36,8 @@ import (
 	api "github.com/slack-go/slack"
 
 	"nanoclaw/internal/channel"
+	"nanoclaw/internal/channel/live"
+	"nanoclaw/internal/channel/pace"
 	"nanoclaw/internal/channel/supervise"
 	"nanoclaw/internal/chat"
 )
@@ -68,9 +70,9 @@ type Options struct {
 type Channel struct {
 	opt    Options
 	client *api.Client
-	gates  gates
+	gates  pace.Gates
 	names  names
-	live   lives
+	live   live.Messages
 
 	mu     sync.Mutex // guards all below
 	me     identity
@@ -90,8 +92,8 @@ var (
 	_ channel.Supervised = (*Channel)(nil)
 )
 
-// callTime bounds one request to the web API.
-const callTime = 30 * time.Second
+// requestTime bounds one exchange with the web API, an upload included.
+const requestTime = 5 * time.Minute
 
 // New makes a channel. It connects to nothing.
 func New(o Options) *Channel {
@@ -116,7 +118,7 @@ func New(o Options) *Channel {
 }
 
 func client(o Options) *api.Client {
-	options := []api.Option{api.OptionAppLevelToken(o.App), api.OptionHTTPClient(&http.Client{Timeout: 10 * callTime})}
+	options := []api.Option{api.OptionAppLevelToken(o.App), api.OptionHTTPClient(&http.Client{Timeout: requestTime})}
 	if o.API != "" {
 		options = append(options, api.OptionAPIURL(strings.TrimSuffix(o.API, "/")+"/"))
 	}
@@ -169,7 +171,7 @@ func (c *Channel) identify(ctx context.Context) (identity, error) {
 
 // Run keeps the socket open until ctx ends.
 func (c *Channel) Run(ctx context.Context, sink channel.Sink) error {
-	defer c.live.wait()
+	defer c.live.Wait()
 	defer c.names.wait()
 	o := c.opt.Supervise
 	o.Status = c.status
@@ -211,6 +213,11 @@ var hopeless = map[string]bool{
 	"channel_not_found": true, "not_in_channel": true, "is_archived": true, "msg_too_long": true, "no_text": true,
 	"restricted_action": true, "invalid_blocks": true, "invalid_arguments": true, "cannot_reply_to_message": true,
 	"file_not_found": true, "file_deleted": true, "thread_not_found": true,
+}
+
+// call does one request to the web API, within its limits.
+func (c *Channel) call(ctx context.Context, method string, do func(context.Context) error) error {
+	return c.gates.Call(ctx, c.opt.Log, method, func(ctx context.Context) error { return judge(do(ctx)) })
 }
 
 // judge says of an error of the web API what it means to us.

@@ -1,0 +1,227 @@
+package telegram
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/go-telegram/bot"
+	"github.com/go-telegram/bot/models"
+
+	"nanoclaw/internal/channel"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/markup"
+)
+
+// Deliver sends a message, in several parts if it is long. Of several the id is the
+// first one's.
+func (c *Channel) Deliver(ctx context.Context, m chat.Outbound) (chat.MessageID, error) {
+	to, err := placeOf(m.To)
+	if err != nil {
+		return "", err
+	}
+	if err := c.moves.load(ctx); err != nil {
+		return "", err
+	}
+	c.live.End(m.To)
+	to.chat = c.moves.now(to.chat)
+	id, err := c.deliver(ctx, to, m)
+	var moved *bot.MigrateError
+	if errors.As(err, &moved) {
+		if err := c.moved(ctx, to.chat, int64(moved.MigrateToChatID)); err != nil {
+			return "", err
+		}
+		to.chat = int64(moved.MigrateToChatID)
+		return c.deliver(ctx, to, m)
+	}
+	return id, err
+}
+
+func (c *Channel) deliver(ctx context.Context, to place, m chat.Outbound) (chat.MessageID, error) {
+	done := c.sent.of(m.Key)
+	parts, whole := c.parts(m)
+	for i, part := range parts {
+		if done.has(i) {
+			continue
+		}
+		var keyboard models.ReplyMarkup
+		if m.Code != "" && i == len(parts)-1 {
+			keyboard = buttons(m.Code)
+		}
+		id, err := c.post(ctx, to, part, keyboard)
+		if err != nil {
+			return "", err
+		}
+		done.put(i, id)
+	}
+	if whole != nil && !done.has(len(parts)) {
+		id, err := c.sendFile(ctx, to, *whole)
+		if err != nil {
+			return "", err
+		}
+		done.put(len(parts), id)
+	}
+	return chat.MessageID(strconv.Itoa(done.first())), nil
+}
+
+// parts are the messages that a message becomes, and the file that goes after them, if
+// one does: that of the message, or all of an answer that is very long.
+func (c *Channel) parts(m chat.Outbound) (parts []string, file *outfile) {
+	limit := markup.Limit(chat.TelegramMarkup)
+	if m.FromHost() {
+		parts = markup.Plain(chat.TelegramMarkup, m.Text, limit)
+	} else {
+		parts = markup.Render(chat.TelegramMarkup, m.Text, limit)
+	}
+	switch {
+	case m.File != nil:
+		f := &outfile{file: m.File}
+		if len(parts) == 1 && len(parts[0]) <= maxCaption {
+			f.caption, parts = parts[0], nil
+		}
+		return parts, f
+	case len(parts) == 0:
+		return []string{"(nothing to show)"}, nil
+	case len(parts) > c.opt.MaxParts && m.Code == "":
+		note := fmt.Sprintf("<i>The answer goes on for %d more messages: all of it is in the file.</i>", len(parts)-1)
+		return append(parts[:1:1], note), &outfile{file: &chat.File{Name: "answer.md"}, text: channel.SafeText(m.Text)}
+	}
+	return parts, nil
+}
+
+// post sends one part. Words that Telegram does not take as we marked them go out
+// without marks.
+func (c *Channel) post(ctx context.Context, to place, text string, keyboard models.ReplyMarkup) (int, error) {
+	p := &bot.SendMessageParams{
+		ChatID: to.chat, MessageThreadID: to.topic, Text: text, ParseMode: models.ParseModeHTML, ReplyMarkup: keyboard,
+		// A preview would have Telegram fetch whatever address an agent writes.
+		LinkPreviewOptions: &models.LinkPreviewOptions{IsDisabled: bot.True()},
+	}
+	id, err := c.send(ctx, p)
+	if unmarked(err) {
+		c.opt.Log.Warn("telegram does not take the marks of a message", "err", err)
+		p.Text, p.ParseMode = bareText(text), ""
+		id, err = c.send(ctx, p)
+	}
+	return id, err
+}
+
+func (c *Channel) send(ctx context.Context, p *bot.SendMessageParams) (id int, err error) {
+	err = c.call(ctx, "sendMessage", func(ctx context.Context) error {
+		sent, err := c.client.SendMessage(ctx, p)
+		if err == nil {
+			id = sent.ID
+		}
+		return err
+	})
+	return id, inWords(err)
+}
+
+// unmarked says that an error is about the marks of a text.
+func unmarked(err error) bool {
+	return err != nil && errors.Is(err, bot.ErrorBadRequest) && strings.Contains(err.Error(), "can't parse entities")
+}
+
+var tag = regexp.MustCompile(`<[^>]*>`)
+
+// bareText takes the marks out of a text that package markup wrote: there every < that
+// is not part of a mark is escaped.
+func bareText(s string) string { return html.UnescapeString(tag.ReplaceAllString(s, "")) }
+
+// inWords says what a refusal means to somebody who reads it.
+func inWords(err error) error {
+	for _, w := range []struct{ said, means string }{
+		{"bot was blocked by the user", "they have blocked the bot"},
+		{"bot was kicked", "the bot was removed from the group: add it again"},
+		{"bot is not a member", "the bot is not in the chat: add it"},
+		{"bot can't initiate conversation", "a bot cannot write first: they have to write to it, or press Start, once"},
+		{"not enough rights", "the bot may not write there: an administrator of the chat has to let it"},
+		{"message thread not found", "the topic does not exist any more"},
+		{"chat not found", "there is no such chat, or the bot was never in it"},
+	} {
+		if err != nil && channel.IsPermanent(err) && strings.Contains(err.Error(), w.said) {
+			return channel.Permanent(fmt.Errorf("%s (%w)", w.means, err))
+		}
+	}
+	return err
+}
+
+// keyboard and button are buttons under a message. The library's own button cannot be
+// used: it always sends an empty copy_text with it, and only one such field may be there.
+// Source: core.telegram.org/bots/api#inlinekeyboardbutton.
+type keyboard struct {
+	Rows [][]button `json:"inline_keyboard"`
+}
+
+type button struct {
+	Text string `json:"text"`
+	Data string `json:"callback_data"`
+}
+
+// buttons are the two answers to a question. Whoever may not answer can press them too,
+// and is refused as they would be for the words.
+func buttons(code string) models.ReplyMarkup {
+	return keyboard{[][]button{{{"Approve", pressApprove + code}, {"Deny", pressDeny + code}}}}
+}
+
+// maxSent is how many messages are remembered that did not go out in one piece.
+const maxSent = 256
+
+// sent are the parts of messages that went out, by key, so that an attempt after a
+// failure goes on where that stood.
+type sent struct {
+	mu   sync.Mutex
+	by   map[string]*taken
+	keys []string // the oldest first
+}
+
+// taken are the parts of one message that Telegram took, with their numbers.
+type taken struct {
+	mu    sync.Mutex
+	parts map[int]int
+}
+
+func (s *sent) of(key string) *taken {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.by[key]; t != nil {
+		return t
+	}
+	if key == "" {
+		return &taken{parts: map[int]int{}}
+	}
+	if s.by == nil {
+		s.by = map[string]*taken{}
+	}
+	if len(s.keys) >= maxSent {
+		delete(s.by, s.keys[0])
+		s.keys = s.keys[1:]
+	}
+	t := &taken{parts: map[int]int{}}
+	s.by[key], s.keys = t, append(s.keys, key)
+	return t
+}
+
+func (t *taken) has(part int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, ok := t.parts[part]
+	return ok
+}
+
+func (t *taken) put(part, id int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.parts[part] = id
+}
+
+func (t *taken) first() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.parts[0]
+}
