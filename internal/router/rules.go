@@ -103,12 +103,25 @@ func (r Rules) Decide(in chat.Inbound) Verdict {
 	}
 	group, ok := r.groups[in.From.Base()]
 	if !ok {
-		return Verdict{Action: Ignore, Reason: "the chat " + in.From.String() + " belongs to no group"}
+		return r.foreign(in)
 	}
 	who := r.Actor(in, group)
 	v := r.decide(in, who)
 	v.Group, v.Who = group, who
 	return v
+}
+
+// foreign is the verdict about a message of a chat that belongs to no group: nothing,
+// but for the owner who asks to make it one.
+func (r Rules) foreign(in chat.Inbound) Verdict {
+	who := r.Actor(in, "")
+	if c, is := ParseCommand(in.Text, r.Name); is && c.Verb == Register && who.Role == authority.Owner {
+		if v := command(c, who); v.Action == Do {
+			v.Who = who
+			return v
+		}
+	}
+	return Verdict{Action: Ignore, Reason: "the chat " + in.From.String() + " belongs to no group"}
 }
 
 // Actor is who wrote a message, with their role in a group: the owner if the
@@ -178,9 +191,10 @@ func (r Rules) stranger(who authority.Actor, pairing string) Verdict {
 const clearWord = "/clear"
 
 // command is the verdict about a command for the host. What it does to other
-// groups is decided where it is known which those are.
+// groups is decided where it is known which those are, and so is what follows where
+// the table holds it.
 func command(c Command, who authority.Actor) Verdict {
-	if v := authority.Decide(c.Act(), who); !v.Allowed() {
+	if v := authority.Decide(c.Act(), who); v.Outcome == authority.Deny {
 		return Verdict{Action: Refuse, Reason: v.Reason, Command: c, Words: true}
 	}
 	if c.Verb == Clear && c.Target == "" {
