@@ -53,7 +53,7 @@ var gates = []gate{
 	{"internal/daemon", "runTask", []string{"Daemon.TaskAct"}, "the socket's guard"},
 	{"internal/daemon", "applyTask", []string{"Daemon.TaskAdd", "Daemon.TaskEdit"}, "the socket's guard"},
 	{"internal/daemon", "taskMade", []string{"toolHost.Schedule", "toolHost.Update"}, "the tools asked"},
-	{"internal/daemon", "allow", []string{"Daemon.letIn", "Daemon.hostAnswered", "Daemon.pin", "Daemon.Trust"}, "what letIn stands behind, an answer that the desk took, what pin stands behind, or the socket's guard"},
+	{"internal/daemon", "allow", []string{"Daemon.letIn", "Daemon.hostAnswered", "Daemon.pin", "Daemon.Trust", "Daemon.TokenAdd"}, "what letIn stands behind, an answer that the desk took, what pin stands behind, or the socket's guard"},
 	{"internal/daemon", "pin", []string{"Daemon.pinAnswered", "Daemon.PinServer"}, "an answer that the desk took, or the socket's guard"},
 	{"internal/daemon", "letIn", []string{"Daemon.senderDecided", "Daemon.PeopleAct", "Daemon.pair"}, "an answer that the desk took, the socket's guard, or a code of the owner's"},
 	{"internal/daemon", "shutOut", []string{"Daemon.senderDecided", "Daemon.deny"}, "an answer that the desk took, or the socket's guard"},

@@ -30,6 +30,9 @@ type networks struct {
 // said to be so, and the others go on.
 func (d *Daemon) openChannels() error {
 	d.networks.states, d.networks.came = map[chat.ChannelID]channel.Status{}, make(chan chat.ChannelID, 16)
+	if err := d.openPrograms(); err != nil {
+		return err
+	}
 	c := d.config.Channels.Slack
 	if !c.Connect {
 		return nil

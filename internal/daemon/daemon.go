@@ -125,6 +125,7 @@ type Daemon struct {
 	rights   rights
 	asking   hostAsks
 	streams  streams
+	programs programs
 	limits   *limiter
 
 	// queued are messages that may have to wait for longer than queuedAfter.
@@ -369,6 +370,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	for _, c := range d.channels {
 		parts.Go(func() { d.runChannel(ctx, c) })
 	}
+	parts.Go(func() { d.servePrograms(ctx) })
 	parts.Go(func() { d.watchNetworks(ctx) })
 	parts.Go(func() { d.queue.Run(ctx) })
 	parts.Go(func() { d.tellQueues(ctx) })

@@ -103,3 +103,19 @@ func (r *Reader) Ahead(ctx context.Context, g chat.Group, a chat.Address, id cha
 	}
 	return n, waits, nil
 }
+
+// SaidTo gives what a run said to a chat, and what was said there under a key, in order.
+func (r *Reader) SaidTo(ctx context.Context, a chat.Address, run chat.RunID, key string) ([]chat.Outbound, error) {
+	var out []chat.Outbound
+	err := each(ctx, r.db, func(rows *sql.Rows) error {
+		m := chat.Outbound{To: a, Run: run}
+		err := rows.Scan(&m.ID, &m.Kind, &m.Text, &m.Failed, &m.Last)
+		out = append(out, m)
+		return err
+	}, `SELECT id, kind, text, failed, last FROM outbox
+		WHERE channel = ? AND chat = ? AND (run <> '' AND run = ? OR key = ?) ORDER BY id`, a.Channel, a.Chat, run, key)
+	if err != nil {
+		return nil, fmt.Errorf("read what was said to %s: %w", a, explain(r.path, err))
+	}
+	return out, nil
+}
