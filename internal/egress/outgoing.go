@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"nanoclaw/internal/grant"
@@ -27,49 +28,54 @@ const (
 //
 // No proxy of the environment is asked, and no redirect is followed by a RoundTripper.
 func Outgoing(private bool) http.RoundTripper {
-	return outgoing(private, net.DefaultResolver, interfaceAddrs)
-}
-
-func outgoing(private bool, names Resolver, own func() ([]netip.Addr, error)) http.RoundTripper {
-	g := newGuard(own)
+	o := outgoing{newGuard(interfaceAddrs), net.DefaultResolver, private, dialTCP}
 	return &http.Transport{
-		DialContext: func(ctx context.Context, _, to string) (net.Conn, error) {
-			return dialOutgoing(ctx, g, names, private, to)
-		},
+		DialContext:         func(ctx context.Context, _, to string) (net.Conn, error) { return o.dial(ctx, to) },
 		TLSHandshakeTimeout: outgoingDial, ResponseHeaderTimeout: outgoingHead, MaxResponseHeaderBytes: maxAnswerHead,
 		MaxConnsPerHost: 4, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
 	}
 }
 
-func dialOutgoing(ctx context.Context, g *guard, names Resolver, private bool, to string) (net.Conn, error) {
+// outgoing is how such a request finds its way.
+type outgoing struct {
+	guard   *guard
+	names   Resolver
+	private bool
+	dialer  func(context.Context, netip.AddrPort) (net.Conn, error)
+}
+
+func (o outgoing) dial(ctx context.Context, to string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, outgoingDial)
 	defer cancel()
+	if a, err := netip.ParseAddrPort(to); err == nil {
+		if !a.Addr().IsLoopback() {
+			return nil, fmt.Errorf("%s is an address: write a name", a.Addr())
+		}
+		return o.dialer(ctx, a)
+	}
 	host, port, err := net.SplitHostPort(to)
 	if err != nil {
 		return nil, err
 	}
-	var d net.Dialer
-	if a, err := netip.ParseAddr(host); err == nil {
-		if !a.IsLoopback() {
-			return nil, fmt.Errorf("%s is an address: write a name", host)
-		}
-		return d.DialContext(ctx, "tcp", to)
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return nil, err
 	}
 	hosts, err := grant.ParseHost(host)
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := names.LookupNetIP(ctx, "ip", hosts[0].Pattern+".")
+	addrs, err := o.names.LookupNetIP(ctx, "ip", hosts[0].Pattern+".")
 	if err != nil || len(addrs) == 0 {
 		return nil, fmt.Errorf("the name %s could not be resolved: %s", host, lookupWords(err))
 	}
-	good, err := g.filter(addrs, private)
+	good, err := o.guard.filter(addrs, o.private)
 	if err != nil {
 		return nil, fmt.Errorf("%s was not reached: %w", host, err)
 	}
 	var all error
 	for _, a := range good[:min(len(good), maxDials)] {
-		conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(a.String(), port))
+		conn, err := o.dialer(ctx, netip.AddrPortFrom(a, uint16(number)))
 		if err == nil {
 			return conn, nil
 		}
