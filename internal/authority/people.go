@@ -3,6 +3,7 @@ package authority
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"nanoclaw/internal/chat"
 )
@@ -19,10 +20,11 @@ type People struct {
 }
 
 // Give gives an identity a role: in a group, or everywhere for the owner's. Of
-// two roles in a group the higher holds. Nobody but the owner has one in main.
+// two roles in a group the higher holds. Nobody but the owner has one in main. A
+// program is at most a member.
 func (p *People) Give(id string, r Role, g chat.Group) {
 	switch {
-	case id == "":
+	case id == "", r != Member && program(id):
 	case r == Owner:
 		if p.owners == nil {
 			p.owners = map[string]bool{}
@@ -38,6 +40,12 @@ func (p *People) Give(id string, r Role, g chat.Group) {
 		}
 		p.roles[g][id] = r
 	}
+}
+
+// program says that an identity is of a channel of programs.
+func program(id string) bool {
+	channel, _, _ := strings.Cut(id, ":")
+	return chat.ChannelID(channel).Programs()
 }
 
 // Deny takes from an identity whatever role it has in a group, unless it is the

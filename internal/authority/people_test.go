@@ -49,3 +49,24 @@ func TestPeople(t *testing.T) {
 		t.Errorf("nobody was given a role, and somebody has %q", got)
 	}
 }
+
+// A program's secret can be copied, so whoever has it is a member at most, whatever
+// was written about it.
+func TestProgramsAreMembersAtMost(t *testing.T) {
+	var p People
+	for _, id := range []string{"webhook:ci", "api:bot"} {
+		p.Give(id, Owner, "")
+		p.Give(id, Admin, "family")
+		if got := p.RoleIn(id, "family"); got != Nobody {
+			t.Errorf("%s is %q", id, got)
+		}
+		p.Give(id, Member, "family")
+		p.Give(id, Member, chat.Main)
+		if got := p.RoleIn(id, "family"); got != Member {
+			t.Errorf("%s is %q", id, got)
+		}
+		if got := p.RoleIn(id, chat.Main); got != Nobody {
+			t.Errorf("%s is %q in main", id, got)
+		}
+	}
+}

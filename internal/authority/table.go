@@ -55,6 +55,12 @@ const (
 	ModeShow         Act = "mode"
 	ModeShowOther    Act = ModeShow + other
 	ModeShowAll      Act = ModeShow + all
+	CostShow         Act = "cost"
+	CostShowOther    Act = CostShow + other
+	CostShowAll      Act = CostShow + all
+	Explain          Act = "explain"
+	ExplainOther     Act = Explain + other
+	HelpShow         Act = "help"
 	Shutdown         Act = "shutdown"
 	Exec             Act = "exec"
 	Send             Act = "send"
@@ -72,6 +78,7 @@ const (
 	TaskChangeOther  Act = TaskChange + other
 	TaskList         Act = "task.list"
 	TaskListOther    Act = TaskList + other
+	TaskListAll      Act = TaskList + all
 )
 
 // Looking at what was done, and tidying up.
@@ -168,6 +175,12 @@ var table = []row{
 	{ModeShow, "see the mode of this group", yes, yes, yes, mine, mine, agent, agent},
 	{ModeShowOther, "see the mode of another group", yes, yes, yes, mine, mine, agent, agent},
 	{ModeShowAll, "see the modes of all groups", yes, yes, yes, mine, mine, agent, agent},
+	{CostShow, "see what this group cost", yes, yes, yes, mine, mine, agent, agent},
+	{CostShowOther, "see what another group cost", yes, yes, yes, mine, mine, agent, agent},
+	{CostShowAll, "see what all groups cost", yes, yes, yes, mine, mine, agent, agent},
+	{Explain, "have a run of this group explained", yes, yes, yes, mine, mine, agent, agent},
+	{ExplainOther, "have a run of another group explained", yes, yes, yes, mine, mine, agent, agent},
+	{HelpShow, "see what may be said to the host", yes, yes, yes, yes, yes, agent, agent},
 	{Shutdown, "end nanoclaw", yes, yes, no, mine, mine, agent, agent},
 	{Exec, "run a command in a group's boundary", yes, yes, no, mine, mine, agent, agent},
 	{Send, "send to this group's chat", yes, yes, yes, yes, yes, yes, yes},
@@ -182,6 +195,7 @@ var table = []row{
 	{TaskChangeOther, "pause, resume or cancel tasks of another group", yes, yes, yes, mine, mine, yes, elder},
 	{TaskList, "list the tasks of this group", yes, yes, yes, yes, yes, yes, yes},
 	{TaskListOther, "list the tasks of other groups", yes, yes, yes, mine, mine, yes, elder},
+	{TaskListAll, "list the tasks of all groups", yes, yes, yes, mine, mine, agent, agent},
 
 	{Inspect, "look at runs, grants and the record", yes, yes, no, mine, mine, agent, agent},
 	{Export, "take the record out", yes, yes, no, mine, mine, agent, agent},

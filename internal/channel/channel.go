@@ -53,7 +53,9 @@ type Sink interface {
 }
 
 // Progress is for channels that can show what an agent is doing while it does
-// it. It must not block: what cannot be shown now is dropped.
+// it, or only that it does something: chat.Started begins it, and chat.Finished
+// always ends it, so that a network's "is typing" can be kept up between them. It
+// must not block: what cannot be shown now is dropped.
 type Progress interface {
 	Progress(ctx context.Context, p chat.Progress)
 }

@@ -144,6 +144,17 @@ const (
 // Console is the channel of the owner's own terminals.
 const Console ChannelID = "console"
 
+// The channels of programs, see ChannelID.Programs.
+const (
+	Webhook ChannelID = "webhook"
+	API     ChannelID = "api"
+)
+
+// Programs says that whoever speaks on a channel is a program with a secret of one
+// group's, which can be copied, and that answers nobody's question. So none of them is
+// ever the owner, an admin, or one who approves, whatever is configured.
+func (c ChannelID) Programs() bool { return c == Webhook || c == API }
+
 // Terminal says that the owner wrote the message in a terminal of their own,
 // where alone an Ask counts. A task of theirs is not written there when it is due.
 func (in Inbound) Terminal() bool {

@@ -1,6 +1,12 @@
 package config
 
-import "strings"
+import (
+	"maps"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+)
 
 // channels checks the networks.
 func (v *validator) channels(c Channels) {
@@ -16,5 +22,60 @@ func (v *validator) channels(c Channels) {
 		if !ok || main == "" || sub == "" || len(t) > 100 || strings.ContainsAny(t, " ;\"\\") || hasControl(t) {
 			v.add(at("channels", "files", "types", i), `a type such as "image/*" or "application/pdf"`, quote(t), "")
 		}
+	}
+}
+
+// Bounds of webhooks.
+const (
+	maxHooks   = 100
+	maxHookSay = 4 << 10
+)
+
+// webhook checks the listener for programs and its hooks.
+func (v *validator) webhook(w Webhook, groups map[string]Group) {
+	field := at("channels", "webhook")
+	if a, err := netip.ParseAddrPort(w.Listen); w.Listen != "" && (err != nil || a.Port() == 0) {
+		v.add(field.plus("listen"), "an address and a port, as 127.0.0.1:8377", quote(w.Listen), "")
+	}
+	for i, h := range w.Hosts {
+		if h == "" || len(h) > 260 || strings.ContainsFunc(h, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("/@?#*", r) }) {
+			v.add(field.plus("hosts", i), "the name of a host, as hooks.example.com", quote(h), "")
+		}
+	}
+	if w.Listen == "" && (w.API || len(w.Hooks) > 0) {
+		v.add(field.plus("listen"), "an address and a port, since there are hooks or the API", "none", "")
+	}
+	if len(w.Hooks) > maxHooks {
+		v.add(field.plus("hooks"), "at most 100 webhooks", "more", "")
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.Hooks)) {
+		if v.full() {
+			return
+		}
+		v.hook(field.plus("hooks", name), name, w.Hooks[name], groups)
+	}
+}
+
+func (v *validator) hook(field Path, name string, h Hook, groups map[string]Group) {
+	if !ProviderName(name) {
+		v.addKey(field, "a name of letters a-z, digits and -", quote(name), "")
+	}
+	_, known := groups[h.Group]
+	switch {
+	case h.Group == mainGroup:
+		v.add(field.plus("group"), "a group other than main", quote(h.Group), "main is your own chat: nobody else speaks there, and no program")
+	case !known:
+		v.add(field.plus("group"), "one of groups", quote(h.Group), didYouMean(h.Group, slices.Sorted(maps.Keys(groups))))
+	}
+	if h.Form != "" {
+		v.oneOf(field.plus("form"), h.Form, "standard", "github")
+	}
+	if len(h.Say) > maxHookSay {
+		v.add(field.plus("say"), "at most 4 KiB", "more", "")
+	}
+	u, err := url.Parse(h.Answer)
+	local := strings.HasPrefix(h.Answer, "http://127.0.0.1:")
+	if h.Answer != "" && (err != nil || !local && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "") {
+		v.add(field.plus("answer"), "an address that begins with https://, or with http://127.0.0.1: on this machine", quote(h.Answer), "")
 	}
 }

@@ -535,8 +535,42 @@ type Channels struct {
 	Slack Slack `json:"slack"`
 	// Telegram is one bot on Telegram.
 	Telegram Telegram `json:"telegram"`
+	// Webhook is for programs that send messages over HTTP.
+	Webhook Webhook `json:"webhook"`
 	// Files bound what comes with messages.
 	Files Files `json:"files"`
+}
+
+// Webhook is the HTTP listener for programs: webhooks, and the HTTP API.
+type Webhook struct {
+	// Listen is where it listens, as "127.0.0.1:8377". Empty: nowhere. It speaks plain
+	// HTTP: what comes from other machines goes through a proxy with TLS.
+	Listen string `json:"listen"`
+	// Hosts are further names under which it is reached, as that proxy passes them on:
+	// "hooks.example.com", with the port if it is not the usual one.
+	Hosts []string `json:"hosts"`
+	// API serves the HTTP API for the tokens of nanoclaw token add.
+	API bool `json:"api"`
+	// Hooks are the webhooks, by name, at /hooks/NAME. Their secrets are not here:
+	// nanoclaw webhook secret NAME keeps them, encrypted.
+	Hooks map[string]Hook `json:"hooks"`
+}
+
+// Hook is one webhook: a chat and a sender of its group, both webhook:NAME.
+type Hook struct {
+	// Group is whose agent gets the messages. It is not main.
+	Group string `json:"group"`
+	// Form is how requests are signed: "standard" (Standard Webhooks) or "github".
+	// Empty: "standard".
+	Form string `json:"form,omitempty"`
+	// Say is what the agent is told to do with what comes, which is then quoted as
+	// somebody else's words. Empty: what comes is the message.
+	Say string `json:"say,omitempty"`
+	// Answer is where answers are posted to: an address that begins with https://, or
+	// with http://127.0.0.1: for a program on this machine. Empty: nowhere.
+	Answer string `json:"answer,omitempty"`
+	// Private lets the name of Answer lead to a private address.
+	Private bool `json:"private,omitempty"`
 }
 
 // Slack is one workspace of Slack's, in Socket Mode.

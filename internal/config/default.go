@@ -88,7 +88,7 @@ func Default() Config {
 			Upload: 2 << 30, Download: 20 << 30, Connections: 20_000,
 		},
 		MCPServers: map[string]MCPServer{},
-		Channels:   Channels{Files: Files{Size: 25 << 20, Keep: 500 << 20, Types: []string{}}},
+		Channels:   Channels{Webhook: Webhook{Hosts: []string{}, Hooks: map[string]Hook{}}, Files: Files{Size: 25 << 20, Keep: 500 << 20, Types: []string{}}},
 
 		GlobalMcpInheritance: InheritMain,
 
@@ -164,6 +164,12 @@ func Encode(c Config) ([]byte, error) {
 	}
 	if c.Budgets.Prices == nil {
 		c.Budgets.Prices = map[string]Price{}
+	}
+	if c.Channels.Webhook.Hosts == nil {
+		c.Channels.Webhook.Hosts = []string{}
+	}
+	if c.Channels.Webhook.Hooks == nil {
+		c.Channels.Webhook.Hooks = map[string]Hook{}
 	}
 	if c.Channels.Files.Types == nil {
 		c.Channels.Files.Types = []string{}

@@ -37,7 +37,7 @@ func rules() map[string]rule {
 		"egress.hosts.*.rules": only, "egress.hosts.*.webSocket": on,
 		"groups.*.egressHosts.*.private": on, "groups.*.egressHosts.*.raw": on, "groups.*.egressHosts.*.ech": on,
 		"groups.*.egressHosts.*.inspect": off, "groups.*.egressHosts.*.rules": only, "groups.*.egressHosts.*.webSocket": on,
-		"channels.slack.connect": on, "channels.slack.hideProgress": off, "channels.telegram.connect": on, "channels.telegram.hideProgress": off,
+		"channels.slack.connect": on, "channels.slack.hideProgress": off, "channels.telegram.connect": on, "channels.telegram.hideProgress": off, "channels.webhook.hosts": gives, "channels.webhook.api": on, "channels.webhook.hooks.*": gives, "channels.webhook.hooks.*.private": on,
 		"channels.files.size": more, "channels.files.keep": more,
 		"channels.files.types": only, "mcpServers.*": gives, "mcpServers.*.modes": gives, "mcpServers.*.groups": gives, "mcpServers.*.own": off,
 		"mcpServers.*.egress": gives, "mcpServers.*.workspace": rank, "mcpServers.*.secretsInside": on,

@@ -38,6 +38,7 @@ func (c *Config) Validate(o Options) Problems {
 		between(&v, at("audit", "anchorChat"), c.Audit.AnchorChat, Duration(time.Minute), Duration(366*24*time.Hour))
 	}
 	v.channels(c.Channels)
+	v.webhook(c.Channels.Webhook, c.Groups)
 	v.servers(c, o)
 	v.oneOf(at("globalMcpInheritance"), c.GlobalMcpInheritance, inheritances...)
 	v.oneOf(at("permissionMode"), c.PermissionMode, permissionBypass, permissionAsk)
@@ -302,6 +303,8 @@ func (v *validator) chats(field Path, name string, list []string, owner map[stri
 			v.add(field, "a chat of no other group", quote(a)+", which belongs to "+quote(other), "a chat has one group")
 		case !taken && strings.HasPrefix(a, consoleOf("")):
 			v.add(field, fmt.Sprintf("the terminal of this group, %q", consoleOf(name)), quote(a), "it need not be written")
+		case strings.HasPrefix(a, string(chat.Webhook)+":"), strings.HasPrefix(a, string(chat.API)+":"):
+			v.add(field, "a chat of people", quote(a), "a program's group is named by channels.webhook.hooks, or by nanoclaw token add")
 		case seen[a]:
 			v.add(field, "each chat once", quote(a)+" again", "")
 		}

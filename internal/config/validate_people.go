@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"nanoclaw/internal/chat"
 )
 
 // Roles of people.
@@ -32,6 +34,9 @@ func (v *validator) person(id string, p Person, groups map[string]Group) {
 		v.addKey(field, "an identity, as CHANNEL:SENDER", quote(id), "")
 	case strings.HasPrefix(id, consoleOf("")):
 		v.addKey(field, "somebody on a chat network", quote(id), "who is at your terminals is the owner, and nobody else")
+	}
+	if a, err := chat.ParseAddress(id); err == nil && a.Channel.Programs() && (p.Role == roleOwner || p.Role == roleAdmin) {
+		v.add(field.plus("role"), "no role but that of a member", quote(p.Role), "a program has a secret that can be copied: it is never the owner, an admin, or one who approves")
 	}
 	if utf8.RuneCountInString(p.Name) > 80 || hasControl(p.Name) {
 		v.add(field.plus("name"), "a name of at most 80 characters on one line", quote(p.Name), "")

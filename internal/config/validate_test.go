@@ -83,6 +83,27 @@ func TestValidate(t *testing.T) {
 			c.Groups["a"] = Group{}
 			c.People["slack:U1"] = Person{Name: "Bob", Role: "admin", Groups: []string{"a"}}
 		}, ""},
+		{"webhooks", func(c *Config) {
+			c.Groups["a"] = Group{}
+			c.Channels.Webhook = Webhook{Listen: "127.0.0.1:8377", Hosts: []string{"hooks.example.com:8443"}, API: true, Hooks: map[string]Hook{
+				"ci": {Group: "a", Form: "github", Answer: "https://example.com/x"}, "local": {Group: "a", Answer: "http://127.0.0.1:5678/hook"},
+			}}
+		}, ""},
+		{"a webhook into main", hook(Hook{Group: "main"}), `channels.webhook.hooks.ci.group: expected a group other than main`},
+		{"a webhook into nowhere", hook(Hook{Group: "famly"}), `channels.webhook.hooks.ci.group: expected one of groups, found "famly"`},
+		{"a webhook of another form", hook(Hook{Group: "a", Form: "stripe"}), `channels.webhook.hooks.ci.form: expected "standard" or "github"`},
+		{"an answer in the clear", hook(Hook{Group: "a", Answer: "http://example.com"}), `channels.webhook.hooks.ci.answer: expected an address that begins with https://`},
+		{"an answer to a name that begins like loopback", hook(Hook{Group: "a", Answer: "http://127.0.0.1.example.com"}), `channels.webhook.hooks.ci.answer: expected an address`},
+		{"an answer with a password", hook(Hook{Group: "a", Answer: "https://u:p@example.com"}), `channels.webhook.hooks.ci.answer: expected an address`},
+		{"webhooks without a listener", func(c *Config) { c.Channels.Webhook.API = true }, `channels.webhook.listen: expected an address and a port`},
+		{"a listener without a port", func(c *Config) { c.Channels.Webhook.Listen = "localhost" }, `channels.webhook.listen: expected an address and a port`},
+		{"any host", func(c *Config) { c.Channels.Webhook.Hosts = []string{"*"} }, `channels.webhook.hosts[0]: expected the name of a host`},
+		{"a program's chat", group("a", Group{Chats: []string{"webhook:ci"}}), `groups.a.chats[0]: expected a chat of people`},
+		{"a program as the owner", func(c *Config) { c.People["webhook:ci"] = Person{Role: "owner"} }, `people["webhook:ci"].role: expected no role but that of a member`},
+		{"a program as an admin", func(c *Config) {
+			c.Groups["a"] = Group{}
+			c.People["api:bot"] = Person{Role: "admin", Groups: []string{"a"}}
+		}, `people["api:bot"].role: expected no role but that of a member`},
 		{"an owner", func(c *Config) { c.People["slack:U1"] = Person{Role: "owner"} }, ""},
 		{"an owner of some groups", func(c *Config) {
 			c.Groups["a"] = Group{}
@@ -223,5 +244,13 @@ func TestPermissions(t *testing.T) {
 	}
 	if err != nil && strings.Contains(err.Error(), "permissions.ask") {
 		t.Errorf("a good rule is refused:\n%v", err)
+	}
+}
+
+// hook has one webhook, beside a group a.
+func hook(h Hook) func(*Config) {
+	return func(c *Config) {
+		c.Groups["a"] = Group{}
+		c.Channels.Webhook = Webhook{Listen: "127.0.0.1:8377", Hooks: map[string]Hook{"ci": h}}
 	}
 }

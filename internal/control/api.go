@@ -26,6 +26,7 @@ type Host interface {
 	Configurer
 	Eraser
 	Doorkeeper
+	TokenKeeper
 	Tasker
 }
 

@@ -58,6 +58,9 @@ func (d *Daemon) networksOf() []chatNetwork {
 // said to be so, and the others go on.
 func (d *Daemon) openChannels() error {
 	d.networks.states, d.networks.came = map[chat.ChannelID]channel.Status{}, make(chan chat.ChannelID, 16)
+	if err := d.openPrograms(); err != nil {
+		return err
+	}
 	for _, n := range d.networksOf() {
 		if !n.connect {
 			continue

@@ -76,6 +76,10 @@ func commandKey(from chat.Address, id chat.MessageID) string {
 // message, another chat by a notice.
 func (d *Daemon) command(ctx context.Context, in chat.Inbound, v router.Verdict) {
 	text, err := d.obey(context.WithoutCancel(ctx), v.Command, v.Who)
+	key := commandKey(in.From, in.ID)
+	if v.Who.Role == authority.Member { // whoever may only talk does not make the host talk
+		key = fmt.Sprintf("command:%s:%s:%s:%d", in.From, v.Who.Sender, v.Command.Verb, time.Now().Unix()/60)
+	}
 	if err != nil && in.From.Channel == console.ID {
 		d.mistakes.put(in.ID, err.Error())
 		return
@@ -83,16 +87,19 @@ func (d *Daemon) command(ctx context.Context, in chat.Inbound, v router.Verdict)
 	if err != nil {
 		text = err.Error()
 	}
-	d.notice(ctx, in, commandKey(in.From, in.ID), text, err != nil)
+	d.notice(ctx, in, key, text, err != nil)
 }
 
 // errUsage says what may follow a command.
-var errUsage = errors.New("not understood: write /stop, /stop RUN, /pause, /resume, /status, /mode or /tasks, each alone for this chat's group, or with a group or all; /clear stands alone")
+var errUsage = errors.New("not understood: /help lists the commands, and what may follow each")
 
 // obey does what a command says, as far as whoever gave it may, and tells what
 // came of it.
 func (d *Daemon) obey(ctx context.Context, c router.Command, who authority.Actor) (string, error) {
 	c, wish := modeWish(c)
+	if c.Verb == router.Register {
+		return d.obeyRegister(ctx, c, who)
+	}
 	g, run, err := d.target(ctx, c, who)
 	if err != nil {
 		return "", err
@@ -123,19 +130,29 @@ func (d *Daemon) obey(ctx context.Context, c router.Command, who authority.Actor
 		return d.obeyTasks(ctx, g)
 	case router.Mode:
 		return d.modeWords(ctx, g, wish)
+	case router.Cost:
+		return d.obeyCost(ctx, g)
+	case router.Why:
+		return d.obeyWhy(ctx, g, run, who)
+	case router.Approve, router.Deny:
+		return d.questionWords(who), nil
+	case router.Help:
+		return router.HelpText(who), nil
 	}
 	return "", errUsage
 }
 
-// target is what a command is about: a group, "" for all of them, and for stop
+// target is what a command is about: a group, "" for all of them, and for stop and why
 // perhaps one of its runs. Whether somebody may learn that a group or a run
 // exists is decided before they do.
 func (d *Daemon) target(ctx context.Context, c router.Command, who authority.Actor) (chat.Group, chat.RunID, error) {
 	switch {
-	case c.Verb == router.Clear:
+	case c.Verb == router.Clear, c.Target != "" && (c.Verb == router.Help || c.Verb == router.Approve || c.Verb == router.Deny):
 		return "", "", errUsage
 	case c.Target == "":
 		return who.Group, "", nil
+	case c.Verb == router.Why && strings.EqualFold(c.Target, router.All):
+		return "", "", errUsage
 	case strings.EqualFold(c.Target, router.All):
 		return queue.AllGroups, "", nil
 	case strings.Contains(c.Target, " "):
@@ -144,7 +161,7 @@ func (d *Daemon) target(ctx context.Context, c router.Command, who authority.Act
 		return chat.Group(c.Target), "", nil
 	}
 	info, err := d.store.Run(ctx, chat.RunID(strings.ToLower(c.Target)))
-	found := err == nil && c.Verb == router.Stop
+	found := err == nil && (c.Verb == router.Stop || c.Verb == router.Why)
 	if !found || info.Group != who.Group {
 		if v := authority.Decide(c.Act().Toward(who, ""), who); !v.Allowed() {
 			return "", "", errors.New(v.Reason)

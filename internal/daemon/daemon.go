@@ -125,7 +125,12 @@ type Daemon struct {
 	rights   rights
 	asking   hostAsks
 	streams  streams
+	programs programs
 	limits   *limiter
+
+	// queued are messages that may have to wait for longer than queuedAfter.
+	queued      chan queuedMessage
+	queuedAfter time.Duration
 
 	// changed fires when a run ended, a message went out, or runs are held.
 	changed signal
@@ -138,6 +143,7 @@ type Daemon struct {
 // runs yet.
 func Open(ctx context.Context, o Options) (*Daemon, error) {
 	d := &Daemon{opt: o, log: o.Log, started: time.Now(), mask: watch.NewMasker()}
+	d.queued, d.queuedAfter = make(chan queuedMessage, maxQueued), queuedAfter
 	if d.opt.Say == nil {
 		d.opt.Say = func(string) {}
 	}
@@ -364,8 +370,10 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	for _, c := range d.channels {
 		parts.Go(func() { d.runChannel(ctx, c) })
 	}
+	parts.Go(func() { d.servePrograms(ctx) })
 	parts.Go(func() { d.watchNetworks(ctx) })
 	parts.Go(func() { d.queue.Run(ctx) })
+	parts.Go(func() { d.tellQueues(ctx) })
 	parts.Go(func() { d.tasks.Run(ctx) })
 	parts.Go(func() { d.mcp.watch.Run(ctx) })
 	if ready != nil {
@@ -449,6 +457,9 @@ func (s sink) Receive(ctx context.Context, in chat.Inbound) error {
 	}
 	if v.Action == router.Run && s.d.queue.Rests(v.Group) != "" {
 		s.d.tellPaused(ctx, in, v.Group)
+	}
+	if v.Action == router.Run {
+		s.d.mayWait(in, v.Group)
 	}
 	if v.Full {
 		s.d.tellFull(ctx, in, v, time.Now())

@@ -74,9 +74,14 @@ func (d *Daemon) Wait(ctx context.Context, g chat.Group, id chat.MessageID) (con
 	}
 }
 
-// answer is one look at a message's fate.
-func (d *Daemon) answer(ctx context.Context, g chat.Group, id chat.MessageID) (a control.Answer, final bool, err error) {
-	fate, err := d.store.Fate(ctx, console.Address(g), id)
+// answer is one look at the fate of a message that was written in a terminal.
+func (d *Daemon) answer(ctx context.Context, g chat.Group, id chat.MessageID) (control.Answer, bool, error) {
+	return d.answerAt(ctx, g, console.Address(g), id)
+}
+
+// answerAt is answer for a message of any chat.
+func (d *Daemon) answerAt(ctx context.Context, g chat.Group, from chat.Address, id chat.MessageID) (a control.Answer, final bool, err error) {
+	fate, err := d.store.Fate(ctx, from, id)
 	if err != nil {
 		return a, false, err
 	}
@@ -90,7 +95,7 @@ func (d *Daemon) answer(ctx context.Context, g chat.Group, id chat.MessageID) (a
 	}
 	if fate.Reason == router.Commanded {
 		a.State = control.Taken
-		unsaid, err := d.store.UnsaidKey(ctx, commandKey(console.Address(g), id))
+		unsaid, err := d.store.UnsaidKey(ctx, commandKey(from, id))
 		if unsaid > 0 || err != nil {
 			return a, false, err
 		}
@@ -110,10 +115,10 @@ func (d *Daemon) answer(ctx context.Context, g chat.Group, id chat.MessageID) (a
 			a.State, a.Reason = "held", held
 			return a, true, nil
 		}
-		held, err := d.limits.heldMessage(ctx, console.Address(g), id)
+		held, err := d.limits.heldMessage(ctx, from, id)
 		if err != nil || held != "" {
 			a.State, a.Reason = "held", held
-			untold, untoldErr := d.untold(ctx, console.Address(g))
+			untold, untoldErr := d.untold(ctx, from)
 			return a, !untold, cmp.Or(err, untoldErr)
 		}
 		return a, false, nil

@@ -84,6 +84,9 @@ func (d *Daemon) decisions() []router.Decision {
 		if r.Kind == store.RightSender {
 			out = append(out, router.Decision{Group: r.Group, Sender: r.Subject})
 		}
+		if r.Kind == store.RightToken {
+			out = append(out, router.Decision{Group: r.Group, Sender: r.Subject, Chat: true})
+		}
 	}
 	d.people.mu.Lock()
 	defer d.people.mu.Unlock()

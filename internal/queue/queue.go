@@ -118,6 +118,9 @@ func SameRights(a, b Message) bool {
 	if a.From != b.From && a.From.Base() == b.From.Base() {
 		return false // of two threads: each has an answer of its own
 	}
+	if a.From != b.From && (a.From.Channel.Programs() || b.From.Channel.Programs()) {
+		return false // the one answer would go out to a program for which half of it was not meant
+	}
 	if a.Sender.Owner != b.Sender.Owner || a.Terminal() != b.Terminal() || a.Consent != b.Consent {
 		return false
 	}

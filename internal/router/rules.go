@@ -34,6 +34,8 @@ type Decision struct {
 	Group  chat.Group
 	Sender string // CHANNEL:SENDER
 	Deny   bool
+	// Chat says that it is a program with a chat of its own of the same name.
+	Chat bool
 }
 
 // NewRules makes the rules of a validated configuration and of what the owner
@@ -58,6 +60,11 @@ func NewRules(c *config.Config, decided []Decision) (Rules, error) {
 		}
 		r.always[group] = g.Trigger == "always" || g.Trigger == "" && group == chat.Main
 	}
+	for name, h := range c.Channels.Webhook.Hooks {
+		if err := r.addProgram(chat.Address{Channel: chat.Webhook, Chat: chat.ChatID(name)}, chat.Group(h.Group)); err != nil {
+			return Rules{}, err
+		}
+	}
 	for id, p := range c.People {
 		role := authority.Role(p.Role)
 		if role == authority.Nobody {
@@ -73,11 +80,31 @@ func NewRules(c *config.Config, decided []Decision) (Rules, error) {
 	for _, d := range decided {
 		if d.Deny {
 			r.people.Deny(d.Sender, d.Group)
-		} else {
-			r.people.Give(d.Sender, authority.Member, d.Group)
+			continue
 		}
+		if d.Chat {
+			a, err := chat.ParseAddress(d.Sender)
+			if err == nil && r.Knows(d.Group) { // a group may have gone since
+				err = r.addProgram(a, d.Group)
+			}
+			if err != nil {
+				return Rules{}, err
+			}
+			continue
+		}
+		r.people.Give(d.Sender, authority.Member, d.Group)
 	}
 	return r, nil
+}
+
+// addProgram gives a group the chat of a program, in which that alone speaks.
+func (r *Rules) addProgram(a chat.Address, g chat.Group) error {
+	if other, taken := r.groups[a]; taken && other != g {
+		return fmt.Errorf("%s is for group %s, and belongs to %s already", a, g, other)
+	}
+	r.groups[a] = g
+	r.people.Give(a.String(), authority.Member, g)
+	return nil
 }
 
 // addChats gives a group its terminal and its other chats.
@@ -103,12 +130,25 @@ func (r Rules) Decide(in chat.Inbound) Verdict {
 	}
 	group, ok := r.groups[in.From.Base()]
 	if !ok {
-		return Verdict{Action: Ignore, Reason: "the chat " + in.From.String() + " belongs to no group"}
+		return r.foreign(in)
 	}
 	who := r.Actor(in, group)
 	v := r.decide(in, who)
 	v.Group, v.Who = group, who
 	return v
+}
+
+// foreign is the verdict about a message of a chat that belongs to no group: nothing,
+// but for the owner who asks to make it one.
+func (r Rules) foreign(in chat.Inbound) Verdict {
+	who := r.Actor(in, "")
+	if c, is := ParseCommand(in.Text, r.Name); is && c.Verb == Register && who.Role == authority.Owner {
+		if v := command(c, who); v.Action == Do {
+			v.Who = who
+			return v
+		}
+	}
+	return Verdict{Action: Ignore, Reason: "the chat " + in.From.String() + " belongs to no group"}
 }
 
 // Actor is who wrote a message, with their role in a group: the owner if the
@@ -117,7 +157,7 @@ func (r Rules) Decide(in chat.Inbound) Verdict {
 func (r Rules) Actor(in chat.Inbound, g chat.Group) authority.Actor {
 	id := authority.Identity(in.From.Channel, in.Sender.ID)
 	who := authority.Actor{Surface: authority.Chat, Role: r.people.RoleIn(id, g), Group: g, From: in.From, Sender: id}
-	if in.Sender.Owner {
+	if in.Sender.Owner && !in.From.Channel.Programs() {
 		who.Role = authority.Owner
 	}
 	if in.Terminal() {
@@ -178,9 +218,10 @@ func (r Rules) stranger(who authority.Actor, pairing string) Verdict {
 const clearWord = "/clear"
 
 // command is the verdict about a command for the host. What it does to other
-// groups is decided where it is known which those are.
+// groups is decided where it is known which those are, and so is what follows where
+// the table holds it.
 func command(c Command, who authority.Actor) Verdict {
-	if v := authority.Decide(c.Act(), who); !v.Allowed() {
+	if v := authority.Decide(c.Act(), who); v.Outcome == authority.Deny {
 		return Verdict{Action: Refuse, Reason: v.Reason, Command: c, Words: true}
 	}
 	if c.Verb == Clear && c.Target == "" {

@@ -88,3 +88,34 @@ func (r *Reader) unsaid(ctx context.Context, which, value string) (int, error) {
 		AND NOT EXISTS (`+older+` AND p.state = 'pending' AND (p.held = 1 OR p.cause <> ''))`, value).Scan(&n)
 	return n, explain(r.path, err)
 }
+
+// Ahead counts the messages that wait for a run of a group and came before one, and
+// says whether that one waits itself and is not held back for a reason of its own.
+func (r *Reader) Ahead(ctx context.Context, g chat.Group, a chat.Address, id chat.MessageID) (n int, waits bool, err error) {
+	err = each(ctx, r.db, func(rows *sql.Rows) error {
+		waits = true
+		return rows.Scan(&n)
+	}, `SELECT (SELECT count(*) FROM inbox b WHERE b.grp = i.grp AND b.state = 'waiting' AND b.due = 0 AND b.id < i.id)
+		FROM inbox i WHERE i.channel = ? AND i.chat = ? AND i.message = ? AND i.grp = ? AND i.state = 'waiting' AND i.due = 0`,
+		a.Channel, a.Chat, id, g)
+	if err != nil {
+		return 0, false, fmt.Errorf("count what waits before message %s of %s: %w", id, a, explain(r.path, err))
+	}
+	return n, waits, nil
+}
+
+// SaidTo gives what a run said to a chat, and what was said there under a key, in order.
+func (r *Reader) SaidTo(ctx context.Context, a chat.Address, run chat.RunID, key string) ([]chat.Outbound, error) {
+	var out []chat.Outbound
+	err := each(ctx, r.db, func(rows *sql.Rows) error {
+		m := chat.Outbound{To: a, Run: run}
+		err := rows.Scan(&m.ID, &m.Kind, &m.Text, &m.Failed, &m.Last)
+		out = append(out, m)
+		return err
+	}, `SELECT id, kind, text, failed, last FROM outbox
+		WHERE channel = ? AND chat = ? AND (run <> '' AND run = ? OR key = ?) ORDER BY id`, a.Channel, a.Chat, run, key)
+	if err != nil {
+		return nil, fmt.Errorf("read what was said to %s: %w", a, explain(r.path, err))
+	}
+	return out, nil
+}

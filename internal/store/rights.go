@@ -41,10 +41,11 @@ const (
 	RightEgress = "egress" // HOST:PORT may be reached by the group
 	RightMCP    = "mcp"    // a server with the tools of Hash may be used
 	RightChat   = "chat"   // an address that no group has may be written to
+	RightToken  = "token"  // a program that has the token of this Hash may speak in the group, as Subject
 	RightFolder = "folder" // the settings in a folder, with this Hash, may be obeyed
 )
 
-var rightKinds = []string{RightSender, RightEgress, RightMCP, RightChat, RightFolder}
+var rightKinds = []string{RightSender, RightEgress, RightMCP, RightChat, RightFolder, RightToken}
 
 // Over says that a right's time has come to its end.
 func (r Right) Over(now time.Time) bool { return !r.Until.IsZero() && !now.Before(r.Until) }

@@ -50,6 +50,9 @@ type Host struct {
 	OnDead         func(context.Context) ([]control.DeadLetter, error)
 	OnDeadAct      func(context.Context, control.DeadAct) (control.DeadLetter, error)
 	OnErase        func(context.Context, control.EraseRequest) (control.Erased, error)
+	OnTokens       func(context.Context) ([]control.TokenInfo, error)
+	OnTokenAdd     func(context.Context, control.TokenSpec) (control.TokenMade, error)
+	OnTokenRemove  func(context.Context, control.TokenSpec) error
 	OnPeople       func(context.Context) ([]control.Person, error)
 	OnPeopleAct    func(context.Context, control.PeopleAct) (control.Person, error)
 	OnPair         func(context.Context, control.PairRequest) (control.PairingCode, error)
@@ -273,6 +276,24 @@ func (h *Host) DeadAct(ctx context.Context, r control.DeadAct) (control.DeadLett
 // Erase calls OnErase.
 func (h *Host) Erase(ctx context.Context, r control.EraseRequest) (control.Erased, error) {
 	return call(h.OnErase, ctx, r)
+}
+
+// Tokens calls OnTokens.
+func (h *Host) Tokens(ctx context.Context) ([]control.TokenInfo, error) {
+	return ask(h.OnTokens, ctx)
+}
+
+// TokenAdd calls OnTokenAdd.
+func (h *Host) TokenAdd(ctx context.Context, r control.TokenSpec) (control.TokenMade, error) {
+	return call(h.OnTokenAdd, ctx, r)
+}
+
+// TokenRemove calls OnTokenRemove.
+func (h *Host) TokenRemove(ctx context.Context, r control.TokenSpec) error {
+	if h.OnTokenRemove == nil {
+		return nil
+	}
+	return h.OnTokenRemove(ctx, r)
 }
 
 // People calls OnPeople.
