@@ -36,12 +36,15 @@ export NANOCLAW_TEST_CLAUDE := $(CLAUDE)
 # srt, one of the engines, and the Node.js for it. The tests look for it here.
 export NANOCLAW_TEST_SRT := $(CURDIR)/tools/srt
 
+# Docker, another engine. Its daemon is started by tests, in namespaces of its own.
+export NANOCLAW_TEST_DOCKER := $(CURDIR)/tools/docker/root
+
 .PHONY: run
 run: build ## chat with a confined agent (needs Go and make alone); ARGS="--group G" is passed on
 	@bin/nanoclaw chat $(ARGS)
 
 .PHONY: test
-test: deps claude srt ## install what the tests need (as root), then check everything
+test: deps claude srt docker ## install what the tests need (as root), then check everything
 	@$(MAKE) --no-print-directory check
 
 .PHONY: check
@@ -86,14 +89,14 @@ race: need-go
 	@CGO_ENABLED=1 $(STEP) "race tests" go test -race -timeout 30m $(PACKAGES)
 
 .PHONY: test-user
-test-user: deps claude srt build ## the part of "make test" that an ordinary user repeats: race tests
+test-user: deps claude srt docker build ## the part of "make test" that an ordinary user repeats: race tests
 	@CGO_ENABLED=1 $(STEP) "race tests as a user" go test -race -count=1 -timeout 30m $(PACKAGES)
 
 .PHONY: attack
-attack: srt build ## try every known attack on every engine, as root and as a user; the table is build/attack.txt
+attack: srt docker build ## try every known attack on every engine, as root and as a user; the table is build/attack.txt
 	@mkdir -p build && rm -f build/attack.json
 	@status=0; NANOCLAW_ATTACK_TABLE=$(CURDIR)/build/attack.json $(STEP) attacks \
-		go test -count=1 -timeout 10m -run '^Test(Catalogue|ControlArm|RefusesOutside|AsOrdinaryUser)$$' ./internal/attack || status=$$?; \
+		go test -count=1 -timeout 20m -run '^Test(Catalogue|CatalogueInContainers|CatalogueInDocker|ControlArm|RefusesOutside|AsOrdinaryUser)$$' ./internal/attack || status=$$?; \
 	go run ./internal/attack/attacktest/program table <build/attack.json >build/attack.txt && cat build/attack.txt; exit $$status
 
 .PHONY: bench
@@ -114,6 +117,7 @@ soak: build ## mixed traffic for SOAK_SECONDS (60) while memory, descriptors, go
 .PHONY: test-all
 test-all: ## what takes long: make test, attacks, more chaos, a longer soak
 	@$(MAKE) --no-print-directory test
+	@NANOCLAW_TEST_LONG=1 $(STEP) "the conformance suite in containers" go test -count=1 -timeout 20m -run '^TestPodmanConforms$$' ./internal/boundary
 	@$(MAKE) --no-print-directory attack
 	@CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(MAKE) --no-print-directory chaos
 	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(MAKE) --no-print-directory soak
@@ -134,9 +138,13 @@ claude:
 srt:
 	@tools/srt/install
 
+.PHONY: docker
+docker:
+	@tools/docker/install
+
 .PHONY: clean
 clean: ## remove what was built
-	@rm -rf bin build tools/bin tools/claude/node_modules tools/claude/claude tools/srt/node_modules $(INSIDE)/nanoclaw-init-*
+	@rm -rf bin build tools/bin tools/claude/node_modules tools/claude/claude tools/srt/node_modules tools/docker/root $(INSIDE)/nanoclaw-init-*
 
 .PHONY: need-go
 need-go:

@@ -7,6 +7,8 @@ import "slices"
 var containerDifferences = slices.Concat(ofContainers(PodmanEngine), ofContainers(DockerEngine), ofContainers(AppleEngine), []Difference{
 	{Engine: DockerEngine, Name: "masks", More: true,
 		Why: "docker masks some of what tells about the machine in /proc and takes no further names: kallsyms, config.gz and the like can be read"},
+	{Engine: DockerEngine, Name: "mount options", More: true,
+		Why: "docker mounts folders neither nosuid nor nodev nor noexec: no_new_privs, an empty bounding set, the container's rules for devices and Landlock hold in their place, but the dynamic loader may be told to load what is not to run"},
 	{Engine: AppleEngine, Name: "machine",
 		Why: "each container is a machine of its own: its kernel, its /proc and its limits are that machine's, and no inode can be compared"},
 })
@@ -16,10 +18,10 @@ func ofContainers(engine string) []Difference {
 		{Engine: engine, Name: "names in the image", More: true,
 			Why: "the root is the image's: names in it can be listed, and of what lies beneath only what the grant names can be read"},
 		{Engine: engine, Name: "kernel file systems",
-			Why: "/sys and a /proc that could be written are there; Landlock closes the one to reading and the other to writing, where the kernel has it"},
+			Why: "parts of /proc could be written; Landlock closes them, where the kernel has it, and nobody inside is root outside"},
 		{Engine: engine, Name: "sizes",
 			Why: "/tmp has three quarters of the size that native lets it share with /dev/shm, and /dev/shm the rest"},
-		{Engine: engine, Name: "lent folders",
+		{Engine: engine, Name: "lent folders", Privileged: true,
 			Why: "a writable folder of somebody else than the group's uid is refused: the engine maps no owners"},
 		{Engine: engine, Name: "inotify", More: true,
 			Why: "what a session may watch with inotify is not bounded beyond what its uid may have"},
