@@ -246,6 +246,13 @@ func (c *campaign) atRandom(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// busy says that people still write.
+func (c *campaign) busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.quiet
+}
+
 // people write, a few messages ahead of the answers.
 func (c *campaign) people(ctx context.Context) {
 	rng := rand.New(rand.NewPCG(c.Seed, 3))
@@ -254,9 +261,7 @@ func (c *campaign) people(ctx context.Context) {
 	for ctx.Err() == nil {
 		_, changed := c.net.Shown(0)
 		c.judge.look(c.net)
-		c.mu.Lock()
-		quiet := c.quiet
-		c.mu.Unlock()
+		quiet := !c.busy()
 		for _, room := range []chat.ChatID{"a", "b", "c", "asks"} {
 			for !quiet && c.judge.waiting(room) < ahead[room] {
 				w := c.judge.write(room)
@@ -297,7 +302,7 @@ var approve = regexp.MustCompile(`approve ([0-9a-z]{4}-[0-9a-z]{4})`)
 // patience is how long the owner waits before they answer a question again.
 const patience = 6 * time.Second
 
-// boss answers the questions of the host, as its owner.
+// boss answers the questions of the host, as its owner, and commands it.
 func (c *campaign) boss(ctx context.Context) {
 	seen, last, since, tries := 0, "", time.Time{}, 0
 	for ctx.Err() == nil {
@@ -308,6 +313,11 @@ func (c *campaign) boss(ctx context.Context) {
 				last, since, tries = m[1], time.Now(), 0
 				c.net.Say("boss", "boss", chat.MessageID("yes-"+last), "approve "+last)
 			}
+		}
+		c.judge.look(c.net)
+		if c.busy() && c.judge.waiting("boss") < 2 { // a command that is told in words that hold its own
+			w := c.judge.write("boss")
+			c.net.Say("boss", "boss", chat.MessageID(w.String()), "/stop "+w.String())
 		}
 		if last != "" && c.judge.waiting("asks") > 0 && time.Since(since) > patience {
 			tries, since = tries+1, time.Now()

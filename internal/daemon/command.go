@@ -23,10 +23,8 @@ import (
 // what was refused. None of it ever enters a prompt.
 func (d *Daemon) forHost(ctx context.Context, in chat.Inbound, v router.Verdict) {
 	switch {
-	case v.Action == router.Answer:
-		d.answered(ctx, in)
-	case v.Action == router.Do:
-		d.command(ctx, in, v)
+	case v.Action == router.Answer, v.Action == router.Do:
+		d.hostsOwn(ctx, in, v)
 	case v.Pairing != "":
 		d.pair(ctx, in, v)
 	case v.Unknown:
@@ -76,7 +74,10 @@ func commandKey(from chat.Address, id chat.MessageID) string {
 // message, another chat by a notice.
 func (d *Daemon) command(ctx context.Context, in chat.Inbound, v router.Verdict) {
 	text, err := d.obey(context.WithoutCancel(ctx), v.Command, v.Who)
-	if err != nil && in.From.Channel == console.ID {
+	if v.Again && errors.Is(err, errNotPaused) {
+		text, err = err.Error()+" any more.", nil // by the process that began with it
+	}
+	if err != nil && in.From.Channel == console.ID && !v.Again {
 		d.mistakes.put(in.ID, err.Error())
 		return
 	}
@@ -88,6 +89,9 @@ func (d *Daemon) command(ctx context.Context, in chat.Inbound, v router.Verdict)
 
 // errUsage says what may follow a command.
 var errUsage = errors.New("not understood: write /stop, /stop RUN, /pause, /resume, /status, /mode or /tasks, each alone for this chat's group, or with a group or all; /clear stands alone")
+
+// errNotPaused follows the name of what was to be resumed.
+var errNotPaused = errors.New("is not paused")
 
 // obey does what a command says, as far as whoever gave it may, and tells what
 // came of it.
@@ -114,7 +118,7 @@ func (d *Daemon) obey(ctx context.Context, c router.Command, who authority.Actor
 		return "Paused " + nameOrAll(g) + ": no run begins, and messages wait until /resume. Runs that go on are left alone: /stop ends them.", nil
 	case router.Resume:
 		if err := d.resume(ctx, g, who); err != nil {
-			return "", errors.New(nameOrAll(g) + " is not paused")
+			return "", fmt.Errorf("%s %w", nameOrAll(g), errNotPaused)
 		}
 		return "Resumed " + nameOrAll(g) + ".", nil
 	case router.Status:
