@@ -97,6 +97,7 @@ func (s *Server) acts() []route {
 		{"audit/verify", authority.Inspect, act(h.AuditVerify)},
 		{"audit/export", authority.Export, http.HandlerFunc(s.export)},
 		{"erase", authority.Erase, act(h.Erase)},
+		{"retention", authority.Erase, act(h.Retain)},
 		{"cost", authority.Inspect, act(h.Cost)},
 		{"why", authority.Inspect, act(h.Why)},
 	}

@@ -50,6 +50,7 @@ type Host struct {
 	OnDead         func(context.Context) ([]control.DeadLetter, error)
 	OnDeadAct      func(context.Context, control.DeadAct) (control.DeadLetter, error)
 	OnErase        func(context.Context, control.EraseRequest) (control.Erased, error)
+	OnRetain       func(context.Context, control.RetainRequest) ([]control.Retained, error)
 	OnPeople       func(context.Context) ([]control.Person, error)
 	OnPeopleAct    func(context.Context, control.PeopleAct) (control.Person, error)
 	OnPair         func(context.Context, control.PairRequest) (control.PairingCode, error)
@@ -273,6 +274,11 @@ func (h *Host) DeadAct(ctx context.Context, r control.DeadAct) (control.DeadLett
 // Erase calls OnErase.
 func (h *Host) Erase(ctx context.Context, r control.EraseRequest) (control.Erased, error) {
 	return call(h.OnErase, ctx, r)
+}
+
+// Retain calls OnRetain.
+func (h *Host) Retain(ctx context.Context, r control.RetainRequest) ([]control.Retained, error) {
+	return call(h.OnRetain, ctx, r)
 }
 
 // People calls OnPeople.
