@@ -35,6 +35,9 @@ type Options struct {
 	// Sides are the sides of each step to kill at: "before", "after", or both.
 	// None chooses one for each by the seed.
 	Sides []string
+	// Part and Parts divide the steps between campaigns that run at once: this one kills
+	// at each of which the number leaves Part when divided by Parts. No Parts is all.
+	Part, Parts int
 	// Faults are what it meets beside kills. See AllFaults.
 	Faults []string
 	// Log is told what is done.
@@ -88,6 +91,7 @@ type campaign struct {
 	model *thinker
 	judge *judge
 	rng   *rand.Rand
+	began time.Time
 
 	mu      sync.Mutex // guards all below
 	quiet   bool       // nobody writes
@@ -169,7 +173,7 @@ func (o Options) open() (c *campaign, done func(), err error) {
 		network.Close()
 		return nil, nil, err
 	}
-	c = &campaign{Options: o, install: i, net: network, model: model, judge: judge, rng: rand.New(rand.NewPCG(o.Seed, 2))}
+	c = &campaign{Options: o, install: i, net: network, model: model, judge: judge, rng: rand.New(rand.NewPCG(o.Seed, 2)), began: time.Now()}
 	c.report.Reached = map[steps.Step]int{}
 	return c, func() {
 		i.log.Close()
@@ -178,7 +182,10 @@ func (o Options) open() (c *campaign, done func(), err error) {
 	}, nil
 }
 
-func (c *campaign) say(format string, args ...any) { fmt.Fprintf(c.Log, format+"\n", args...) }
+// say tells what is done, and when.
+func (c *campaign) say(format string, args ...any) {
+	fmt.Fprintf(c.Log, "%5.1f s "+format+"\n", append([]any{time.Since(c.began).Seconds()}, args...)...)
+}
 
 func (c *campaign) problem(format string, args ...any) {
 	c.mu.Lock()
@@ -340,6 +347,7 @@ func (c *campaign) settle(ctx context.Context) error {
 	c.quiet = true
 	c.mu.Unlock()
 	c.net.Calm(true)
+	c.say("nobody writes any more")
 	p, err := c.begin()
 	if err != nil {
 		return err
@@ -366,6 +374,7 @@ func (c *campaign) settle(ctx context.Context) error {
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
+	c.say("all that was written has its end")
 	if n := c.net.Untaken(); n > 0 {
 		c.problem("the host never took %d messages", n)
 	}

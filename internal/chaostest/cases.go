@@ -55,8 +55,8 @@ func (c *campaign) everyStep(ctx context.Context) error {
 		side string
 	}
 	var all []stop
-	for _, s := range steps.All() {
-		if c.unreachable(s) {
+	for i, s := range steps.All() {
+		if c.unreachable(s) || c.Parts > 1 && i%c.Parts != c.Part {
 			continue
 		}
 		sides := c.Sides
