@@ -35,7 +35,9 @@ var gates = []gate{
 	{"internal/router", "host", []string{"Router.Deliver", "Router.OnHost"}, "what Decide let through, or refused, and nothing else; OnHost sets it"},
 	{"internal/router", "wake", []string{"Router.Deliver"}, "a message starts a run by the verdict of Decide alone"},
 
-	{"internal/daemon", "command", []string{"Daemon.forHost"}, "the router asked about the chat's own group"},
+	{"internal/daemon", "forHost", []string{"Daemon.build", "Daemon.takeUpHost"}, "the router hands it what it decided; takeUpHost asks the router again"},
+	{"internal/daemon", "hostsOwn", []string{"Daemon.forHost"}, "the router asked about the chat's own group"},
+	{"internal/daemon", "command", []string{"Daemon.hostsOwn"}, "the router asked about the chat's own group"},
 	{"internal/daemon", "obey", []string{"Daemon.command"}, "asks about the group that is meant"},
 	{"internal/daemon", "stopFor", []string{"Daemon.Stop", "Daemon.obeyStop"}, "the socket's guard, or obey"},
 	{"internal/daemon", "obeyStop", []string{"Daemon.obey"}, "obey asked"},

@@ -243,6 +243,12 @@ func TestPrinting(t *testing.T) {
 	b.host.OnErase = func(_ context.Context, r control.EraseRequest) (control.Erased, error) {
 		return control.Erased{Messages: 4, Waiting: 1, Quotes: 2, Entries: 4, Runs: 1, Replies: 3, Left: []string{"what it wrote\x1b[2J down"}}, nil
 	}
+	b.host.OnRetain = func(_ context.Context, r control.RetainRequest) ([]control.Retained, error) {
+		return []control.Retained{
+			{Kind: "messages that came in", Setting: "retention.messages", Keep: "90d", Before: at, Gone: 12, Kept: 30},
+			{Kind: "runs", Setting: "retention.runs", Keep: "0", Kept: 7},
+		}, nil
+	}
 	b.host.OnStop = func(_ context.Context, r control.StopRequest) (control.Stopped, error) {
 		return control.Stopped{Runs: []chat.RunID{"r1", "r2"}}, nil
 	}
@@ -292,6 +298,7 @@ func TestPrinting(t *testing.T) {
 		"audit show x", "audit verify", "audit verify --json", "audit export", "quarantine list", "quarantine list --json", "quarantine show s1-1", "quarantine restore s1", "quarantine remove s1a", "quarantine remove s1 --json", "quarantine restore",
 		"dead list", "dead list --json", "dead retry 7", "dead drop 7 --json", "dead retry 8", "dead retry x", "dead",
 		"erase --sender net:ann", "erase --sender net:ann --runs --dry-run -g family", "erase --sender net:ann --json", "erase",
+		"retention", "retention --dry-run", "retention --json", "retention now",
 		"people list", "people list --json", "people allow -g family whatsapp:49", "people deny -g family whatsapp:49 --json", "people remove -g family nobody", "people allow x",
 		"people pair -g family", "people pair -g family --json", "people pair",
 		"approvals", "approvals --json", "approve k4m2-9x7a", "deny k4m2-9x7a --json", "approve x", "approve",

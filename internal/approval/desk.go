@@ -168,6 +168,10 @@ type Who struct {
 	// Choice is the word that they gave with a yes, one of the effect's, set by the
 	// desk.
 	Choice string `json:"choice,omitempty"`
+	// Row is the stored message that is the answer, 0 for none. It is done in the
+	// transaction in which the question ends, so that a crash neither swallows an
+	// answer nor gives it twice.
+	Row int64 `json:"-"`
 }
 
 // New makes a desk. Start reads what is kept.

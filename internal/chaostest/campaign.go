@@ -35,6 +35,9 @@ type Options struct {
 	// Sides are the sides of each step to kill at: "before", "after", or both.
 	// None chooses one for each by the seed.
 	Sides []string
+	// Part and Parts divide the steps between campaigns that run at once: this one kills
+	// at each of which the number leaves Part when divided by Parts. No Parts is all.
+	Part, Parts int
 	// Faults are what it meets beside kills. See AllFaults.
 	Faults []string
 	// Log is told what is done.
@@ -88,6 +91,7 @@ type campaign struct {
 	model *thinker
 	judge *judge
 	rng   *rand.Rand
+	began time.Time
 
 	mu      sync.Mutex // guards all below
 	quiet   bool       // nobody writes
@@ -169,7 +173,7 @@ func (o Options) open() (c *campaign, done func(), err error) {
 		network.Close()
 		return nil, nil, err
 	}
-	c = &campaign{Options: o, install: i, net: network, model: model, judge: judge, rng: rand.New(rand.NewPCG(o.Seed, 2))}
+	c = &campaign{Options: o, install: i, net: network, model: model, judge: judge, rng: rand.New(rand.NewPCG(o.Seed, 2)), began: time.Now()}
 	c.report.Reached = map[steps.Step]int{}
 	return c, func() {
 		i.log.Close()
@@ -178,7 +182,10 @@ func (o Options) open() (c *campaign, done func(), err error) {
 	}, nil
 }
 
-func (c *campaign) say(format string, args ...any) { fmt.Fprintf(c.Log, format+"\n", args...) }
+// say tells what is done, and when.
+func (c *campaign) say(format string, args ...any) {
+	fmt.Fprintf(c.Log, "%5.1f s "+format+"\n", append([]any{time.Since(c.began).Seconds()}, args...)...)
+}
 
 func (c *campaign) problem(format string, args ...any) {
 	c.mu.Lock()
@@ -246,6 +253,13 @@ func (c *campaign) atRandom(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// busy says that people still write.
+func (c *campaign) busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.quiet
+}
+
 // people write, a few messages ahead of the answers.
 func (c *campaign) people(ctx context.Context) {
 	rng := rand.New(rand.NewPCG(c.Seed, 3))
@@ -254,9 +268,7 @@ func (c *campaign) people(ctx context.Context) {
 	for ctx.Err() == nil {
 		_, changed := c.net.Shown(0)
 		c.judge.look(c.net)
-		c.mu.Lock()
-		quiet := c.quiet
-		c.mu.Unlock()
+		quiet := !c.busy()
 		for _, room := range []chat.ChatID{"a", "b", "c", "asks"} {
 			for !quiet && c.judge.waiting(room) < ahead[room] {
 				w := c.judge.write(room)
@@ -297,7 +309,7 @@ var approve = regexp.MustCompile(`approve ([0-9a-z]{4}-[0-9a-z]{4})`)
 // patience is how long the owner waits before they answer a question again.
 const patience = 6 * time.Second
 
-// boss answers the questions of the host, as its owner.
+// boss answers the questions of the host, as its owner, and commands it.
 func (c *campaign) boss(ctx context.Context) {
 	seen, last, since, tries := 0, "", time.Time{}, 0
 	for ctx.Err() == nil {
@@ -308,6 +320,11 @@ func (c *campaign) boss(ctx context.Context) {
 				last, since, tries = m[1], time.Now(), 0
 				c.net.Say("boss", "boss", chat.MessageID("yes-"+last), "approve "+last)
 			}
+		}
+		c.judge.look(c.net)
+		if c.busy() && c.judge.waiting("boss") < 2 { // a command that is told in words that hold its own
+			w := c.judge.write("boss")
+			c.net.Say("boss", "boss", chat.MessageID(w.String()), "/stop "+w.String())
 		}
 		if last != "" && c.judge.waiting("asks") > 0 && time.Since(since) > patience {
 			tries, since = tries+1, time.Now()
@@ -330,6 +347,7 @@ func (c *campaign) settle(ctx context.Context) error {
 	c.quiet = true
 	c.mu.Unlock()
 	c.net.Calm(true)
+	c.say("nobody writes any more")
 	p, err := c.begin()
 	if err != nil {
 		return err
@@ -356,6 +374,7 @@ func (c *campaign) settle(ctx context.Context) error {
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
+	c.say("all that was written has its end")
 	if n := c.net.Untaken(); n > 0 {
 		c.problem("the host never took %d messages", n)
 	}

@@ -23,7 +23,8 @@ import (
 func cases() map[steps.Step]func(c *campaign, ctx context.Context, p *process) {
 	return map[steps.Step]func(*campaign, context.Context, *process){
 		steps.Recover: nil, steps.Accept: nil,
-		steps.Fire:  (*campaign).taskIsDue,
+		steps.Fire:    (*campaign).taskIsDue,
+		steps.HostAct: nil, steps.HostDone: nil,
 		steps.Claim: nil, steps.Hold: nil, steps.Free: nil, steps.Start: nil, steps.Stand: nil, steps.Running: nil,
 		steps.Open: nil, steps.Ask: nil, steps.Join: (*campaign).joinTalk, steps.Finish: nil, steps.End: nil,
 		steps.Release:   (*campaign).stopInTheMiddle,
@@ -54,8 +55,8 @@ func (c *campaign) everyStep(ctx context.Context) error {
 		side string
 	}
 	var all []stop
-	for _, s := range steps.All() {
-		if c.unreachable(s) {
+	for i, s := range steps.All() {
+		if c.unreachable(s) || c.Parts > 1 && i%c.Parts != c.Part {
 			continue
 		}
 		sides := c.Sides

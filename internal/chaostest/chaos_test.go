@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -51,8 +54,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// TestChaos kills a real host once at every step and some more, and meets it with
-// every fault. make chaos does more of it.
+// TestChaos kills real hosts once at every step and some more, and meets one with every
+// fault. Two campaigns share the steps. make chaos does more of it.
 func TestChaos(t *testing.T) {
 	dir, shipped, killed := programs(t)
 	for name, want := range map[string]bool{shipped: false, killed: true} {
@@ -64,23 +67,42 @@ func TestChaos(t *testing.T) {
 			}
 		}
 	}
-	var log bytes.Buffer
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	seed := uint64(time.Now().UnixNano())
-	r, err := Run(ctx, Options{
-		Program: killed, Claude: agenttest.Claude(t), Dir: dir, Seed: seed, Length: time.Second, Faults: AllFaults(), Log: &log,
-	})
+	claude, reached := agenttest.Claude(t), make([]map[steps.Step]int, 2)
+	var all sync.WaitGroup
+	for part := range reached {
+		all.Go(func() { reached[part] = partOf(ctx, t, Options{Program: killed, Claude: claude, Dir: filepath.Join(dir, strconv.Itoa(part)), Part: part, Parts: len(reached)}) })
+	}
+	all.Wait()
+	for _, s := range steps.All() {
+		if reached[0][s]+reached[1][s] == 0 && !t.Failed() {
+			t.Errorf("it was never killed at %s", s)
+		}
+	}
+}
+
+// partOf is one of several campaigns that share the steps. The first is killed at random
+// too, and the others are met with the faults.
+func partOf(ctx context.Context, t *testing.T, o Options) map[steps.Step]int {
+	if err := os.Mkdir(o.Dir, 0o700); err != nil {
+		t.Error(err)
+		return nil
+	}
+	var log bytes.Buffer
+	o.Seed, o.Log = uint64(time.Now().UnixNano()), &log
+	if o.Part == 0 {
+		o.Length = 2 * time.Second
+	} else {
+		o.Faults = AllFaults()
+	}
+	r, err := Run(ctx, o)
 	if err != nil {
 		t.Errorf("%v", err)
 	}
 	for _, f := range r.Failures() {
 		t.Error(f)
 	}
-	t.Logf("CHAOS_SEED=%d in %s\n%s%v\n%s", seed, dir, log.String(), r, r.Line())
-	for _, s := range steps.All() {
-		if r.Reached[s] == 0 && err == nil {
-			t.Errorf("it was never killed at %s", s)
-		}
-	}
+	t.Logf("CHAOS_SEED=%d in %s\n%s%v\n%s", o.Seed, o.Dir, log.String(), r, r.Line())
+	return r.Reached
 }

@@ -25,6 +25,7 @@ type Host interface {
 	Undertaker
 	Configurer
 	Eraser
+	Retainer
 	Doorkeeper
 	TokenKeeper
 	Tasker

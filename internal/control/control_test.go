@@ -135,6 +135,9 @@ func TestActs(t *testing.T) {
 		OnErase: func(_ context.Context, r control.EraseRequest) (control.Erased, error) {
 			return control.Erased{Messages: len(r.Sender), Left: []string{string(r.Group)}}, nil
 		},
+		OnRetain: func(_ context.Context, r control.RetainRequest) ([]control.Retained, error) {
+			return []control.Retained{{Kind: "runs", Keep: fmt.Sprint(r.Try), Before: at, Gone: 3}}, nil
+		},
 		OnStop: func(_ context.Context, r control.StopRequest) (control.Stopped, error) {
 			return control.Stopped{Runs: []chat.RunID{r.Run}}, nil
 		},
@@ -193,6 +196,7 @@ func TestActs(t *testing.T) {
 		{"dead", func() (any, error) { return c.Dead(ctx) }, []control.DeadLetter{{ID: 7, State: control.WaitsState, At: at, Text: "hi"}}},
 		{"dead act", func() (any, error) { return c.DeadAct(ctx, control.DeadAct{ID: 7, Act: control.DropDead}) }, control.DeadLetter{ID: 7, Why: "drop", At: at}},
 		{"erase", func() (any, error) { return c.Erase(ctx, control.EraseRequest{Sender: "net:ann", Group: "g"}) }, control.Erased{Messages: 7, Left: []string{"g"}}},
+		{"retention", func() (any, error) { return c.Retain(ctx, control.RetainRequest{Try: true}) }, []control.Retained{{Kind: "runs", Keep: "true", Before: at, Gone: 3}}},
 		{"audit export", func() (any, error) {
 			var b bytes.Buffer
 			err := c.AuditExport(ctx, control.ExportQuery{}, &b)

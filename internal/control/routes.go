@@ -101,6 +101,7 @@ func (s *Server) acts() []route {
 		{"audit/export", authority.Export, http.HandlerFunc(s.export)},
 		{"erase", authority.Erase, act(h.Erase)},
 		{"dashboard", authority.WebSignIn, act(s.link)},
+		{"retention", authority.Erase, act(h.Retain)},
 		{"cost", authority.Inspect, act(h.Cost)},
 		{"why", authority.Inspect, act(h.Why)},
 	}

@@ -11,6 +11,7 @@ import (
 	"nanoclaw/internal/channel/console"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
+	"nanoclaw/internal/router"
 )
 
 // newDesk makes the desk for questions to the owner. What the configuration and
@@ -146,22 +147,17 @@ func ended(s approval.State, by approval.Who, title string) string {
 // answered takes the owner's answer that came as a chat message. What came of a
 // good one is said where the question was asked. A terminal waits for its message
 // and is told by that; in another chat a notice says what was wrong.
-func (d *Daemon) answered(ctx context.Context, in chat.Inbound) {
+func (d *Daemon) answered(ctx context.Context, in chat.Inbound, v router.Verdict) {
 	reply, _ := approval.ParseReply(in.Text)
-	_, err := d.desk.Answer(ctx, reply, approval.Who{From: in.From, Sender: in.Sender})
+	_, err := d.desk.Answer(ctx, reply, approval.Who{From: in.From, Sender: in.Sender, Row: v.Row})
 	if err == nil {
 		return
 	}
-	if in.From.Channel == console.ID {
+	if in.From.Channel == console.ID && !v.Again {
 		d.mistakes.put(in.ID, err.Error())
 		return
 	}
-	_, err = d.outbox.Put(ctx, chat.Outbound{
-		To: in.From, Kind: chat.Notice, Text: err.Error(), Failed: true, Key: fmt.Sprintf("answer:%s:%s", in.From, in.ID),
-	})
-	if err != nil {
-		d.log.Error("a notice could not be stored", "err", err)
-	}
+	d.notice(ctx, in, fmt.Sprintf("answer:%s:%s", in.From, in.ID), err.Error(), true)
 }
 
 // mistakes are answers from terminals that no question took, until the terminal

@@ -23,10 +23,8 @@ import (
 // what was refused. None of it ever enters a prompt.
 func (d *Daemon) forHost(ctx context.Context, in chat.Inbound, v router.Verdict) {
 	switch {
-	case v.Action == router.Answer:
-		d.answered(ctx, in)
-	case v.Action == router.Do:
-		d.command(ctx, in, v)
+	case v.Action == router.Answer, v.Action == router.Do:
+		d.hostsOwn(ctx, in, v)
 	case v.Pairing != "":
 		d.pair(ctx, in, v)
 	case v.Unknown:
@@ -76,11 +74,14 @@ func commandKey(from chat.Address, id chat.MessageID) string {
 // message, another chat by a notice.
 func (d *Daemon) command(ctx context.Context, in chat.Inbound, v router.Verdict) {
 	text, err := d.obey(context.WithoutCancel(ctx), v.Command, v.Who)
+	if v.Again && errors.Is(err, errNotPaused) {
+		text, err = err.Error()+" any more.", nil // by the process that began with it
+	}
 	key := commandKey(in.From, in.ID)
 	if v.Who.Role == authority.Member { // whoever may only talk does not make the host talk
 		key = fmt.Sprintf("command:%s:%s:%s:%d", in.From, v.Who.Sender, v.Command.Verb, time.Now().Unix()/60)
 	}
-	if err != nil && in.From.Channel == console.ID {
+	if err != nil && in.From.Channel == console.ID && !v.Again {
 		d.mistakes.put(in.ID, err.Error())
 		return
 	}
@@ -92,6 +93,9 @@ func (d *Daemon) command(ctx context.Context, in chat.Inbound, v router.Verdict)
 
 // errUsage says what may follow a command.
 var errUsage = errors.New("not understood: /help lists the commands, and what may follow each")
+
+// errNotPaused follows the name of what was to be resumed.
+var errNotPaused = errors.New("is not paused")
 
 // obey does what a command says, as far as whoever gave it may, and tells what
 // came of it.
@@ -121,7 +125,7 @@ func (d *Daemon) obey(ctx context.Context, c router.Command, who authority.Actor
 		return "Paused " + nameOrAll(g) + ": no run begins, and messages wait until /resume. Runs that go on are left alone: /stop ends them.", nil
 	case router.Resume:
 		if err := d.resume(ctx, g, who); err != nil {
-			return "", errors.New(nameOrAll(g) + " is not paused")
+			return "", fmt.Errorf("%s %w", nameOrAll(g), errNotPaused)
 		}
 		return "Resumed " + nameOrAll(g) + ".", nil
 	case router.Status:

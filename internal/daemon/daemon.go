@@ -357,7 +357,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.HostStarted, Data: audit.HostStartedData{
 		Version: d.opt.Version, UID: os.Getuid(), PID: os.Getpid(), Owner: d.store.Owner(),
 	}})
-	if err := d.noteRestored(ctx); err != nil {
+	if err := errors.Join(d.noteRestored(ctx), d.takeUpHosts(ctx)); err != nil {
 		return err
 	}
 	stopBeating := d.keepBeating(ctx)

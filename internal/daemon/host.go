@@ -86,6 +86,9 @@ func (d *Daemon) answerAt(ctx context.Context, g chat.Group, from chat.Address, 
 		return a, false, err
 	}
 	a = control.Answer{Message: id, Run: fate.Run, State: fate.State, Reason: fate.Reason}
+	if fate.State == "host" {
+		return a, false, nil
+	}
 	if fate.Reason == router.Answered {
 		a.State = control.Taken
 		if a.Reason = d.mistakes.take(id); a.Reason != "" {

@@ -2,9 +2,11 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"nanoclaw/internal/config"
+	"nanoclaw/internal/control"
 	"nanoclaw/internal/store"
 )
 
@@ -33,6 +35,44 @@ func (d *Daemon) retain(ctx context.Context) {
 			d.log.Info("what is over was removed for its age", "messages", p.Messages, "replies", p.Replies, "runs", p.Runs, "costs", p.Costs, "words", p.Words)
 		}
 	}
+}
+
+// Retain removes now what is over and too old, or says what that would be.
+func (d *Daemon) Retain(ctx context.Context, r control.RetainRequest) ([]control.Retained, error) {
+	c := d.config.Retention
+	keep := keepUntil(c, time.Now())
+	keep.Try = r.Try
+	gone, err := d.store.Prune(ctx, keep)
+	if err != nil {
+		return nil, err
+	}
+	there, err := d.store.Stored(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !r.Try {
+		d.acted(ctx, "retention", "")
+	}
+	var out []control.Retained
+	for _, k := range []struct {
+		kind, setting string
+		keep          config.Duration
+		before        time.Time
+		gone, there   int
+	}{
+		{"messages that came in", "messages", c.Messages, keep.Messages, gone.Messages, there.Messages},
+		{"messages that went out", "messages", c.Messages, keep.Messages, gone.Replies, there.Replies},
+		{"runs", "runs", c.Runs, keep.Runs, gone.Runs, there.Runs},
+		{"costs of a day", "costs", c.Costs, keep.Costs, gone.Costs, there.Costs},
+		{"entries of the audit log with words", "words", c.Words, keep.Words, gone.Words, there.Words},
+	} {
+		kept := k.there
+		if r.Try {
+			kept -= k.gone
+		}
+		out = append(out, control.Retained{Kind: k.kind, Setting: "retention." + k.setting, Keep: fmt.Sprint(k.keep), Before: k.before, Gone: k.gone, Kept: kept})
+	}
+	return out, nil
 }
 
 // keepUntil says what the retention means now.

@@ -48,6 +48,10 @@ type Verdict struct {
 	Full bool `json:"-"`
 	// Words says that whoever wrote it may be told the reason.
 	Words bool `json:"-"`
+	// Row is the stored message. Again says that an earlier process had begun with
+	// what it says, so that some of it may be done.
+	Row   int64 `json:"-"`
+	Again bool  `json:"-"`
 }
 
 // Store is what the router needs of the store.
@@ -127,6 +131,7 @@ func (r *Router) Deliver(ctx context.Context, in chat.Inbound) (Verdict, error) 
 	case v.Action == Run:
 		r.wake(v.Group)
 	case v.Action == Answer, v.Action == Do, v.Action == Refuse:
+		v.Row = got.Row
 		r.host(ctx, in, v)
 	}
 	return v, nil

@@ -21,6 +21,9 @@ const (
 	Accept  Step = "inbox.accept" // a message is stored; after it the network is told so
 	Fire    Step = "task.fire"    // a task that is due becomes a message, and its next time is set
 
+	HostAct  Step = "host.act"  // what a message says to the host is done
+	HostDone Step = "host.done" // that is noted
+
 	Claim   Step = "queue.claim"  // messages are given to a new run
 	Release Step = "run.release"  // they are given back, since we stop
 	Hold    Step = "run.hold"     // they wait for a time or an answer
@@ -61,7 +64,7 @@ const (
 // All gives every step. A test compares it with the constants.
 func All() []Step {
 	return []Step{
-		Recover, Accept, Fire,
+		Recover, Accept, Fire, HostAct, HostDone,
 		Claim, Release, Hold, Free, Start, Stand, Running, Open, Ask, Join, Finish, End,
 		ToolAsked, ToolActed,
 		Put, Sending, Delivery, Sent, Retry, Held, GiveUp,

@@ -21,6 +21,7 @@ const (
 	kept    = "context"
 	ignored = "ignored"
 	refused = "refused"
+	hosts   = "host" // for the host, which has not done it yet
 )
 
 // Accept is router.Store's. A max of 0 or less means no bound.
@@ -119,7 +120,9 @@ func inboxState(a router.Action) (string, error) {
 		return waiting, nil
 	case router.Context:
 		return kept, nil
-	case router.Ignore, router.Answer, router.Do:
+	case router.Answer, router.Do:
+		return hosts, nil
+	case router.Ignore:
 		return ignored, nil
 	case router.Refuse:
 		return refused, nil

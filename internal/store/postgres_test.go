@@ -27,6 +27,7 @@ import (
 // onBoth are the tests that must hold on both engines: under their own names they
 // run on SQLite, under TestOnPostgres on PostgreSQL.
 var onBoth = map[string]func(*testing.T){
+	"TestForTheHost": TestForTheHost, "TestAnAnswerIsDoneWithItsQuestion": TestAnAnswerIsDoneWithItsQuestion,
 	"TestATaskIsDueOnce": TestATaskIsDueOnce, "TestATaskHasARunOfItsOwn": TestATaskHasARunOfItsOwn, "TestOverlap": TestOverlap, "TestAQueueThatIsFull": TestAQueueThatIsFull,
 	"TestATaskThatFailsRests": TestATaskThatFailsRests, "TestALostRun": TestALostRun, "TestDropTask": TestDropTask, "TestTheLastTime": TestTheLastTime,
 	"TestAStaleHolderChangesNothing":           TestAStaleHolderChangesNothing,

@@ -26,6 +26,18 @@ type Pruned struct {
 	Messages, Replies, Runs, Costs, Words int
 }
 
+// Stored counts all that there is of what Prune may remove.
+func (r *Reader) Stored(ctx context.Context) (Pruned, error) {
+	var p Pruned
+	err := r.db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM inbox), (SELECT count(*) FROM outbox), (SELECT count(*) FROM runs),
+		(SELECT count(*) FROM costs), (SELECT count(*) FROM audit WHERE payload IS NOT NULL AND kind IN ('inbound', `+ofRuns+`))`).
+		Scan(&p.Messages, &p.Replies, &p.Runs, &p.Costs, &p.Words)
+	if err != nil {
+		return p, fmt.Errorf("count what is stored: %w", explain(r.path, err))
+	}
+	return p, nil
+}
+
 // prunePage is how many rows are looked at in one transaction at most, so that no
 // message waits long behind it.
 const prunePage = 500

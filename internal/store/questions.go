@@ -90,6 +90,11 @@ func endQuestion(ctx context.Context, t *tx, e approval.Ended) error {
 	if n, err := res.RowsAffected(); err != nil || n == 0 {
 		return errors.Join(err, &StateError{What: fmt.Sprintf("question %d", e.ID), Is: "over", Want: string(e.State)})
 	}
+	if e.By.Row != 0 {
+		if err := hostDone(ctx, t, e.By.Row); err != nil {
+			return err
+		}
+	}
 	return addEntry(ctx, t, e.Entry)
 }
 

@@ -24,7 +24,7 @@ const (
 
 // moves are all there are. Read-only.
 var moves = []arrow{
-	{"inbox", made, "waiting|context|ignored|refused", "Accept", "inbound"},
+	{"inbox", made, "waiting|context|ignored|refused|host", "Accept", "inbound"},
 	{"inbox", made, "waiting", "Fire", "inbound"},
 	{"inbox", "context", "ignored", "Accept", "inbound"},
 	{"inbox", "waiting|context", "claimed", "Claim", ""},
@@ -39,6 +39,8 @@ var moves = []arrow{
 	{"inbox", "waiting", "ignored", "DropTask", "task.changed"},
 	{"inbox", "dead", "waiting", "Unstick", "owner.acted"},
 	{"inbox", "waiting|dead", "refused", "Unstick", "owner.acted"},
+	{"inbox", "host", "done", "HostDone", ""},
+	{"inbox", "host", "done", "EndQuestions", "approval.ended"},
 	{"inbox", "ignored|refused|done|dead", gone, "Prune", "store.pruned"},
 
 	{"runs", made, "queued", "Claim", ""},

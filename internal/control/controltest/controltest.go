@@ -53,6 +53,7 @@ type Host struct {
 	OnTokens       func(context.Context) ([]control.TokenInfo, error)
 	OnTokenAdd     func(context.Context, control.TokenSpec) (control.TokenMade, error)
 	OnTokenRemove  func(context.Context, control.TokenSpec) error
+	OnRetain       func(context.Context, control.RetainRequest) ([]control.Retained, error)
 	OnPeople       func(context.Context) ([]control.Person, error)
 	OnPeopleAct    func(context.Context, control.PeopleAct) (control.Person, error)
 	OnPair         func(context.Context, control.PairRequest) (control.PairingCode, error)
@@ -294,6 +295,11 @@ func (h *Host) TokenRemove(ctx context.Context, r control.TokenSpec) error {
 		return nil
 	}
 	return h.OnTokenRemove(ctx, r)
+}
+
+// Retain calls OnRetain.
+func (h *Host) Retain(ctx context.Context, r control.RetainRequest) ([]control.Retained, error) {
+	return call(h.OnRetain, ctx, r)
 }
 
 // People calls OnPeople.
