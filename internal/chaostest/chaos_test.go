@@ -72,7 +72,9 @@ func TestChaos(t *testing.T) {
 	claude, reached := agenttest.Claude(t), make([]map[steps.Step]int, 2)
 	var all sync.WaitGroup
 	for part := range reached {
-		all.Go(func() { reached[part] = partOf(ctx, t, Options{Program: killed, Claude: claude, Dir: filepath.Join(dir, strconv.Itoa(part)), Part: part, Parts: len(reached)}) })
+		all.Go(func() {
+			reached[part] = partOf(ctx, t, Options{Program: killed, Claude: claude, Dir: filepath.Join(dir, strconv.Itoa(part)), Part: part, Parts: len(reached)})
+		})
 	}
 	all.Wait()
 	for _, s := range steps.All() {
