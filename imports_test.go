@@ -55,8 +55,10 @@ var ladder = []rung{
 	{"markup", "channel chat", "pure: a text in the form of a network"},
 	{"channel/pace", "channel/supervise", "waits for a network's limits, whatever is asked of it"},
 	{"channel/live", "channel chat markup", "what a run does, shown in a chat; how, the adapter says"},
+	{"channel/sent", "", "what of a message went out, on whatever network"},
 	{"channel/slack", "channel channel/live channel/pace channel/supervise chat markup", "an adapter; it knows its own network alone"},
-	{"channel/telegram", "channel channel/live channel/pace channel/supervise chat markup", "an adapter; it knows its own network alone"},
+	{"channel/discord", "channel channel/live channel/pace channel/sent channel/supervise chat markup", "an adapter; it knows its own network alone"},
+	{"channel/telegram", "channel channel/live channel/pace channel/sent channel/supervise chat markup", "an adapter; it knows its own network alone"},
 	{"channel/webserve", "", "a listener for programs; who they are is for the handlers"},
 	{"channel/webhook", "channel channel/webserve chat", "an adapter; it knows its own network alone"},
 	{"channel/httpapi", "channel channel/webserve chat", "an adapter; it knows its own network alone"},
@@ -80,13 +82,13 @@ var ladder = []rung{
 	{"store", "approval audit chat grant outbox queue router runner schedule task", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/chaosnet channel/console channel/httpapi channel/slack channel/telegram channel/webhook channel/webserve chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runlog runner schedule steps store task touched watch why wire", "the one place that wires everything"},
+	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/chaosnet channel/console channel/discord channel/httpapi channel/slack channel/telegram channel/webhook channel/webserve chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runlog runner schedule steps store task touched watch why wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.
 var programs = []rung{
 	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
-	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console channel/slack channel/telegram channel/webhook chat config control credential daemon doctor egress grant hostproc hosttools install outbox queue router runner schedule steps store task watch web why wire", "flags and wiring"},
+	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console channel/discord channel/slack channel/telegram channel/webhook chat config control credential daemon doctor egress grant hostproc hosttools install outbox queue router runner schedule steps store task watch web why wire", "flags and wiring"},
 }
 
 // kit says that a folder holds doubles and conformance suites, such as

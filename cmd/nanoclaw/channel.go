@@ -17,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"nanoclaw/internal/channel"
+	"nanoclaw/internal/channel/discord"
 	"nanoclaw/internal/channel/slack"
 	"nanoclaw/internal/channel/telegram"
 	"nanoclaw/internal/config"
@@ -57,6 +58,7 @@ func (a *app) network(name string) (network, config.Paths, error) {
 	}
 	for _, n := range []network{
 		{string(slack.ID), slack.Login(c.Assistant.Name, slack.Options{API: c.Channels.Slack.API})},
+		{string(discord.ID), discord.Login(c.Assistant.Name, discord.Options{API: c.Channels.Discord.API})},
 		{string(telegram.ID), telegram.Login(c.Assistant.Name, telegram.Options{API: c.Channels.Telegram.API})},
 	} {
 		if n.name == name {
@@ -67,7 +69,9 @@ func (a *app) network(name string) (network, config.Paths, error) {
 }
 
 // networkNames are those of the networks that can be logged in to.
-func networkNames() []string { return []string{string(slack.ID), string(telegram.ID)} }
+func networkNames() []string {
+	return []string{string(discord.ID), string(slack.ID), string(telegram.ID)}
+}
 
 func networkArgs(cmd *cobra.Command) *cobra.Command {
 	cmd.Args, cmd.ValidArgs = cobra.ExactArgs(1), networkNames()

@@ -10,7 +10,7 @@ import (
 
 // channels checks the networks.
 func (v *validator) channels(c Channels) {
-	for _, n := range []struct{ name, api string }{{"slack", c.Slack.API}, {"telegram", c.Telegram.API}} {
+	for _, n := range []struct{ name, api string }{{"slack", c.Slack.API}, {"telegram", c.Telegram.API}, {"discord", c.Discord.API}} {
 		if n.api != "" && !strings.HasPrefix(n.api, "https://") && !strings.HasPrefix(n.api, "http://127.0.0.1:") {
 			v.add(at("channels", n.name, "api"), "an address that begins with https://", quote(n.api), "")
 		}

@@ -535,6 +535,8 @@ type Channels struct {
 	Slack Slack `json:"slack"`
 	// Telegram is one bot on Telegram.
 	Telegram Telegram `json:"telegram"`
+	// Discord is one bot on Discord.
+	Discord Discord `json:"discord"`
 	// Webhook is for programs that send messages over HTTP.
 	Webhook Webhook `json:"webhook"`
 	// Files bound what comes with messages.
@@ -590,6 +592,16 @@ type Telegram struct {
 	Connect bool `json:"connect"`
 	// API is the address of a Bot API server of your own, as "https://bots.example.org".
 	// Empty: Telegram's.
+	API string `json:"api"`
+	// HideProgress shows nothing of a run before its answer.
+	HideProgress bool `json:"hideProgress"`
+}
+
+// Discord is one bot on Discord, by its gateway.
+type Discord struct {
+	// Connect connects it. Chats of it are discord:NUMBER, people discord:NUMBER.
+	Connect bool `json:"connect"`
+	// API is the address of its REST interface. Empty: Discord's.
 	API string `json:"api"`
 	// HideProgress shows nothing of a run before its answer.
 	HideProgress bool `json:"hideProgress"`

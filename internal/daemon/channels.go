@@ -12,6 +12,7 @@ import (
 
 	"nanoclaw/internal/approval"
 	"nanoclaw/internal/channel"
+	"nanoclaw/internal/channel/discord"
 	"nanoclaw/internal/channel/slack"
 	"nanoclaw/internal/channel/telegram"
 	"nanoclaw/internal/chat"
@@ -44,6 +45,9 @@ func (d *Daemon) networksOf() []chatNetwork {
 	return []chatNetwork{
 		{slack.ID, c.Slack.Connect, c.Slack.HideProgress, func(t credential.Tokens) channel.Channel {
 			return slack.New(slack.Options{App: t[slack.AppToken], Bot: t[slack.BotToken], API: c.Slack.API, Log: log(slack.ID), Assistant: name})
+		}},
+		{discord.ID, c.Discord.Connect, c.Discord.HideProgress, func(t credential.Tokens) channel.Channel {
+			return discord.New(discord.Options{Bot: t[discord.BotToken], API: c.Discord.API, Log: log(discord.ID), Assistant: name})
 		}},
 		{telegram.ID, c.Telegram.Connect, c.Telegram.HideProgress, func(t credential.Tokens) channel.Channel {
 			return telegram.New(telegram.Options{

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/go-telegram/bot"
 	"github.com/go-telegram/bot/models"
@@ -43,30 +42,23 @@ func (c *Channel) Deliver(ctx context.Context, m chat.Outbound) (chat.MessageID,
 }
 
 func (c *Channel) deliver(ctx context.Context, to place, m chat.Outbound) (chat.MessageID, error) {
-	done := c.sent.of(m.Key)
+	done := c.sent.Of(m.Key)
 	parts, whole := c.parts(m)
 	for i, part := range parts {
-		if done.has(i) {
-			continue
-		}
 		var keyboard models.ReplyMarkup
 		if m.Code != "" && i == len(parts)-1 {
 			keyboard = buttons(m.Code)
 		}
-		id, err := c.post(ctx, to, part, keyboard)
-		if err != nil {
+		if err := done.Once(i, func() (string, error) { return c.post(ctx, to, part, keyboard) }); err != nil {
 			return "", err
 		}
-		done.put(i, id)
 	}
-	if whole != nil && !done.has(len(parts)) {
-		id, err := c.sendFile(ctx, to, *whole)
-		if err != nil {
+	if whole != nil {
+		if err := done.Once(len(parts), func() (string, error) { return c.sendFile(ctx, to, *whole) }); err != nil {
 			return "", err
 		}
-		done.put(len(parts), id)
 	}
-	return chat.MessageID(strconv.Itoa(done.first())), nil
+	return chat.MessageID(done.First()), nil
 }
 
 // parts are the messages that a message becomes, and the file that goes after them, if
@@ -96,7 +88,7 @@ func (c *Channel) parts(m chat.Outbound) (parts []string, file *outfile) {
 
 // post sends one part. Words that Telegram does not take as we marked them go out
 // without marks.
-func (c *Channel) post(ctx context.Context, to place, text string, keyboard models.ReplyMarkup) (int, error) {
+func (c *Channel) post(ctx context.Context, to place, text string, keyboard models.ReplyMarkup) (string, error) {
 	p := &bot.SendMessageParams{
 		ChatID: to.chat, MessageThreadID: to.topic, Text: text, ParseMode: models.ParseModeHTML, ReplyMarkup: keyboard,
 		// A preview would have Telegram fetch whatever address an agent writes.
@@ -111,11 +103,11 @@ func (c *Channel) post(ctx context.Context, to place, text string, keyboard mode
 	return id, err
 }
 
-func (c *Channel) send(ctx context.Context, p *bot.SendMessageParams) (id int, err error) {
+func (c *Channel) send(ctx context.Context, p *bot.SendMessageParams) (id string, err error) {
 	err = c.call(ctx, "sendMessage", func(ctx context.Context) error {
 		sent, err := c.client.SendMessage(ctx, p)
 		if err == nil {
-			id = sent.ID
+			id = strconv.Itoa(sent.ID)
 		}
 		return err
 	})
@@ -167,61 +159,4 @@ type button struct {
 // and is refused as they would be for the words.
 func buttons(code string) models.ReplyMarkup {
 	return keyboard{[][]button{{{"Approve", pressApprove + code}, {"Deny", pressDeny + code}}}}
-}
-
-// maxSent is how many messages are remembered that did not go out in one piece.
-const maxSent = 256
-
-// sent are the parts of messages that went out, by key, so that an attempt after a
-// failure goes on where that stood.
-type sent struct {
-	mu   sync.Mutex
-	by   map[string]*taken
-	keys []string // the oldest first
-}
-
-// taken are the parts of one message that Telegram took, with their numbers.
-type taken struct {
-	mu    sync.Mutex
-	parts map[int]int
-}
-
-func (s *sent) of(key string) *taken {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t := s.by[key]; t != nil {
-		return t
-	}
-	if key == "" {
-		return &taken{parts: map[int]int{}}
-	}
-	if s.by == nil {
-		s.by = map[string]*taken{}
-	}
-	if len(s.keys) >= maxSent {
-		delete(s.by, s.keys[0])
-		s.keys = s.keys[1:]
-	}
-	t := &taken{parts: map[int]int{}}
-	s.by[key], s.keys = t, append(s.keys, key)
-	return t
-}
-
-func (t *taken) has(part int) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	_, ok := t.parts[part]
-	return ok
-}
-
-func (t *taken) put(part, id int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.parts[part] = id
-}
-
-func (t *taken) first() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.parts[0]
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -114,10 +115,10 @@ func (f outfile) photo(size int64) bool {
 
 // sendFile sends a file. A picture that Telegram does not show as one, since it is too
 // long, goes as a document.
-func (c *Channel) sendFile(ctx context.Context, to place, f outfile) (int, error) {
+func (c *Channel) sendFile(ctx context.Context, to place, f outfile) (string, error) {
 	r, size, err := f.open()
 	if err != nil {
-		return 0, err
+		return "", err
 	}
 	r.Close()
 	if f.photo(size) {
@@ -136,7 +137,7 @@ func (c *Channel) sendFile(ctx context.Context, to place, f outfile) (int, error
 type sendUpload func(ctx context.Context, file models.InputFile, mode models.ParseMode, caption string) (*models.Message, error)
 
 // upload does one upload, and another without marks if Telegram does not take those.
-func (c *Channel) upload(ctx context.Context, method string, f outfile, send sendUpload) (id int, err error) {
+func (c *Channel) upload(ctx context.Context, method string, f outfile, send sendUpload) (id string, err error) {
 	try := func(mode models.ParseMode, caption string) error {
 		return c.gates.CallFor(ctx, c.opt.Log, method, fileTime, func(ctx context.Context) error {
 			r, _, err := f.open()
@@ -146,7 +147,7 @@ func (c *Channel) upload(ctx context.Context, method string, f outfile, send sen
 			defer r.Close()
 			sent, err := send(ctx, &models.InputFileUpload{Filename: channel.OneLine(f.file.Name, 100), Data: r}, mode, caption)
 			if err == nil {
-				id = sent.ID
+				id = strconv.Itoa(sent.ID)
 			}
 			return judge(err)
 		})

@@ -40,6 +40,7 @@ import (
 	"nanoclaw/internal/channel"
 	"nanoclaw/internal/channel/live"
 	"nanoclaw/internal/channel/pace"
+	"nanoclaw/internal/channel/sent"
 	"nanoclaw/internal/channel/supervise"
 	"nanoclaw/internal/chat"
 )
@@ -91,7 +92,7 @@ type Channel struct {
 	http   *http.Client
 	gates  pace.Gates
 	live   live.Messages
-	sent   sent
+	sent   sent.Messages
 	moves  moves
 	work   sync.WaitGroup
 	// answering bounds the answers to presses of buttons that are under way.
