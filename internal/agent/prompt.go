@@ -67,6 +67,8 @@ type File struct {
 	Size       int64
 	// Path is where the agent finds it; Missing says why it does not.
 	Path, Missing string
+	// Transcript is what was said in it, as a command heard it; Unheard is why it did not.
+	Transcript, Unheard string
 }
 
 // FormatPrompt writes messages the way the agent is given them:
@@ -85,7 +87,8 @@ type File struct {
 // asks nothing of the agent. truncated="true" marks a text that was longer. A
 // quote element is somebody else's text inside a message: forwarded, if the
 // sender passed it on, else quoted; it never speaks for the sender. A file element is
-// a file that came with the message, with its path, or with missing and the reason.
+// a file that came with the message, with its path, or with missing and the reason; a
+// transcript element in it is what a command heard in a voice note, right or wrong.
 //
 // In text and attributes alike & < > and " are written as &amp; &lt; &gt; and
 // &quot;, so that nothing a person writes can look like an element. Control
@@ -156,7 +159,14 @@ func writeFile(b *strings.Builder, f File) {
 	} else {
 		attribute(b, "path", f.Path)
 	}
-	b.WriteString("></file>")
+	if f.Transcript == "" && f.Unheard != "" {
+		attribute(b, "transcript", "none: "+f.Unheard)
+	}
+	b.WriteByte('>')
+	if f.Transcript != "" {
+		b.WriteString("<transcript>" + escape(f.Transcript) + "</transcript>")
+	}
+	b.WriteString("</file>")
 }
 
 func attribute(b *strings.Builder, name, value string) {

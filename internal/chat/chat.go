@@ -100,6 +100,10 @@ type File struct {
 	Ref string `json:"ref,omitempty"`
 	// Path is, of one that goes out, the host's own copy.
 	Path string `json:"path,omitempty"`
+	// Transcript is, of a voice note, what a command of the owner's heard in it, and
+	// Unheard why it heard nothing. Both are for the run that asked, and are not stored.
+	Transcript string `json:"-"`
+	Unheard    string `json:"-"`
 }
 
 // Inbound is one message as a channel received it.

@@ -17,6 +17,12 @@ func (v *validator) channels(c Channels) {
 	}
 	between(v, at("channels", "files", "size"), c.Files.Size, 0, 1<<30)
 	between(v, at("channels", "files", "keep"), c.Files.Keep, c.Files.Size, 1<<40)
+	for i, a := range c.Files.Transcribe {
+		if len(c.Files.Transcribe) > 50 || len(a) > 4096 || strings.ContainsRune(a, 0) || i == 0 && !strings.HasPrefix(a, "/") {
+			v.add(at("channels", "files", "transcribe", i), "a program's path in full, and its arguments", quote(a), "")
+			break
+		}
+	}
 	for i, t := range c.Files.Types {
 		main, sub, ok := strings.Cut(t, "/")
 		if !ok || main == "" || sub == "" || len(t) > 100 || strings.ContainsAny(t, " ;\"\\") || hasControl(t) {

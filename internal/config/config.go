@@ -617,6 +617,11 @@ type Files struct {
 	// Types are the kinds that are taken, as "image/*" or "application/pdf". Empty: all.
 	// The type is what the network says of the file.
 	Types []string `json:"types"`
+	// Transcribe is a command that writes down what is said in a voice note: its
+	// arguments, behind which the file's path comes, as ["/usr/local/bin/hear", "-l", "en"].
+	// It runs inside the group's boundary, so it has to be there (tools, mounts). Empty:
+	// voice notes are files.
+	Transcribe []string `json:"transcribe"`
 }
 
 // Group is one chat, or several, with one agent and one set of rights.

@@ -88,7 +88,7 @@ func Default() Config {
 			Upload: 2 << 30, Download: 20 << 30, Connections: 20_000,
 		},
 		MCPServers: map[string]MCPServer{},
-		Channels:   Channels{Webhook: Webhook{Hosts: []string{}, Hooks: map[string]Hook{}}, Files: Files{Size: 25 << 20, Keep: 500 << 20, Types: []string{}}},
+		Channels:   Channels{Webhook: Webhook{Hosts: []string{}, Hooks: map[string]Hook{}}, Files: Files{Size: 25 << 20, Keep: 500 << 20, Types: []string{}, Transcribe: []string{}}},
 
 		GlobalMcpInheritance: InheritMain,
 
@@ -170,6 +170,9 @@ func Encode(c Config) ([]byte, error) {
 	}
 	if c.Channels.Webhook.Hooks == nil {
 		c.Channels.Webhook.Hooks = map[string]Hook{}
+	}
+	if c.Channels.Files.Transcribe == nil {
+		c.Channels.Files.Transcribe = []string{}
 	}
 	if c.Channels.Files.Types == nil {
 		c.Channels.Files.Types = []string{}

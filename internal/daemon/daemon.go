@@ -324,7 +324,7 @@ func (d *Daemon) runnerOptions() runner.Options {
 		Gateway: d.gateway, Tools: d.hostTools, Guard: d.guard, Touched: d.touched, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
 		WarmSessions: d.config.Limits.WarmSessions, Prepare: d.preparedGroups(), Unready: d.unready, Short: func() string { return d.short() }, Held: d.queue.Held, Rests: d.queue.Rests,
 		Servers: d.sessionServers,
-		Consent: d.consent, Named: named, Hide: d.desk.Hide, Attach: d.attach, Permit: d.permit, Mask: d.mask, Limits: d.limits,
+		Consent: d.consent, Named: named, Hide: d.desk.Hide, Attach: d.attach, Transcribe: d.config.Channels.Files.Transcribe, Permit: d.permit, Mask: d.mask, Limits: d.limits,
 		RunLog: d.runLogs.add, LogContent: d.config.RunLogs.Content,
 		Progress: d.progress, Ended: d.sessionEnded, Replied: d.replied, Install: d.install, MaxAttempts: queue.MaxAttempts, Zone: zone(d.machine.TimeZone), Log: d.log,
 		Owner: console.Address(chat.Main), Crowded: d.queue.Crowded, Freed: d.queue.Wake, Markup: d.markupOf, Assistant: d.assistant,

@@ -42,7 +42,7 @@ func (d *Daemon) attach(g chat.Group, m queue.Message) []agent.File {
 	defer cancel()
 	out := make([]agent.File, len(m.Files))
 	for i, f := range m.Files {
-		out[i] = agent.File{Name: channel.OneLine(f.Name, 200), Type: channel.OneLine(f.Type, 100), Size: f.Size}
+		out[i] = agent.File{Name: channel.OneLine(f.Name, 200), Type: channel.OneLine(f.Type, 100), Size: f.Size, Transcript: f.Transcript, Unheard: channel.OneLine(f.Unheard, 200)}
 		name := fmt.Sprintf("%d-%d-%s", m.Row, i+1, safeName(f.Name))
 		size, err := d.fetch(ctx, g, m.From.Channel, f, name)
 		if err != nil {

@@ -28,7 +28,7 @@ func (r *Runner) converse(ctx context.Context, job queue.Job, s *session, l *liv
 	happened := r.happened(ctx, job, s) + pushedOut(job, s)
 	parts := batches(job.Messages, s.grant.Agent)
 	for i, part := range parts {
-		p := r.prompt(job.Group, part, s.grant.Agent)
+		p := r.prompt(job.Group, r.hear(ctx, s, job.Group, part, progress), s.grant.Agent)
 		if !p.Command {
 			p.Text = s.takeAnew() + s.note() + happened + p.Text
 		}

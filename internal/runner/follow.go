@@ -136,7 +136,7 @@ func (r *Runner) takeIn(ctx context.Context, s *session, l *live, conv agent.Fol
 		return err
 	}
 	last := next[len(next)-1]
-	if last.Alone() || last.Cut != "" || l.job.Last().Suspect() || !queue.SameRights(last, l.job.Last()) {
+	if last.Alone() || r.hasVoice(next) || last.Cut != "" || l.job.Last().Suspect() || !queue.SameRights(last, l.job.Last()) {
 		return nil
 	}
 	if r.Crowded != nil && r.Crowded() && len(l.all())-len(l.job.Messages) >= FollowCrowded {

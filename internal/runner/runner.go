@@ -127,6 +127,9 @@ type Options struct {
 	// Hide takes out of what people wrote what is between them and the host, such as
 	// the codes of its questions. Nil: nothing is there.
 	Hide func(string) string
+	// Transcribe is a command that writes down what is said in the file that is its last
+	// argument. It runs inside. Empty: voice notes are files.
+	Transcribe []string
 	// Attach has the files of a message where its group's agent finds them, and says
 	// where that is. It may take a while. Nil: there are none.
 	Attach func(chat.Group, queue.Message) []agent.File
