@@ -54,6 +54,7 @@ var ladder = []rung{
 	{"channel/supervise", "channel", "keeps a connection, whatever goes over it"},
 	{"markup", "channel chat", "pure: a text in the form of a network"},
 	{"channel/slack", "channel channel/supervise chat markup", "an adapter; it knows its own network alone"},
+	{"channel/external", "channel channel/supervise chat markup", "an adapter of adapters; where their programs run is decided elsewhere"},
 	{"router", "approval audit authority chat config steps", "a verdict on one message; it starts nothing"},
 	{"outbox", "audit channel chat steps", "delivery, whatever the text came from"},
 	{"hosttools", "audit authority chat grant schedule steps task", "authority over what an agent asks for, whichever agent"},
@@ -73,7 +74,7 @@ var ladder = []rung{
 	{"store", "approval audit chat grant outbox queue router runner schedule task", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/chaosnet channel/console channel/slack chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runlog runner schedule steps store task touched watch why wire", "the one place that wires everything"},
+	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/chaosnet channel/console channel/external channel/slack chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runlog runner schedule steps store task touched watch why wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.

@@ -38,6 +38,7 @@ func rules() map[string]rule {
 		"groups.*.egressHosts.*.private": on, "groups.*.egressHosts.*.raw": on, "groups.*.egressHosts.*.ech": on,
 		"groups.*.egressHosts.*.inspect": off, "groups.*.egressHosts.*.rules": only, "groups.*.egressHosts.*.webSocket": on,
 		"channels.slack.connect": on, "channels.slack.hideProgress": off, "channels.files.size": more, "channels.files.keep": more,
+		"channels.external.*": gives, "channels.external.*.egress": gives, "channels.external.*.secrets": gives, "channels.external.*.hideProgress": off,
 		"channels.files.types": only, "mcpServers.*": gives, "mcpServers.*.modes": gives, "mcpServers.*.groups": gives, "mcpServers.*.own": off,
 		"mcpServers.*.egress": gives, "mcpServers.*.workspace": rank, "mcpServers.*.secretsInside": on,
 		"mcpServers.*.tools": only, "mcpServers.*.env.*": gives, "mcpServers.*.headers.*": gives,

@@ -30,6 +30,7 @@ type networks struct {
 // said to be so, and the others go on.
 func (d *Daemon) openChannels() error {
 	d.networks.states, d.networks.came = map[chat.ChannelID]channel.Status{}, make(chan chat.ChannelID, 16)
+	d.openAdapters()
 	c := d.config.Channels.Slack
 	if !c.Connect {
 		return nil
@@ -102,6 +103,9 @@ func (d *Daemon) channelStates() []control.ChannelInfo {
 // shows is the channel that shows progress, nil if it does not.
 func (d *Daemon) shows(id chat.ChannelID) channel.Progress {
 	if id == slack.ID && d.config.Channels.Slack.HideProgress {
+		return nil
+	}
+	if d.config.Channels.External[string(id)].HideProgress {
 		return nil
 	}
 	p, _ := d.channels[id].(channel.Progress)
