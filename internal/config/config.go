@@ -575,38 +575,6 @@ type Hook struct {
 	Private bool `json:"private,omitempty"`
 }
 
-// Slack is one workspace of Slack's, in Socket Mode.
-type Slack struct {
-	// Connect connects it. Chats of it are slack:TEAM/CHANNEL, people slack:TEAM/USER.
-	Connect bool `json:"connect"`
-	// API is the address of its web API, as "https://slack-gov.com/api". Empty: Slack's
-	// usual one.
-	API string `json:"api"`
-	// HideProgress shows nothing of a run before its answer.
-	HideProgress bool `json:"hideProgress"`
-}
-
-// Telegram is one bot on Telegram, by long polling.
-type Telegram struct {
-	// Connect connects it. Chats of it are telegram:NUMBER, people telegram:NUMBER.
-	Connect bool `json:"connect"`
-	// API is the address of a Bot API server of your own, as "https://bots.example.org".
-	// Empty: Telegram's.
-	API string `json:"api"`
-	// HideProgress shows nothing of a run before its answer.
-	HideProgress bool `json:"hideProgress"`
-}
-
-// Discord is one bot on Discord, by its gateway.
-type Discord struct {
-	// Connect connects it. Chats of it are discord:NUMBER, people discord:NUMBER.
-	Connect bool `json:"connect"`
-	// API is the address of its REST interface. Empty: Discord's.
-	API string `json:"api"`
-	// HideProgress shows nothing of a run before its answer.
-	HideProgress bool `json:"hideProgress"`
-}
-
 // Files bound what comes with messages and is put into a group's inbox, and what an
 // agent sends.
 type Files struct {
