@@ -578,57 +578,6 @@ type Hook struct {
 	Private bool `json:"private,omitempty"`
 }
 
-// External is a network with an adapter of its own. Chats of it are NAME:CHAT, people
-// NAME:SENDER.
-type External struct {
-	// Program is the adapter, as an absolute path or with "~/". Whoever can change it
-	// speaks for the network, so nobody but you, root or nanoclaw may be able to, and
-	// it may lie in no folder that an agent can write.
-	Program string `json:"program"`
-	// Args are its arguments. They are no place for secrets.
-	Args []string `json:"args,omitempty"`
-	// Egress are the hosts that it may reach, in the form of a group's egress. Empty:
-	// none.
-	Egress []string `json:"egress,omitempty"`
-	// Secrets name what nanoclaw channel login NAME asks for, and the adapter is given
-	// at its start, as "token". Empty: nothing.
-	Secrets []string `json:"secrets,omitempty"`
-	// HideProgress does not let it show that an answer is being written.
-	HideProgress bool `json:"hideProgress,omitempty"`
-}
-
-// Slack is one workspace of Slack's, in Socket Mode.
-type Slack struct {
-	// Connect connects it. Chats of it are slack:TEAM/CHANNEL, people slack:TEAM/USER.
-	Connect bool `json:"connect"`
-	// API is the address of its web API, as "https://slack-gov.com/api". Empty: Slack's
-	// usual one.
-	API string `json:"api"`
-	// HideProgress shows nothing of a run before its answer.
-	HideProgress bool `json:"hideProgress"`
-}
-
-// Telegram is one bot on Telegram, by long polling.
-type Telegram struct {
-	// Connect connects it. Chats of it are telegram:NUMBER, people telegram:NUMBER.
-	Connect bool `json:"connect"`
-	// API is the address of a Bot API server of your own, as "https://bots.example.org".
-	// Empty: Telegram's.
-	API string `json:"api"`
-	// HideProgress shows nothing of a run before its answer.
-	HideProgress bool `json:"hideProgress"`
-}
-
-// Discord is one bot on Discord, by its gateway.
-type Discord struct {
-	// Connect connects it. Chats of it are discord:NUMBER, people discord:NUMBER.
-	Connect bool `json:"connect"`
-	// API is the address of its REST interface. Empty: Discord's.
-	API string `json:"api"`
-	// HideProgress shows nothing of a run before its answer.
-	HideProgress bool `json:"hideProgress"`
-}
-
 // Files bound what comes with messages and is put into a group's inbox, and what an
 // agent sends.
 type Files struct {

@@ -1,12 +1,13 @@
 package config
 
 import (
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"reflect"
 	"strings"
 
@@ -17,8 +18,8 @@ import (
 // descriptions in the schema. The source itself is embedded, so there is no
 // second copy that could fall behind.
 //
-//go:embed config.go
-var manual string
+//go:embed config.go channels.go
+var manual embed.FS
 
 // variable is what a text may hold in place of a value that a pattern or a list
 // of words asks for.
@@ -139,14 +140,30 @@ func anys(words []string) []any {
 	return list
 }
 
-// comments reads the comments of the types and fields in a Go source, by
-// "Type" and "Type.Field".
-func comments(src string) (map[string]string, error) {
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", src, parser.ParseComments)
+// comments reads the comments of the types and fields in the Go sources of a folder,
+// by "Type" and "Type.Field".
+func comments(sources fs.FS) (map[string]string, error) {
+	files, err := fs.Glob(sources, "*.go")
 	if err != nil {
 		return nil, err
 	}
 	words := make(map[string]string)
+	for _, name := range files {
+		src, err := fs.ReadFile(sources, name)
+		if err != nil {
+			return nil, err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, src, parser.ParseComments)
+		if err != nil {
+			return nil, err
+		}
+		explain(words, file)
+	}
+	return words, nil
+}
+
+// explain adds the comments of one source to words.
+func explain(words map[string]string, file *ast.File) {
 	for _, decl := range file.Decls {
 		general, ok := decl.(*ast.GenDecl)
 		if !ok || general.Tok != token.TYPE {
@@ -166,7 +183,6 @@ func comments(src string) (map[string]string, error) {
 			}
 		}
 	}
-	return words, nil
 }
 
 // sentence is a comment on one line.
