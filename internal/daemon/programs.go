@@ -29,6 +29,8 @@ import (
 type programs struct {
 	key []byte // of the hashes of tokens
 	mux *http.ServeMux
+	// mute are the webhooks without a good secret.
+	mute []string
 	// listener is made by Run, unless there is one.
 	listener net.Listener
 }
@@ -76,7 +78,8 @@ func (d *Daemon) hooks(c config.Webhook) []webhook.Hook {
 		}
 		secret, err := webhook.ParseSecret(tokens[name], form)
 		if err != nil {
-			d.log.Error("a webhook takes nothing: it has no secret that is good", "hook", name, "err", err, "fix", "nanoclaw webhook secret "+name+", then restart nanoclaw")
+			d.log.Error("a webhook takes nothing: it has no secret that is good", "hook", name, "err", err)
+			d.programs.mute = append(d.programs.mute, name)
 			continue
 		}
 		d.mask.Learn(tokens[name])
@@ -89,6 +92,10 @@ func (d *Daemon) hooks(c config.Webhook) []webhook.Hook {
 func (d *Daemon) servePrograms(ctx context.Context) {
 	if d.programs.mux == nil {
 		return
+	}
+	for _, name := range d.programs.mute {
+		d.tellOwner(ctx, fmt.Sprintf("hook:%s:%d", name, d.started.UnixNano()),
+			fmt.Sprintf("The webhook %s takes nothing: it has no secret that is good. Run nanoclaw webhook secret %s, and restart nanoclaw.", name, name))
 	}
 	c := d.config.Channels.Webhook
 	o := webserve.Options{Listen: c.Listen, Hosts: c.Hosts, Log: d.log}

@@ -32,6 +32,7 @@ const programsConfig = `{
 	"channels": {"webhook": {"listen": "127.0.0.1:1", "api": true, "hooks": {
 		"ci": {"group": "work", "answer": %q},
 		"silent": {"group": "work", "form": "github"},
+		"mute": {"group": "work"},
 	}}},
 	"people": {"net:me": {"role": "owner"}},
 	"groups": {
@@ -175,6 +176,9 @@ func testWebhook(t *testing.T, h *programsHost) {
 	if m.Hook != "ci" || m.Kind != "reply" || m.Run == "" || !m.Last || m.Failed {
 		t.Errorf("the answer is %+v", m)
 	}
+	if a := ask(t, h.Daemon, chat.Main, "echo"); !strings.Contains(a.text(), "The webhook mute takes nothing") {
+		t.Errorf("the owner was told %q", a.text())
+	}
 	h.net.says(t, "work", "me", "echo for people")
 	h.net.heard(t, "work", "for people", 0)
 	if got := h.net.count("work", "from inside"); got != 0 {
@@ -198,6 +202,7 @@ func testWebhookForged(t *testing.T, h *programsHost) {
 		"from the future":       {"/hooks/ci", h.sign("second", body, now.Add(10*time.Minute))},
 		"of another hook":       {"/hooks/silent", good},
 		"of a hook that is not": {"/hooks/nobody", good},
+		"of one with no secret": {"/hooks/mute", good},
 	} {
 		if status, a := h.do(t, "POST", try.path, try.header, body); status != http.StatusUnauthorized || strings.Contains(fmt.Sprint(a), "202") {
 			t.Errorf("%s: answered %d %v", name, status, a)

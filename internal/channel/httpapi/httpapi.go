@@ -52,7 +52,9 @@ const (
 	burst    = 60 // requests of one token at once, and then one a second
 	failures = 30 // requests without a good token, of all together, likewise
 	maxWaits = 8  // requests of one token that wait for an answer at once
-	maxWait  = webserve.WaitTime - 5*time.Second
+	// maxAllWaits are those of all tokens: connections are left for who sends.
+	maxAllWaits = 32
+	maxWait     = webserve.WaitTime - 5*time.Second
 )
 
 // Token is what the host knows of a good one.
@@ -64,8 +66,8 @@ type Token struct {
 // Message is what became of one.
 type Message struct {
 	ID chat.MessageID `json:"id"`
-	// State is waiting, held, working, taken, succeeded, failed, refused, or another end
-	// of a run; Final says that it will not change.
+	// State is that of the stored message (waiting, held, claimed, taken, ignored, refused,
+	// dead), or how its run ended; Final says that it will not change.
 	State  string     `json:"state"`
 	Final  bool       `json:"final"`
 	Reason string     `json:"reason,omitempty"`
@@ -111,6 +113,7 @@ type Channel struct {
 	mu    sync.Mutex // guards all below
 	sink  channel.Sink
 	waits map[string]int
+	all   int // of waits
 }
 
 var _ channel.Channel = (*Channel)(nil)
@@ -288,7 +291,7 @@ func (c *Channel) get(w http.ResponseWriter, r *http.Request, t Token) {
 		webserve.Refuse(w, http.StatusNotFound, ErrNone.Error())
 		return
 	case wait > 0 && !c.enter(t.Name):
-		webserve.Refuse(w, http.StatusTooManyRequests, fmt.Sprintf("at most %d requests of a token wait at once", maxWaits))
+		webserve.Refuse(w, http.StatusTooManyRequests, fmt.Sprintf("at most %d requests of a token wait at once, and %d of all", maxWaits, maxAllWaits))
 		return
 	case wait > 0:
 		defer c.leave(t.Name)
@@ -344,16 +347,18 @@ func (c *Channel) await(ctx context.Context, t Token, id chat.MessageID, wait ti
 func (c *Channel) enter(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.waits[name] >= maxWaits {
+	if c.waits[name] >= maxWaits || c.all >= maxAllWaits {
 		return false
 	}
 	c.waits[name]++
+	c.all++
 	return true
 }
 
 func (c *Channel) leave(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.all--
 	if c.waits[name]--; c.waits[name] == 0 {
 		delete(c.waits, name)
 	}

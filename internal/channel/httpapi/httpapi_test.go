@@ -156,9 +156,15 @@ func TestWait(t *testing.T) {
 	if w := ask(t.Context(), c, h.token, "GET", "/v1/messages/m2?wait=50", ""); w.Code != http.StatusTooManyRequests {
 		t.Errorf("one more that waits: %d", w.Code)
 	}
+	for range maxAllWaits - maxWaits {
+		c.enter(fmt.Sprint("other", c.all))
+	}
+	if c.enter("one more") {
+		t.Error("the waits of all tokens have no bound")
+	}
 	cancel()
 	waiting.Wait()
-	if len(c.waits) != 0 {
+	if c.waits["bot"] != 0 || c.all != maxAllWaits-maxWaits {
 		t.Errorf("%v wait still", c.waits)
 	}
 }
