@@ -148,7 +148,6 @@ func attacker(t testing.TB) string {
 	return path
 }
 
-// options are those of a run on an engine with an init.
 // srtVar names the folder with srt and its Node.js, which make fetches.
 const srtVar = "NANOCLAW_TEST_SRT"
 
@@ -168,6 +167,7 @@ func srtFolder(t testing.TB) string {
 	return dir
 }
 
+// options are those of a run on an engine with an init.
 func options(t testing.TB, engine string, program []byte) Options {
 	t.Helper()
 	with := boundary.Options{Init: bytes.NewReader(program), Dir: openDir(t)}
@@ -182,13 +182,19 @@ func options(t testing.TB, engine string, program []byte) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return optionsOf(t, e)
+}
+
+// optionsOf are those of a run on an engine that was made.
+func optionsOf(t testing.TB, e Engine) Options {
+	t.Helper()
 	g := grant.Grant{Group: "attack", Mode: grant.HostMode, Agent: grant.Shell, Env: []grant.Var{
 		{Name: "PATH", Value: "/usr/bin:/bin"}, {Name: "HOME", Value: grant.Home}, {Name: "TMPDIR", Value: "/tmp"},
 	}}
 	for _, d := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32"} {
 		g.Mounts = append(g.Mounts, grant.Mount{Target: d, Source: d, Exec: true, Optional: true})
 	}
-	if engine == boundary.SRTEngine { // srt looks for its programs with Debian's "which", which leads there
+	if e.Name() == boundary.SRTEngine { // srt looks for its programs with Debian's "which", which leads there
 		g.Mounts = append(g.Mounts, grant.Mount{Target: "/etc/alternatives", Source: "/etc/alternatives", Optional: true})
 	}
 	o := Options{Engine: e, Program: attacker(t), Grant: g, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}

@@ -93,6 +93,11 @@ func (r *containerRun) sizes(a *arguments) {
 		a.add("--shm-size", strconv.FormatInt(l.TmpSize/4, 10))
 	}
 	a.add("--tmpfs", tmpfs)
+	// In place of the kernel's: no session has /sys, and cgroups of version 1 can
+	// name a program that the kernel runs.
+	for _, dir := range []string{"/sys", "/sys/fs/cgroup"} {
+		a.add("--tmpfs", dir+":ro,noexec,nosuid,nodev,size=4k")
+	}
 	if l.Memory > 0 {
 		bytes := strconv.FormatInt(l.Memory, 10)
 		a.add("--memory", bytes, "--memory-swap", bytes)

@@ -16,7 +16,7 @@ func ofContainers(engine string) []Difference {
 		{Engine: engine, Name: "names in the image", More: true,
 			Why: "the root is the image's: names in it can be listed, and of what lies beneath only what the grant names can be read"},
 		{Engine: engine, Name: "kernel file systems",
-			Why: "/sys and a /proc that could be written are there; Landlock closes the one to reading and the other to writing, where the kernel has it"},
+			Why: "parts of /proc could be written; Landlock closes them, where the kernel has it, and nobody inside is root outside"},
 		{Engine: engine, Name: "sizes",
 			Why: "/tmp has three quarters of the size that native lets it share with /dev/shm, and /dev/shm the rest"},
 		{Engine: engine, Name: "lent folders",

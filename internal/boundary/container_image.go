@@ -210,6 +210,9 @@ func archiveOne(t *tar.Writer, root *os.Root, p string, e fs.DirEntry) error {
 	}
 	h.Name, h.Uid, h.Gid, h.Uname, h.Gname = p, 0, 0, "", ""
 	h.Mode &= 0o1777 // nothing runs as its owner
+	if p == "tmp" && info.IsDir() {
+		h.Mode = 0o1777 // whose mode the container's /tmp has
+	}
 	if info.IsDir() {
 		h.Name += "/"
 	}

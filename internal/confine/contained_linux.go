@@ -122,10 +122,13 @@ var own = []struct {
 	types []string
 }{
 	{"/proc", []string{"proc", "tmpfs", "devtmpfs"}},
-	{"/sys", []string{"sysfs", "cgroup", "cgroup2", "tmpfs"}},
+	{"/sys", []string{"tmpfs"}},
 	{"/dev", []string{"tmpfs", "devpts", "mqueue", "devtmpfs"}},
 	{"/tmp", []string{"tmpfs"}},
 }
+
+// kernelFS are file systems beneath /sys, in which the kernel tells of the machine.
+var kernelFS = map[string]bool{"sysfs": true, "cgroup": true, "cgroup2": true}
 
 // engineFiles are the files that engines put into each container; what they hold
 // is the container's own, or generated here.
@@ -146,7 +149,19 @@ func (p *containerProver) fixed() error {
 			return fmt.Errorf("%s, a %s, is not %s", want.point, m.fstype, strings.Join(want.options, ", "))
 		}
 	}
-	return nil
+	return p.temporary()
+}
+
+// temporary fails if the agent cannot write to /tmp. Runc gives what it mounts there
+// the mode of the image's own folder, whatever it was asked for.
+func (p *containerProver) temporary() error {
+	err := unix.Access("/tmp", unix.R_OK|unix.W_OK|unix.X_OK)
+	if err == nil {
+		return nil
+	}
+	var st unix.Stat_t
+	unix.Stat("/tmp", &st)
+	return fmt.Errorf("/tmp cannot be written, since the image has it with mode %04o: give it 1777 there (nanoclaw image import does so by itself): %w", st.Mode&0o7777, err)
 }
 
 // strangers fails if there is a mount that nobody asked for.
@@ -177,6 +192,10 @@ func (p *containerProver) asked(point string) bool {
 func (p *containerProver) ownMount(m *mount) bool {
 	for _, o := range own {
 		if m.point == o.at || strings.HasPrefix(m.point, o.at+"/") {
+			if o.at == "/sys" && kernelFS[m.fstype] {
+				p.lacks("a root without /sys: %s mounts it; Landlock alone closes it", p.spec.Built.By)
+				return true
+			}
 			// Nodes of /dev may be bound one by one; devices judges them all.
 			return slices.Contains(o.types, m.fstype) || o.at == "/dev" && path.Dir(m.point) == "/dev"
 		}

@@ -24,7 +24,6 @@ func equalInstall(t *testing.T) (*install, func() [][]byte) {
 	root := filepath.Join(t.TempDir(), "root")
 	podmantest.Root(t, root)
 	podmantest.Libraries(t, root, agenttest.Claude(t))
-	must(t, os.Chmod(filepath.Join(root, "tmp"), 0o1777))
 	images, err := boundary.NewImages(boundary.PodmanEngine, boundary.ContainerOptions{Program: p.Program, Env: p.Env})
 	must(t, err)
 	must(t, images.Import(t.Context(), "localhost/equal:latest", root))

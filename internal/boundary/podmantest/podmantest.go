@@ -141,7 +141,11 @@ func (p *Podman) Hollow(name string) {
 	var b bytes.Buffer
 	t := tar.NewWriter(&b)
 	for _, d := range []string{"usr", "proc", "dev", "sys", "tmp", "etc", "run", "opt", "workspace", "home"} {
-		t.WriteHeader(&tar.Header{Name: d + "/", Mode: 0o755, Typeflag: tar.TypeDir})
+		mode := int64(0o755)
+		if d == "tmp" {
+			mode = 0o1777 // the container's has the same
+		}
+		t.WriteHeader(&tar.Header{Name: d + "/", Mode: mode, Typeflag: tar.TypeDir})
 	}
 	for _, l := range []string{"bin", "sbin", "lib", "lib32", "lib64"} {
 		if to, err := os.Readlink("/" + l); err == nil {
