@@ -36,12 +36,15 @@ export NANOCLAW_TEST_CLAUDE := $(CLAUDE)
 # srt, one of the engines, and the Node.js for it. The tests look for it here.
 export NANOCLAW_TEST_SRT := $(CURDIR)/tools/srt
 
+# Docker, another engine. Its daemon is started by tests, in namespaces of its own.
+export NANOCLAW_TEST_DOCKER := $(CURDIR)/tools/docker/root
+
 .PHONY: run
 run: build ## chat with a confined agent (needs Go and make alone); ARGS="--group G" is passed on
 	@bin/nanoclaw chat $(ARGS)
 
 .PHONY: test
-test: deps claude srt ## install what the tests need (as root), then check everything
+test: deps claude srt docker ## install what the tests need (as root), then check everything
 	@$(MAKE) --no-print-directory check
 
 .PHONY: check
@@ -86,7 +89,7 @@ race: need-go
 	@CGO_ENABLED=1 $(STEP) "race tests" go test -race -timeout 30m $(PACKAGES)
 
 .PHONY: test-user
-test-user: deps claude srt build ## the part of "make test" that an ordinary user repeats: race tests
+test-user: deps claude srt docker build ## the part of "make test" that an ordinary user repeats: race tests
 	@CGO_ENABLED=1 $(STEP) "race tests as a user" go test -race -count=1 -timeout 30m $(PACKAGES)
 
 .PHONY: attack
@@ -134,9 +137,13 @@ claude:
 srt:
 	@tools/srt/install
 
+.PHONY: docker
+docker:
+	@tools/docker/install
+
 .PHONY: clean
 clean: ## remove what was built
-	@rm -rf bin build tools/bin tools/claude/node_modules tools/claude/claude tools/srt/node_modules $(INSIDE)/nanoclaw-init-*
+	@rm -rf bin build tools/bin tools/claude/node_modules tools/claude/claude tools/srt/node_modules tools/docker/root $(INSIDE)/nanoclaw-init-*
 
 .PHONY: need-go
 need-go:

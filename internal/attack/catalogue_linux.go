@@ -28,7 +28,10 @@ func readLines() []Line {
 		{ID: "F-09", Tries: "find secrets in the environment", Want: "it is the list of the grant", Shown: []string{"grant · TestEnvironment"}},
 		{ID: "F-10", Tries: "read the memory of a process of the host", Want: "there is no such process", After: []check{process}},
 		{ID: "F-11", Tries: "read what the kernel tells of itself", Want: "masked or absent",
-			OpenBy: map[string]string{boundary.SRTEngine: "srt mounts /proc as it is; what the kernel tells everybody can be read, with addresses as zeroes"}},
+			OpenBy: map[string]string{
+				boundary.SRTEngine:    "srt mounts /proc as it is; what the kernel tells everybody can be read, with addresses as zeroes",
+				boundary.DockerEngine: "docker takes no names of its own to mask in /proc; what the kernel tells everybody can be read, with addresses as zeroes",
+			}},
 		{ID: "F-12", Tries: "read the disk itself", Want: "no node can be made, none is there"},
 		{ID: "F-13", Tries: "open files by handles, past the mounts (Shocker)", Want: "refused"},
 		{ID: "F-14", Tries: "unmount what hides something, in namespaces of its own", Want: "refused", After: []check{mounts}},

@@ -2,11 +2,13 @@ package attack
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
 	"testing"
 
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/boundary/boundarytest"
+	"nanoclaw/internal/boundary/dockertest"
 	"nanoclaw/internal/boundary/podmantest"
 )
 
@@ -18,20 +20,31 @@ const hollow = "localhost/hollow:latest"
 func TestCatalogueInContainers(t *testing.T) {
 	p := podmantest.New(t)
 	p.Hollow(hollow)
-	runtimes := map[string]string{"podman": ""}
+	with := boundary.ContainerOptions{Program: p.Program, Env: p.Env}
+	t.Run("podman", func(t *testing.T) { tryCatalogue(t, contained(t, boundary.PodmanEngine, with)) })
 	if path, err := exec.LookPath("runsc"); err == nil {
-		runtimes["podman with runsc"] = path
+		with.Runtime = path
+		t.Run("podman with runsc", func(t *testing.T) { tryCatalogue(t, contained(t, boundary.PodmanEngine, with)) })
 	}
-	for name, runtime := range runtimes {
-		t.Run(name, func(t *testing.T) {
-			engine, err := boundary.NewContainer(boundary.PodmanEngine, boundary.Options{
-				Init: bytes.NewReader(boundarytest.Init(t)), Dir: openDir(t),
-				Container: boundary.ContainerOptions{Program: p.Program, Env: p.Env, Image: hollow, Install: "attack", Runtime: runtime},
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			tryCatalogue(t, optionsOf(t, engine))
-		})
+}
+
+// And in those of a real docker, whose daemon only root can start.
+func TestCatalogueInDocker(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return
 	}
+	d := dockertest.New(t)
+	d.Hollow(hollow)
+	tryCatalogue(t, contained(t, boundary.DockerEngine, boundary.ContainerOptions{Program: d.Program, Env: d.Env}))
+}
+
+// contained are the options of a run in containers.
+func contained(t *testing.T, engine string, with boundary.ContainerOptions) Options {
+	t.Helper()
+	with.Image, with.Install = hollow, "attack"
+	e, err := boundary.NewContainer(engine, boundary.Options{Init: bytes.NewReader(boundarytest.Init(t)), Dir: openDir(t), Container: with})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return optionsOf(t, e)
 }

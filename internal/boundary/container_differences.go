@@ -7,6 +7,8 @@ import "slices"
 var containerDifferences = slices.Concat(ofContainers(PodmanEngine), ofContainers(DockerEngine), ofContainers(AppleEngine), []Difference{
 	{Engine: DockerEngine, Name: "masks", More: true,
 		Why: "docker masks some of what tells about the machine in /proc and takes no further names: kallsyms, config.gz and the like can be read"},
+	{Engine: DockerEngine, Name: "mount options", More: true,
+		Why: "docker mounts folders neither nosuid nor nodev nor noexec: no_new_privs, an empty bounding set, the container's rules for devices and Landlock hold in their place, but the dynamic loader may be told to load what is not to run"},
 	{Engine: AppleEngine, Name: "machine",
 		Why: "each container is a machine of its own: its kernel, its /proc and its limits are that machine's, and no inode can be compared"},
 })

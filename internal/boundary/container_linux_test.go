@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"nanoclaw/internal/boundary/boundarytest"
+	"nanoclaw/internal/boundary/dockertest"
 	"nanoclaw/internal/boundary/podmantest"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/wire"
@@ -20,17 +21,32 @@ import (
 // hollow is the image of these tests: the grant mounts this machine's system.
 const hollow = "localhost/hollow:latest"
 
-// newContainer makes the podman engine on a podman of the test's own.
-func newContainer(t testing.TB, p *podmantest.Podman, change ...func(*Options)) *Container {
+// installed is a real engine of a test's own.
+type installed interface {
+	Run(args ...string) string
+	Containers() []string
+	Hollow(image string)
+	Storage() string
+}
+
+// newContainer makes the engine on a podman or a docker of the test's own.
+func newContainer(t testing.TB, on installed, change ...func(*Options)) *Container {
 	t.Helper()
 	opts := Options{
 		Init: bytes.NewReader(boundarytest.Init(t)), Dir: openDir(t),
-		Container: ContainerOptions{Program: p.Program, Env: p.Env, Image: hollow, Install: "t1"},
+		Container: ContainerOptions{Image: hollow, Install: "t1"},
+	}
+	name := PodmanEngine
+	switch on := on.(type) {
+	case *podmantest.Podman:
+		opts.Container.Program, opts.Container.Env = on.Program, on.Env
+	case *dockertest.Docker:
+		name, opts.Container.Program, opts.Container.Env = DockerEngine, on.Program, on.Env
 	}
 	for _, f := range change {
 		f(&opts)
 	}
-	c, err := NewContainer(PodmanEngine, opts)
+	c, err := NewContainer(name, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,20 +74,35 @@ func TestPodman(t *testing.T) {
 	p := podmantest.New(t)
 	p.Hollow(hollow)
 	c := newContainer(t, p)
-	t.Run("session", func(t *testing.T) { podmanSession(t, p, c) })
-	t.Run("probe", func(t *testing.T) { podmanProbe(t, c) })
-	t.Run("refused", func(t *testing.T) { podmanRefuses(t, p, c) })
+	containerTests(t, p, c)
 	t.Run("strangers", func(t *testing.T) { podmanStrangers(t, p) })
-	t.Run("swapped", func(t *testing.T) { podmanSwapped(t, p) })
-	t.Run("orphans", func(t *testing.T) { podmanOrphans(t, p, c) })
+}
+
+// TestDocker is the same with a real daemon, which only root can start.
+func TestDocker(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	d := dockertest.New(t)
+	d.Hollow(hollow)
+	containerTests(t, d, newContainer(t, d))
+}
+
+// containerTests are for every engine that starts containers.
+func containerTests(t *testing.T, on installed, c *Container) {
+	t.Run("session", func(t *testing.T) { containerSession(t, on, c) })
+	t.Run("probe", func(t *testing.T) { containerProbe(t, c) })
+	t.Run("refused", func(t *testing.T) { containerRefuses(t, on, c) })
+	t.Run("swapped", func(t *testing.T) { containerSwapped(t, on) })
+	t.Run("orphans", func(t *testing.T) { containerOrphans(t, on, c) })
 	if os.Geteuid() == 0 { // a rootless podman bounds nothing where cgroups are of version 1
-		t.Run("memory", func(t *testing.T) { podmanMemory(t, c) })
+		t.Run("memory", func(t *testing.T) { containerMemory(t, c) })
 	}
 }
 
-// podmanSession asks one session many things: who it is, what it sees and may, and
+// containerSession asks one session many things: who it is, what it sees and may, and
 // what is left when it ends.
-func podmanSession(t *testing.T, p *podmantest.Podman, c *Container) {
+func containerSession(t *testing.T, on installed, c *Container) {
 	const secret = "a-line-that-passes-through-the-wire"
 	b := containerBox(t, c, func(s *Spec) { s.Terminal = true })
 	for _, ask := range []struct{ name, script, want string }{
@@ -100,17 +131,17 @@ func podmanSession(t *testing.T, p *podmantest.Podman, c *Container) {
 		t.Errorf("on the host the file belongs to %d, not %d", owner(fi), want)
 	}
 	checkLayers(t, b.Session)
-	if got := len(p.Containers()); got != 1 {
+	if got := len(on.Containers()); got != 1 {
 		t.Errorf("%d containers while it lives", got)
 	}
 	b.Close()
-	if !errors.Is(b.Err(), ErrClosed) || len(p.Containers()) != 0 {
-		t.Errorf("it ended with %v, and left %v", b.Err(), p.Containers())
+	if !errors.Is(b.Err(), ErrClosed) || len(on.Containers()) != 0 {
+		t.Errorf("it ended with %v, and left %v", b.Err(), on.Containers())
 	}
 	if left, _ := filepath.Glob(filepath.Join(c.dir, "session-*")); len(left) > 0 {
 		t.Errorf("files are left: %v", left)
 	}
-	grepTree(t, filepath.Dir(p.Program), secret)
+	grepTree(t, on.Storage(), secret)
 }
 
 // groupUIDOf is the group's uid where root gives it one.
@@ -158,7 +189,7 @@ func grepTree(t *testing.T, dir, text string) {
 	}
 }
 
-func podmanProbe(t *testing.T, c *Container) {
+func containerProbe(t *testing.T, c *Container) {
 	spec, dir := fixture(t)
 	canary := filepath.Join(dir, "canary")
 	if err := os.WriteFile(canary, []byte("canary-data"), 0o644); err != nil {
@@ -174,10 +205,13 @@ func podmanProbe(t *testing.T, c *Container) {
 	}
 }
 
-// podmanRefuses: grants that no engine is asked for.
-func podmanRefuses(t *testing.T, p *podmantest.Podman, c *Container) {
+// containerRefuses: grants that no engine is asked for.
+func containerRefuses(t *testing.T, on installed, c *Container) {
 	socket := filepath.Join(openDir(t), "engine.sock")
-	listening := newContainer(t, p, func(o *Options) { o.Container.Env = append(slices.Clone(p.Env), "DOCKER_HOST=unix://"+socket) })
+	others := map[string]string{PodmanEngine: "DOCKER_HOST", DockerEngine: "CONTAINER_HOST"} // which it does not read itself
+	listening := newContainer(t, on, func(o *Options) {
+		o.Container.Env = append(slices.Clone(o.Container.Env), others[c.name]+"=unix://"+socket)
+	})
 	comma := filepath.Join(openDir(t), "a,b")
 	if err := os.Mkdir(comma, 0o755); err != nil {
 		t.Fatal(err)
@@ -208,7 +242,7 @@ func podmanRefuses(t *testing.T, p *podmantest.Podman, c *Container) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
-	if left := p.Containers(); len(left) > 0 {
+	if left := on.Containers(); len(left) > 0 {
 		t.Errorf("containers are left: %v", left)
 	}
 }
@@ -238,9 +272,9 @@ func podmanStrangers(t *testing.T, p *podmantest.Podman) {
 	}
 }
 
-// podmanSwapped: a folder that is replaced after it was looked up is another one.
-func podmanSwapped(t *testing.T, p *podmantest.Podman) {
-	c := newContainer(t, p)
+// containerSwapped: a folder that is replaced after it was looked up is another one.
+func containerSwapped(t *testing.T, on installed) {
+	c := newContainer(t, on)
 	spec, dir := fixture(t)
 	facts, err := c.facts(t.Context())
 	if err != nil {
@@ -265,10 +299,10 @@ func podmanSwapped(t *testing.T, p *podmantest.Podman) {
 	}
 }
 
-// podmanOrphans: what is left of an installation is removed, and nothing of another.
-func podmanOrphans(t *testing.T, p *podmantest.Podman, c *Container) {
+// containerOrphans: what is left of an installation is removed, and nothing of another.
+func containerOrphans(t *testing.T, on installed, c *Container) {
 	for _, install := range []string{"t1", "t2"} {
-		p.Run("create", "--name", "nanoclaw-"+install+"-old", "--label", installLabel+"="+install, "--network", "none", hollow, "/bin/true")
+		on.Run("create", "--name", "nanoclaw-"+install+"-old", "--label", installLabel+"="+install, "--network", "none", hollow, "/bin/true")
 	}
 	b := containerBox(t, c)
 	removed, err := c.Reap(t.Context())
@@ -279,15 +313,15 @@ func podmanOrphans(t *testing.T, p *podmantest.Podman, c *Container) {
 		t.Errorf("the session that lives: %q", got)
 	}
 	b.Close()
-	if left := p.Containers(); !slices.Equal(left, []string{"nanoclaw-t2-old"}) {
+	if left := on.Containers(); !slices.Equal(left, []string{"nanoclaw-t2-old"}) {
 		t.Errorf("left are %v", left)
 	}
-	p.Run("rm", "nanoclaw-t2-old")
+	on.Run("rm", "nanoclaw-t2-old")
 }
 
-// podmanMemory: the engine's limit ends the session as every other one does, and
+// containerMemory: the engine's limit ends the session as every other one does, and
 // nobody asks the engine why.
-func podmanMemory(t *testing.T, c *Container) {
+func containerMemory(t *testing.T, c *Container) {
 	b := containerBox(t, c, func(s *Spec) { s.Grant.Limits.Memory = 96 << 20 })
 	b.start(wire.Exec{Argv: []string{"/bin/sh", "-c", "head -c 300m /dev/zero | tail -c 290m >/dev/null; sleep 60"}})
 	select {

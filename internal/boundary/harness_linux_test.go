@@ -2,6 +2,7 @@ package boundary
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"nanoclaw/internal/boundary/boundarytest"
+	"nanoclaw/internal/boundary/podmantest"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/wire"
 )
@@ -60,13 +62,20 @@ func underTest() string {
 	return NativeEngine
 }
 
+// programVar and programEnvVar say where an engine is that starts containers, and
+// what its environment is, in lines.
+const (
+	programVar    = "NANOCLAW_TEST_CONTAINER"
+	programEnvVar = "NANOCLAW_TEST_CONTAINER_ENV"
+)
+
 // ofNative are tests of the native engine's own parts and of what needs no
 // engine. All others are the conformance suite, which every engine passes; srt but for
 // notOfSRT.
 const ofNative = "^(TestAsOrdinaryUser|TestOtherEngines|TestProgramIsImmutable|TestProgramAsAFile|TestLowerPrivileges|" +
 	"TestFindUnifiedCgroups|TestUnifiedCgroup|TestLeftoversAreRemoved|TestLimitInWords|TestUIDRange|TestArrange|" +
 	"TestRenderShowsWhatStartBuilds|TestBubblewrap.*|TestThroughASpare|TestLaunch.*|TestSpare.*|TestMountChangesAreNoticed|TestWalk.*|TestDiskVerdicts|" +
-	"TestMatch.*|TestPodman.*|TestContainer.*|TestKin.*|TestSeatbelt.*|TestSRT.*|" +
+	"TestMatch.*|TestPodman.*|TestDocker.*|TestContainer.*|TestKin.*|TestSeatbelt.*|TestSRT.*|" +
 	"TestLiesEndTheSession|TestWordsFromInsideAreMadePlain|TestKindsOutsideTheGrantAreRefused|TestStreamsMayArriveAfterTheEnd)$"
 
 // notOfSRT are the tests of the suite that srt cannot pass, since it is what it
@@ -128,8 +137,15 @@ func TestOtherEngines(t *testing.T) {
 	}
 }
 
+// TestPodmanConforms runs the conformance suite in containers of one podman.
+func TestPodmanConforms(t *testing.T) {
+	p := podmantest.New(t)
+	p.Hollow(hollow)
+	again(t, PodmanEngine, os.Geteuid(), ofNative, programVar+"="+p.Program, programEnvVar+"="+strings.Join(p.Env, "\n"))
+}
+
 // again runs this test binary once more.
-func again(t *testing.T, engine string, uid int, skip string) {
+func again(t *testing.T, engine string, uid int, skip string, env ...string) {
 	t.Helper()
 	dir := openDir(t)
 	self := filepath.Join(dir, "boundary.test")
@@ -143,9 +159,10 @@ func again(t *testing.T, engine string, uid int, skip string) {
 	if err := os.Chown(tmp, uid, uid); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), self, "-test.skip="+skip, "-test.timeout=10m")
+	cmd := exec.CommandContext(t.Context(), self, "-test.skip="+skip, "-test.timeout=10m", "-test.v=true")
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + tmp, "HOME=" + tmp, engineVar + "=" + engine, boundarytest.EnvGoRoot + "=" + goroot, srtVar + "=" + openSRT(t)}
+	cmd.Env = append(cmd.Env, env...)
 	for name, program := range inits {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, program, 0o644); err != nil {
@@ -239,6 +256,10 @@ func newEngine(t testing.TB, opts Options) Engine {
 	}
 	if opts.Init == nil {
 		opts.Init = bytes.NewReader(boundarytest.Init(t))
+	}
+	if InContainers(underTest()) {
+		opts.Dir = cmp.Or(opts.Dir, openDir(t))
+		opts.Container = ContainerOptions{Program: os.Getenv(programVar), Env: strings.Split(os.Getenv(programEnvVar), "\n"), Image: hollow, Install: "suite"}
 	}
 	e, err := New(underTest(), opts)
 	if err != nil {

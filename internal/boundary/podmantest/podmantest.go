@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,10 +82,20 @@ func (p *Podman) namespace() int {
 		p.tb.Fatal(err)
 	}
 	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
 	if err != nil {
+		p.tb.Fatal(err)
+	}
+	started, ended := make(chan error), make(chan struct{})
+	go func() {
+		runtime.LockOSThread() // by whose end the kernel takes us for dead
+		defer close(ended)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		p.tb.Fatal(err)
 	}
 	if _, err := io.ReadFull(out, make([]byte, len("ready\n"))); err != nil {
@@ -92,7 +103,7 @@ func (p *Podman) namespace() int {
 	}
 	p.tb.Cleanup(func() { // after close, which needs it
 		hold.Close()
-		cmd.Wait()
+		<-ended
 	})
 	return cmd.Process.Pid
 }
@@ -128,6 +139,9 @@ func (p *Podman) Run(args ...string) string {
 	return out
 }
 
+// Storage is the folder in which it keeps everything.
+func (p *Podman) Storage() string { return p.dir }
+
 // Containers are the names of all containers.
 func (p *Podman) Containers() []string {
 	p.tb.Helper()
@@ -138,6 +152,16 @@ func (p *Podman) Containers() []string {
 // mounts this machine's own system.
 func (p *Podman) Hollow(name string) {
 	p.tb.Helper()
+	cmd := exec.Command(p.Program, "import", "--quiet", "-", name)
+	cmd.Env, cmd.Stdin = p.Env, bytes.NewReader(Hollow(p.tb))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		p.tb.Fatalf("podman import: %v\n%s", err, out)
+	}
+}
+
+// Hollow is the tar file of a root that has folders and links alone.
+func Hollow(tb testing.TB) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	t := tar.NewWriter(&b)
 	for _, d := range []string{"usr", "proc", "dev", "sys", "tmp", "etc", "run", "opt", "workspace", "home"} {
@@ -145,21 +169,15 @@ func (p *Podman) Hollow(name string) {
 		if d == "tmp" {
 			mode = 0o1777 // the container's has the same
 		}
-		t.WriteHeader(&tar.Header{Name: d + "/", Mode: mode, Typeflag: tar.TypeDir})
+		must(tb, t.WriteHeader(&tar.Header{Name: d + "/", Mode: mode, Typeflag: tar.TypeDir}))
 	}
 	for _, l := range []string{"bin", "sbin", "lib", "lib32", "lib64"} {
 		if to, err := os.Readlink("/" + l); err == nil {
-			t.WriteHeader(&tar.Header{Name: l, Linkname: to, Mode: 0o777, Typeflag: tar.TypeSymlink})
+			must(tb, t.WriteHeader(&tar.Header{Name: l, Linkname: to, Mode: 0o777, Typeflag: tar.TypeSymlink}))
 		}
 	}
-	if err := t.Close(); err != nil {
-		p.tb.Fatal(err)
-	}
-	cmd := exec.Command(p.Program, "import", "--quiet", "-", name)
-	cmd.Env, cmd.Stdin = p.Env, &b
-	if out, err := cmd.CombinedOutput(); err != nil {
-		p.tb.Fatalf("podman import: %v\n%s", err, out)
-	}
+	must(tb, t.Close())
+	return b.Bytes()
 }
 
 // programs are those of a root for tests.
