@@ -93,10 +93,10 @@ test-user: deps claude srt docker build ## the part of "make test" that an ordin
 	@CGO_ENABLED=1 $(STEP) "race tests as a user" go test -race -count=1 -timeout 30m $(PACKAGES)
 
 .PHONY: attack
-attack: srt build ## try every known attack on every engine, as root and as a user; the table is build/attack.txt
+attack: srt docker build ## try every known attack on every engine, as root and as a user; the table is build/attack.txt
 	@mkdir -p build && rm -f build/attack.json
 	@status=0; NANOCLAW_ATTACK_TABLE=$(CURDIR)/build/attack.json $(STEP) attacks \
-		go test -count=1 -timeout 10m -run '^Test(Catalogue|ControlArm|RefusesOutside|AsOrdinaryUser)$$' ./internal/attack || status=$$?; \
+		go test -count=1 -timeout 20m -run '^Test(Catalogue|CatalogueInContainers|CatalogueInDocker|ControlArm|RefusesOutside|AsOrdinaryUser)$$' ./internal/attack || status=$$?; \
 	go run ./internal/attack/attacktest/program table <build/attack.json >build/attack.txt && cat build/attack.txt; exit $$status
 
 .PHONY: bench
@@ -117,6 +117,7 @@ soak: build ## mixed traffic for SOAK_SECONDS (60) while memory, descriptors, go
 .PHONY: test-all
 test-all: ## what takes long: make test, attacks, more chaos, a longer soak
 	@$(MAKE) --no-print-directory test
+	@NANOCLAW_TEST_LONG=1 $(STEP) "the conformance suite in containers" go test -count=1 -timeout 20m -run '^TestPodmanConforms$$' ./internal/boundary
 	@$(MAKE) --no-print-directory attack
 	@CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(MAKE) --no-print-directory chaos
 	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(MAKE) --no-print-directory soak

@@ -21,7 +21,7 @@ func ofContainers(engine string) []Difference {
 			Why: "parts of /proc could be written; Landlock closes them, where the kernel has it, and nobody inside is root outside"},
 		{Engine: engine, Name: "sizes",
 			Why: "/tmp has three quarters of the size that native lets it share with /dev/shm, and /dev/shm the rest"},
-		{Engine: engine, Name: "lent folders",
+		{Engine: engine, Name: "lent folders", Privileged: true,
 			Why: "a writable folder of somebody else than the group's uid is refused: the engine maps no owners"},
 		{Engine: engine, Name: "inotify", More: true,
 			Why: "what a session may watch with inotify is not bounded beyond what its uid may have"},

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nanoclaw/internal/grant"
 	"nanoclaw/internal/wire"
 )
 
@@ -72,7 +73,7 @@ func hold() {
 	if err != nil {
 		panic(err)
 	}
-	n, err := New(os.Getenv(engineVar), Options{Init: bytes.NewReader(program), Dir: os.TempDir(), SRT: srtOptions(os.Getenv(srtVar))})
+	n, err := New(os.Getenv(engineVar), Options{Init: bytes.NewReader(program), Dir: os.TempDir(), SRT: srtOptions(os.Getenv(srtVar)), Container: suiteContainers()})
 	if err != nil {
 		panic(err)
 	}
@@ -88,6 +89,7 @@ func hold() {
 	}
 	uid, _ := strconv.Atoi(os.Getenv("NANOCLAW_TEST_HOLD_UID"))
 	g := systemGrant()
+	g.Limits = grant.Limits{Processes: 200, OpenFiles: 1024}
 	if n.Name() == SRTEngine {
 		g.Mounts = append(g.Mounts, alternatives)
 	}
@@ -141,7 +143,8 @@ func TestNothingOutlivesADaemonKilledAtAStart(t *testing.T) {
 		}
 		daemon := exec.Command("/proc/self/exe")
 		daemon.Env = []string{roleVar + "=holder", engineVar + "=" + underTest(), "NANOCLAW_TEST_HOLD_INIT=" + program, "TMPDIR=" + filepath.Dir(program), srtVar + "=" + openSRT(t),
-			fmt.Sprint("NANOCLAW_TEST_HOLD_UID=", uid), "NANOCLAW_TEST_HOLD_MARK=1"}
+			fmt.Sprint("NANOCLAW_TEST_HOLD_UID=", uid), "NANOCLAW_TEST_HOLD_MARK=1",
+			programVar + "=" + os.Getenv(programVar), programEnvVar + "=" + os.Getenv(programEnvVar)}
 		daemon.ExtraFiles = []*os.File{w}
 		if err := daemon.Start(); err != nil {
 			t.Fatal(err)
@@ -173,7 +176,8 @@ func TestNothingOutlivesAKilledDaemon(t *testing.T) {
 		uid = groupUID
 	}
 	daemon := exec.Command("/proc/self/exe")
-	daemon.Env = []string{roleVar + "=holder", engineVar + "=" + underTest(), "NANOCLAW_TEST_HOLD_INIT=" + program, "TMPDIR=" + filepath.Dir(program), srtVar + "=" + openSRT(t), fmt.Sprint("NANOCLAW_TEST_HOLD_UID=", uid)}
+	daemon.Env = []string{roleVar + "=holder", engineVar + "=" + underTest(), "NANOCLAW_TEST_HOLD_INIT=" + program, "TMPDIR=" + filepath.Dir(program), srtVar + "=" + openSRT(t), fmt.Sprint("NANOCLAW_TEST_HOLD_UID=", uid),
+		programVar + "=" + os.Getenv(programVar), programEnvVar + "=" + os.Getenv(programEnvVar)}
 	daemon.Stderr = os.Stderr
 	out, err := daemon.StdoutPipe()
 	if err != nil {

@@ -19,6 +19,8 @@ type Difference struct {
 	Why   string
 	// Unprivileged says that it is so only where the daemon is not root.
 	Unprivileged bool
+	// Privileged says that it is so only where the daemon is root.
+	Privileged bool
 	// Name is a short name of what is no question, and stands in its place: a test
 	// of that name asks it of a live session.
 	Name string
@@ -37,6 +39,11 @@ func Differences(engine string) []Difference {
 		}
 	}
 	return out
+}
+
+// Holds says whether it is so for a daemon of a uid.
+func (d Difference) Holds(uid int) bool {
+	return !(d.Unprivileged && uid == 0 || d.Privileged && uid != 0)
 }
 
 // Covers says whether a question is among those that d is about.

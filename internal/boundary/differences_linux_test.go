@@ -16,7 +16,7 @@ import (
 func TestDifferences(t *testing.T) {
 	seen := map[string]func(*testing.T) bool{
 		"sizes": tmpIsSmaller, "loader": loaderRunsWhatIsNotToRun, "late link": lateLinkIsFollowed,
-		"inotify": watchesAreUnbounded,
+		"inotify": watchesAreUnbounded, "names in the image": imageIsListed, "kernel file systems": procIsWritable, "lent folders": strangersFolderIsRefused,
 	}
 	listed := make(map[string]bool)
 	for _, d := range Differences(underTest()) {
@@ -26,9 +26,7 @@ func TestDifferences(t *testing.T) {
 		if seen[d.Name] == nil {
 			t.Errorf("nothing shows the difference %q", d.Name)
 		}
-		if !d.Unprivileged || os.Geteuid() != 0 {
-			listed[d.Name] = true
-		}
+		listed[d.Name] = d.Holds(os.Geteuid())
 	}
 	for name, see := range seen {
 		t.Run(name, func(t *testing.T) {
@@ -130,4 +128,39 @@ func lateLinkIsFollowed(t *testing.T) bool {
 		t.Fatal(err)
 	}
 	return len(entries) > 0
+}
+
+// imageIsListed says whether names in the root can be listed that no grant has.
+func imageIsListed(t *testing.T) bool {
+	return strings.Contains("\n"+start(t).sh("ls /")+"\n", "\nsys\n")
+}
+
+// procIsWritable says whether a part of /proc is mounted so that it could be
+// written. In no case can it be.
+func procIsWritable(t *testing.T) bool {
+	b := start(t)
+	if got := b.sh("echo x 2>&1 >/proc/self/comm; cat /proc/self/comm"); strings.HasPrefix(got, "x") {
+		t.Errorf("it is: %q", got)
+	}
+	return b.sh(`grep -c '^[0-9]* [0-9]* [^ ]* [^ ]* /proc[^ ]* rw' /proc/self/mountinfo`) != "0"
+}
+
+// strangersFolderIsRefused says whether a writable folder of a uid that is not the
+// group's is refused. An ordinary user's groups have the user's own uid.
+func strangersFolderIsRefused(t *testing.T) bool {
+	spec, _ := fixture(t)
+	folder := filepath.Join(openDir(t), "theirs")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	spec.Grant.Mounts = append(spec.Grant.Mounts, grant.Mount{Target: grant.Extra + "/theirs", Source: folder, Write: true, Foreign: true})
+	s, err := newEngine(t, Options{}).Start(t.Context(), spec)
+	if err == nil {
+		s.Close()
+		return false
+	}
+	if !strings.Contains(err.Error(), "can lend it to uid") {
+		t.Error(err)
+	}
+	return true
 }

@@ -24,7 +24,7 @@ const hungry = "for i in 1 2 3 4 5; do (head -c 20000000 /dev/zero; sleep 1000) 
 // withoutCgroups is a Native as on a machine that lets us have none.
 func withoutCgroups(t testing.TB) Engine {
 	e := newEngine(t, Options{})
-	shared(e).cgroups = cgroups{why: "none in this test"}
+	shared(e).cgroups = cgroups{fs: &fakeCgroups{root: t.TempDir()}, why: "none in this test"}
 	return e
 }
 

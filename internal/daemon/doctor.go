@@ -80,7 +80,7 @@ func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.Doc
 func differences(engine string) []control.Check {
 	var out []control.Check
 	for _, d := range boundary.Differences(engine) {
-		if d.Unprivileged && os.Geteuid() == 0 {
+		if !d.Holds(os.Geteuid()) {
 			continue
 		}
 		than := "less"
