@@ -41,7 +41,8 @@ func Potential(r Request) (Grant, *Refusal, error) {
 func Compare(a, b Grant) Rights {
 	var d Rights
 	d.scalars(a, b)
-	keyed(&d, a.Mounts, b.Mounts, func(m Mount) string { return m.Target }, Mount.line, compareMounts)
+	was, is := d.system(a.Mounts, b.Mounts)
+	keyed(&d, was, is, func(m Mount) string { return m.Target }, Mount.line, compareMounts)
 	keyed(&d, a.Egress, b.Egress, Host.key, Host.line, compareHosts)
 	keyed(&d, b.Denied, a.Denied, Denied.line, Denied.line, nil) // what is denied no more is a right
 	keyed(&d, a.Endpoints, b.Endpoints, func(e Endpoint) string { return e.Name }, Endpoint.line, nil)
@@ -59,6 +60,40 @@ func Compare(a, b Grant) Rights {
 		d.Grows = append(d.Grows, Diff(a, b)...)
 	}
 	return d
+}
+
+// system tells in one line of the mounts that are the image's in one grant and this
+// machine's in the other, and leaves the rest.
+func (d *Rights) system(a, b []Mount) (restA, restB []Mount) {
+	old := make(map[string]Mount)
+	for _, m := range a {
+		old[m.Target] = m
+	}
+	moved := make(map[string]bool)
+	var names []string
+	toMachine := false
+	for _, m := range b {
+		was, ok := old[m.Target]
+		if !ok || was.Image == m.Image || was.access() != m.access() || was.File != m.File ||
+			was.Foreign || m.Foreign || was.Held || m.Held || cmp.Or(was.Source, m.Target) != cmp.Or(m.Source, m.Target) {
+			continue
+		}
+		moved[m.Target] = true
+		names, toMachine = append(names, m.Target), was.Image
+	}
+	if len(names) == 0 {
+		return a, b
+	}
+	text := strings.Join(names, ", ")
+	if toMachine {
+		d.Grows = append(d.Grows, "the system is this machine's and not the image's: "+text)
+	} else {
+		d.Shrinks = append(d.Shrinks, "the system is the image's and not this machine's: "+text)
+	}
+	rest := func(all []Mount) []Mount {
+		return slices.DeleteFunc(slices.Clone(all), func(m Mount) bool { return moved[m.Target] })
+	}
+	return rest(a), rest(b)
 }
 
 // alike compares all but the reasons of single lines.
