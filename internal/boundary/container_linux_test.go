@@ -95,6 +95,8 @@ func containerTests(t *testing.T, on installed, c *Container) {
 	t.Run("refused", func(t *testing.T) { containerRefuses(t, on, c) })
 	t.Run("swapped", func(t *testing.T) { containerSwapped(t, on) })
 	t.Run("orphans", func(t *testing.T) { containerOrphans(t, on, c) })
+	t.Run("images", func(t *testing.T) { containerImages(t, on, c) })
+	t.Run("tmp", func(t *testing.T) { containerWithoutTmp(t, on, c) })
 	if os.Geteuid() == 0 { // a rootless podman bounds nothing where cgroups are of version 1
 		t.Run("memory", func(t *testing.T) { containerMemory(t, c) })
 	}

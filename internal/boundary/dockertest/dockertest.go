@@ -175,7 +175,7 @@ func (d *Docker) Containers() []string {
 func (d *Docker) Hollow(name string) {
 	d.tb.Helper()
 	cmd := exec.Command(d.Program, "import", "-", name)
-	cmd.Env, cmd.Stdin = d.Env, bytes.NewReader(podmantest.Hollow(d.tb))
+	cmd.Env, cmd.Stdin = d.Env, bytes.NewReader(podmantest.HollowTar(d.tb, 0o1777))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		d.tb.Fatalf("docker import: %v\n%s", err, out)
 	}

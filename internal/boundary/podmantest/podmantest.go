@@ -153,21 +153,22 @@ func (p *Podman) Containers() []string {
 func (p *Podman) Hollow(name string) {
 	p.tb.Helper()
 	cmd := exec.Command(p.Program, "import", "--quiet", "-", name)
-	cmd.Env, cmd.Stdin = p.Env, bytes.NewReader(Hollow(p.tb))
+	cmd.Env, cmd.Stdin = p.Env, bytes.NewReader(HollowTar(p.tb, 0o1777))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		p.tb.Fatalf("podman import: %v\n%s", err, out)
 	}
 }
 
-// Hollow is the tar file of a root that has folders and links alone.
-func Hollow(tb testing.TB) []byte {
+// HollowTar is the tar file of a root that has folders and links alone. What is
+// mounted at its /tmp has the mode tmp too.
+func HollowTar(tb testing.TB, tmp int64) []byte {
 	tb.Helper()
 	var b bytes.Buffer
 	t := tar.NewWriter(&b)
 	for _, d := range []string{"usr", "proc", "dev", "sys", "tmp", "etc", "run", "opt", "workspace", "home"} {
 		mode := int64(0o755)
 		if d == "tmp" {
-			mode = 0o1777 // the container's has the same
+			mode = tmp
 		}
 		must(tb, t.WriteHeader(&tar.Header{Name: d + "/", Mode: mode, Typeflag: tar.TypeDir}))
 	}
