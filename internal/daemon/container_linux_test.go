@@ -31,6 +31,9 @@ func TestContainerMode(t *testing.T) {
 	if _, err := ownersCommand(t, d, "family", "", "true"); err == nil || !strings.Contains(err.Error(), "nanoclaw image build") {
 		t.Fatalf("without an image: %v", err)
 	}
+	if c := engineCheck(t, d); c.State != "fail" || !strings.Contains(c.Detail, "has no image") || !strings.Contains(c.Fix, "nanoclaw image import DIR") {
+		t.Errorf("doctor without an image: %+v", c)
+	}
 	root := filepath.Join(t.TempDir(), "root")
 	podmantest.Root(t, root)
 	images, err := boundary.NewImages(boundary.PodmanEngine, boundary.ContainerOptions{Program: p.Program, Env: p.Env})
@@ -52,9 +55,28 @@ func TestContainerMode(t *testing.T) {
 	if err != nil || contained != native || !strings.Contains(native, "uid=1000(agent)") {
 		t.Errorf("host mode says\n%s\na container\n%s(%v)", native, contained, err)
 	}
+	if c := engineCheck(t, d); c.State != "ok" || !strings.Contains(c.Detail, "in use; holds against") {
+		t.Errorf("doctor: %+v", c)
+	}
 	if left := p.Containers(); len(left) > 0 {
 		t.Errorf("containers are left: %v", left)
 	}
+}
+
+// engineCheck is what doctor says of podman.
+func engineCheck(t *testing.T, d *Daemon) control.Check {
+	t.Helper()
+	r, err := d.Doctor(t.Context(), control.DoctorQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range r.Checks {
+		if c.Name == "engine podman" {
+			return c
+		}
+	}
+	t.Fatalf("doctor says nothing of podman: %+v", r.Checks)
+	return control.Check{}
 }
 
 // ownersCommand runs a shell's command and gives what it printed.

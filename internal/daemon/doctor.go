@@ -13,6 +13,7 @@ import (
 
 	"nanoclaw/internal/agent"
 	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/doctor"
 	"nanoclaw/internal/egress"
@@ -57,7 +58,7 @@ func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.Doc
 	}
 	in.Probe = &doctor.Probe{Report: h.Report, Layers: h.Layers, Missing: h.Missing, Err: h.err}
 	if err == nil {
-		in.Tried = d.tried(ctx, g, q.Probe)
+		in.Tried = append(d.tried(ctx, g, q.Probe), d.triedContainers(ctx, q.Probe)...)
 	}
 	var out control.DoctorReport
 	for _, c := range doctor.Examine(ctx, in).Checks {
@@ -120,6 +121,38 @@ func (d *Daemon) tried(ctx context.Context, g grant.Grant, probe bool) []doctor.
 	}
 	return out
 }
+
+// triedContainers says of each container engine what came of it. Where no group is
+// in container mode, none is asked but by a probe that the owner wants; then a
+// missing one is missed by nobody.
+func (d *Daemon) triedContainers(ctx context.Context, probe bool) []doctor.Engine {
+	needed := d.needsContainers()
+	var out []doctor.Engine
+	for _, m := range d.containers {
+		name := d.config.Container.Engine
+		e := doctor.Engine{Name: m.name, Used: needed && (name == m.name || d.contained.is(m))}
+		if needed && (name == m.name || name == autoEngine) || probe {
+			e.Asked = true
+			e.Off = d.containersOff(ctx, chat.Main, m.name)
+			if g, err := d.containerGrant(chat.Main); err == nil && e.Off == "" {
+				h := m.prober.ask(ctx, g).held
+				e.Missing, e.Attempts = h.Missing, len(h.Report.Attempts)
+				e.Used = e.Used || needed && d.contained.is(m)
+			} else if problem, fix, ok := strings.Cut(e.Off, "; "+makeIt); ok {
+				e.Off, e.Fix = problem, makeIt+fix
+			}
+		}
+		out = append(out, e)
+	}
+	inUse := slices.IndexFunc(out, func(e doctor.Engine) bool { return e.Used })
+	if needed && len(out) > 0 {
+		out[max(inUse, 0)].Needed = true // of several that could be, the first is what is missing
+	}
+	return out
+}
+
+// makeIt begins how an image is made, see boundary.ImageHint.
+const makeIt = "make it: "
 
 // inWords says where a model is, and when its credential ends, if that is known.
 func inWords(u *egress.Upstream) string {

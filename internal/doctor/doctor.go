@@ -106,6 +106,8 @@ type Engine struct {
 	// Used says that sessions are built with it; Weaker that it stops less than
 	// others, and is never chosen by itself.
 	Used, Weaker bool
+	// Needed says that groups cannot run without it: that it does not hold is a fault.
+	Needed bool
 	// Asked says that it was tried. Off is why it does not hold then, "" if it does.
 	Asked    bool
 	Off, Fix string
@@ -200,6 +202,9 @@ func (e Engine) check() Check {
 		c.Detail = "not tried now"
 	case e.Off != "":
 		c.Detail, c.Fix = "does not hold: "+e.Off, e.Fix
+		if e.Needed {
+			c.State, c.Detail = Fail, "groups in container mode need an engine; "+c.Detail
+		}
 	default:
 		c.Detail = fmt.Sprintf("holds against %d attempts to break out", e.Attempts)
 		if e.Used {
@@ -218,20 +223,20 @@ func (e Engine) check() Check {
 	return c
 }
 
-// engines tells which other programs could enforce a grant. This version uses
-// none of them, so none is missed.
+// engines tells of programs that could enforce a grant and were not tried: none of
+// them is missed.
 func (in Input) engines(found []hostproc.Found) []Check {
 	var checks []Check
 	for _, f := range found {
 		if slices.ContainsFunc(in.Tried, func(e Engine) bool { return e.Name == string(f.Program) }) {
 			continue
 		}
-		c := Check{Name: string(f.Program), State: Note, Detail: "not installed; this version does not use it"}
+		c := Check{Name: string(f.Program), State: Note, Detail: "not installed, and nothing needs it"}
 		switch {
 		case f.Problem != "":
 			c.Detail = f.Problem
 		case f.Path != "":
-			c.Detail = fmt.Sprintf("%s (%s); this version does not use it yet", f.Version, f.Path)
+			c.Detail = fmt.Sprintf("%s (%s); nothing uses it here", f.Version, f.Path)
 		}
 		checks = append(checks, c)
 	}

@@ -231,6 +231,9 @@ func TestExamine(t *testing.T) {
 		{"an engine that is not there", func(in *Input) {
 			in.Tried = []Engine{{Name: "bubblewrap", Asked: true, Off: "it is not installed", Fix: "sudo apt-get install bubblewrap"}}
 		}, "engine bubblewrap", Note, "does not hold: it is not installed", "apt-get install bubblewrap"},
+		{"an engine that groups need", func(in *Input) {
+			in.Tried = []Engine{{Name: "podman", Needed: true, Asked: true, Off: "podman has no image x", Fix: "nanoclaw image build"}}
+		}, "engine podman", Fail, "groups in container mode need an engine; does not hold: podman has no image x", "nanoclaw image build"},
 		{"an engine that was not tried", func(in *Input) { in.Tried = []Engine{{Name: "srt", Weaker: true}} },
 			"engine srt", Note, "not tried now; stops less than the others, and is used only by its name", ""},
 		{"an engine that is not root's", func(in *Input) {
