@@ -64,6 +64,9 @@ func printStatus(w io.Writer, s control.Status) error {
 		line("paused", "%s, since %s", joined(": ", what, p.Reason), p.At.Local().Format(time.DateTime))
 	}
 	line("waiting", "%d messages for a run, %d for delivery", s.Waiting, s.Outbox)
+	for _, h := range s.HeldMessages {
+		printHeld(line, h)
+	}
 	line("sessions", "%d, %d of them prepared, and %d boundaries stand ready", s.Sessions, s.Prepared, s.Spares)
 	for _, text := range s.Servers {
 		line("MCP server", "%s", text)
@@ -84,6 +87,18 @@ func printStatus(w io.Writer, s control.Status) error {
 		line("run", "%s of %s, %s since %s", r.ID, r.Group, r.State, r.Created.Local().Format(time.TimeOnly))
 	}
 	return t.Flush()
+}
+
+// printHeld tells of messages that wait for more than their turn.
+func printHeld(line func(name, format string, args ...any), h control.HeldMessages) {
+	text := fmt.Sprintf("%d of group %s: %s", h.Count, h.Group, h.Why)
+	if !h.Until.IsZero() {
+		text += ", until " + h.Until.Local().Format(time.DateTime) + " at the latest"
+	}
+	if h.Code != "" {
+		text += "; nanoclaw approve " + h.Code
+	}
+	line("", "%s", text)
 }
 
 // maxModes bounds the groups whose modes are told.

@@ -151,6 +151,9 @@ func TestPrinting(t *testing.T) {
 			Version: "v1", PID: 7, UID: 1000, Started: at, HostMode: "off", HostModeReason: "no Landlock\x1b[2J",
 			Layers: []string{"seccomp"}, Missing: []string{"landlock"}, Waiting: 2, Outbox: 1, Sessions: 1, Spares: 2, Config: "/c", Data: "/d",
 			Live: []control.RunInfo{{ID: "r1", Group: "main", State: "running", Created: at}},
+			HeldMessages: []control.HeldMessages{
+				{Group: "family", Count: 2, Why: "you are asked about a run", Until: at, Code: "k4m2-9x7a"}, {Group: "work", Count: 1, Why: "it is paused\x1b[2J"},
+			},
 		}, nil
 	}
 	b.host.OnGroups = func(context.Context) ([]control.GroupInfo, error) {

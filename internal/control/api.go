@@ -253,14 +253,16 @@ type Status struct {
 	Held string    `json:"held,omitempty"`
 	Live []RunInfo `json:"live"`
 	// Paused are the groups that the owner put to rest.
-	Paused   []PausedGroup `json:"paused,omitempty"`
-	Waiting  int           `json:"waiting"` // messages that wait for a run
-	Sessions int           `json:"sessions"`
-	Prepared int           `json:"prepared"` // those of them that wait for their first message
-	Spares   int           `json:"spares"`   // boundaries that stand ready
-	Outbox   int           `json:"outbox"`   // messages that wait for delivery
-	Config   string        `json:"config"`
-	Data     string        `json:"data"`
+	Paused  []PausedGroup `json:"paused,omitempty"`
+	Waiting int           `json:"waiting"` // messages that wait for a run
+	// HeldMessages are those of them that wait for more than their turn.
+	HeldMessages []HeldMessages `json:"held_messages,omitempty"`
+	Sessions     int            `json:"sessions"`
+	Prepared     int            `json:"prepared"` // those of them that wait for their first message
+	Spares       int            `json:"spares"`   // boundaries that stand ready
+	Outbox       int            `json:"outbox"`   // messages that wait for delivery
+	Config       string         `json:"config"`
+	Data         string         `json:"data"`
 	// Servers tells of the MCP servers that a group has not, or not whole, each in a
 	// line.
 	Servers []string `json:"mcp,omitempty"`
@@ -268,6 +270,19 @@ type Status struct {
 	Channels []ChannelInfo `json:"channels,omitempty"`
 	// Modes tells of each group in which mode it is, and what the other would be.
 	Modes []GroupMode `json:"modes,omitempty"`
+}
+
+// HeldMessages are messages of a group that wait for one reason.
+type HeldMessages struct {
+	Group chat.Group `json:"group"`
+	Count int        `json:"count"`
+	// Why is in words: a limit, a question, trouble, a pause.
+	Why string `json:"why"`
+	// Until is when the first of them goes on by itself at the latest; zero is not by
+	// itself.
+	Until time.Time `json:"until,omitzero"`
+	// Code is that of the question that ends it, "" for none.
+	Code string `json:"code,omitempty"`
 }
 
 // ChannelInfo is how the connection to a chat network stands.

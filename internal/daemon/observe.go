@@ -58,6 +58,9 @@ func (d *Daemon) Status(ctx context.Context) (control.Status, error) {
 	for _, p := range paused {
 		s.Paused = append(s.Paused, control.PausedGroup{Group: p.Group, At: p.At, Reason: p.Reason})
 	}
+	if s.HeldMessages, err = d.heldMessages(ctx); err != nil {
+		return control.Status{}, err
+	}
 	for _, r := range open.Live {
 		s.Live = append(s.Live, runInfo(r))
 	}

@@ -45,7 +45,7 @@ func (d *Daemon) Why(ctx context.Context, q control.WhyQuery) (control.Why, erro
 			Hint: "nanoclaw runs and nanoclaw audit list show what there is",
 		}
 	case 1:
-		return d.tellMessage(ctx, fates[0])
+		return d.tellMessage(ctx, fates[0], chat.MessageID(q.Name))
 	}
 	var chats []string
 	for _, f := range fates {
@@ -54,11 +54,16 @@ func (d *Daemon) Why(ctx context.Context, q control.WhyQuery) (control.Why, erro
 	return control.Why{}, &control.Error{Code: control.CodeUsage, Message: "several chats have a message of that name:\n" + strings.Join(chats, "\n"), Hint: "name the run"}
 }
 
-func (d *Daemon) tellMessage(ctx context.Context, f store.Named) (control.Why, error) {
+func (d *Daemon) tellMessage(ctx context.Context, f store.Named, id chat.MessageID) (control.Why, error) {
 	w := control.Why{
 		Message: &control.MessageFate{Chat: f.From.String(), State: f.State, Reason: f.Reason, Run: f.Run},
 		Text:    fmt.Sprintf("message in %s: %s (%s)\n", f.From, f.State, f.Reason),
 	}
+	held, err := d.whyHeld(ctx, f, id)
+	if err != nil {
+		return w, err
+	}
+	w.Text += held
 	return d.tellRun(ctx, w, f.Run)
 }
 

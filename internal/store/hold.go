@@ -227,3 +227,36 @@ func (r *Reader) Holds(ctx context.Context) ([]string, error) {
 	}
 	return out, nil
 }
+
+// HeldCount is how many messages of a group wait for the same reason.
+type HeldCount struct {
+	Group chat.Group
+	Hold  string // why, "" for their turn
+	Count int
+	Until time.Time // when the first of them goes on at the latest; zero for their turn
+}
+
+// HeldMessages counts what waits for a time that has not come, by group and reason.
+func (r *Reader) HeldMessages(ctx context.Context, now time.Time) ([]HeldCount, error) {
+	return r.heldCounts(ctx, `SELECT grp, hold, count(*), min(due) FROM inbox WHERE state = 'waiting' AND due > ? GROUP BY grp, hold ORDER BY min(id)`, now)
+}
+
+// DueMessages counts what waits for its turn, by group.
+func (r *Reader) DueMessages(ctx context.Context, now time.Time) ([]HeldCount, error) {
+	return r.heldCounts(ctx, `SELECT grp, '', count(*), 0 FROM inbox WHERE state = 'waiting' AND due <= ? GROUP BY grp ORDER BY min(id)`, now)
+}
+
+func (r *Reader) heldCounts(ctx context.Context, query string, now time.Time) (out []HeldCount, err error) {
+	err = each(ctx, r.db, func(rows *sql.Rows) error {
+		var h HeldCount
+		var due sql.NullInt64
+		err := rows.Scan(&h.Group, &h.Hold, &h.Count, &due)
+		h.Until = fromNanos(due)
+		out = append(out, h)
+		return err
+	}, query, now.UnixNano())
+	if err != nil {
+		return nil, fmt.Errorf("count what waits: %w", explain(r.path, err))
+	}
+	return out, nil
+}
