@@ -74,11 +74,21 @@ type Login struct {
 	Try func(ctx context.Context, values []string) (string, error)
 }
 
+// Pairing is for channels that are logged in to while they run, by steps that come
+// from the network one after the other.
+type Pairing interface {
+	// Login asks for it to begin, and gives the step to take now: nil if there is none
+	// yet, or any more. Whoever shows the steps calls it again and again.
+	Login(ctx context.Context) (*Step, error)
+}
+
 // Step is one thing to do.
 type Step struct {
 	Text string
 	// Copy is to be pasted somewhere, as Text says.
 	Copy string
+	// QR is to be shown as a QR code, "" for none.
+	QR string
 }
 
 // Secret is one thing that is asked for. It is never shown.
