@@ -60,6 +60,7 @@ var ladder = []rung{
 	{"channel/webserve", "", "a listener for programs; who they are is for the handlers"},
 	{"channel/webhook", "channel channel/webserve chat", "an adapter; it knows its own network alone"},
 	{"channel/httpapi", "channel channel/webserve chat", "an adapter; it knows its own network alone"},
+	{"channel/external", "channel channel/supervise chat markup", "an adapter of adapters; where their programs run is decided elsewhere"},
 	{"router", "approval audit authority chat config steps", "a verdict on one message; it starts nothing"},
 	{"outbox", "audit channel chat steps", "delivery, whatever the text came from"},
 	{"hosttools", "audit authority chat grant schedule steps task", "authority over what an agent asks for, whichever agent"},
@@ -80,7 +81,7 @@ var ladder = []rung{
 	{"store", "approval audit chat grant outbox queue router runner schedule task", "implements the interfaces that its users declare"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/chaosnet channel/console channel/httpapi channel/slack channel/telegram channel/webhook channel/webserve chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runlog runner schedule steps store task touched watch why wire", "the one place that wires everything"},
+	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/chaosnet channel/console channel/external channel/httpapi channel/slack channel/telegram channel/webhook channel/webserve chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runlog runner schedule steps store task touched watch why wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.

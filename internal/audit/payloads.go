@@ -99,6 +99,8 @@ type (
 		Attestation string `json:"attestation,omitempty"`
 		// Server is the MCP server for which the boundary was made, "" for agents.
 		Server string `json:"server,omitempty"`
+		// Adapter is the external channel for whose adapter it was made.
+		Adapter string `json:"adapter,omitempty"`
 	}
 	// SessionEndedData belongs to SessionEnded.
 	SessionEndedData struct {

@@ -4,17 +4,54 @@ import (
 	"maps"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
 
+// Names of channels, and of secrets.
+var (
+	channelName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,29}$`)
+	secretName  = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,29}$`)
+)
+
+// builtIn are the names of channels that are no external ones.
+var builtIn = []string{"api", "console", "discord", "host", "slack", "telegram", "webhook"}
+
+// external checks the networks with adapters of their own.
+func (v *validator) external(all map[string]External, o Options) {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		c, here := all[name], at("channels", "external", name)
+		if !channelName.MatchString(name) || slices.Contains(builtIn, name) {
+			v.add(here, "a name of a-z, 0-9 and '-' that begins with a letter, and is none of "+strings.Join(builtIn, ", "), quote(name), "")
+		}
+		if v.hostPath(here.plus("program"), c.Program); c.Program == "" {
+			v.add(here.plus("program"), "the path of a program", "none", "")
+		}
+		for i, a := range c.Args {
+			if len(a) > 4096 || hasControl(a) {
+				v.add(here.plus("args", i), "an argument on one line", quote(a), "")
+			}
+		}
+		for i, s := range c.Secrets {
+			if !secretName.MatchString(s) || slices.Contains(c.Secrets[:i], s) {
+				v.add(here.plus("secrets", i), "a name of a-z, 0-9, '-' and '_', each once", quote(s), "")
+			}
+		}
+		for i, h := range c.Egress {
+			v.entry(here.plus("egress", i), h, hostForm, o.CheckHost)
+		}
+	}
+}
+
 // channels checks the networks.
-func (v *validator) channels(c Channels) {
+func (v *validator) channels(c Channels, o Options) {
 	for _, n := range []struct{ name, api string }{{"slack", c.Slack.API}, {"telegram", c.Telegram.API}} {
 		if n.api != "" && !strings.HasPrefix(n.api, "https://") && !strings.HasPrefix(n.api, "http://127.0.0.1:") {
 			v.add(at("channels", n.name, "api"), "an address that begins with https://", quote(n.api), "")
 		}
 	}
+	v.external(c.External, o)
 	between(v, at("channels", "files", "size"), c.Files.Size, 0, 1<<30)
 	between(v, at("channels", "files", "keep"), c.Files.Keep, c.Files.Size, 1<<40)
 	for i, t := range c.Files.Types {

@@ -537,6 +537,9 @@ type Channels struct {
 	Telegram Telegram `json:"telegram"`
 	// Webhook is for programs that send messages over HTTP.
 	Webhook Webhook `json:"webhook"`
+	// External are networks that a program of its own speaks with, by the name of the
+	// channel: see docs/adapters.md. The program runs inside a boundary of its own.
+	External map[string]External `json:"external"`
 	// Files bound what comes with messages.
 	Files Files `json:"files"`
 }
@@ -571,6 +574,25 @@ type Hook struct {
 	Answer string `json:"answer,omitempty"`
 	// Private lets the name of Answer lead to a private address.
 	Private bool `json:"private,omitempty"`
+}
+
+// External is a network with an adapter of its own. Chats of it are NAME:CHAT, people
+// NAME:SENDER.
+type External struct {
+	// Program is the adapter, as an absolute path or with "~/". Whoever can change it
+	// speaks for the network, so nobody but you, root or nanoclaw may be able to, and
+	// it may lie in no folder that an agent can write.
+	Program string `json:"program"`
+	// Args are its arguments. They are no place for secrets.
+	Args []string `json:"args,omitempty"`
+	// Egress are the hosts that it may reach, in the form of a group's egress. Empty:
+	// none.
+	Egress []string `json:"egress,omitempty"`
+	// Secrets name what nanoclaw channel login NAME asks for, and the adapter is given
+	// at its start, as "token". Empty: nothing.
+	Secrets []string `json:"secrets,omitempty"`
+	// HideProgress does not let it show that an answer is being written.
+	HideProgress bool `json:"hideProgress,omitempty"`
 }
 
 // Slack is one workspace of Slack's, in Socket Mode.

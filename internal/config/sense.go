@@ -39,6 +39,7 @@ func rules() map[string]rule {
 		"groups.*.egressHosts.*.inspect": off, "groups.*.egressHosts.*.rules": only, "groups.*.egressHosts.*.webSocket": on,
 		"channels.slack.connect": on, "channels.slack.hideProgress": off, "channels.telegram.connect": on, "channels.telegram.hideProgress": off, "channels.webhook.hosts": gives, "channels.webhook.api": on, "channels.webhook.hooks.*": gives, "channels.webhook.hooks.*.private": on,
 		"channels.files.size": more, "channels.files.keep": more,
+		"channels.external.*": gives, "channels.external.*.egress": gives, "channels.external.*.secrets": gives, "channels.external.*.hideProgress": off,
 		"channels.files.types": only, "mcpServers.*": gives, "mcpServers.*.modes": gives, "mcpServers.*.groups": gives, "mcpServers.*.own": off,
 		"mcpServers.*.egress": gives, "mcpServers.*.workspace": rank, "mcpServers.*.secretsInside": on,
 		"mcpServers.*.tools": only, "mcpServers.*.env.*": gives, "mcpServers.*.headers.*": gives,

@@ -37,7 +37,7 @@ func (c *Config) Validate(o Options) Problems {
 	if c.Audit.AnchorChat != 0 {
 		between(&v, at("audit", "anchorChat"), c.Audit.AnchorChat, Duration(time.Minute), Duration(366*24*time.Hour))
 	}
-	v.channels(c.Channels)
+	v.channels(c.Channels, o)
 	v.webhook(c.Channels.Webhook, c.Groups)
 	v.servers(c, o)
 	v.oneOf(at("globalMcpInheritance"), c.GlobalMcpInheritance, inheritances...)

@@ -28,6 +28,7 @@ type Host interface {
 	Doorkeeper
 	TokenKeeper
 	Tasker
+	Connector
 }
 
 // Talker carries the owner's conversation with a group.
@@ -278,6 +279,8 @@ type ChannelInfo struct {
 	Cause string `json:"cause,omitempty"`
 	// Self is who we are there.
 	Self chat.SenderID `json:"self,omitempty"`
+	// Step is what somebody has to do now for it to be logged in.
+	Step *ChannelStep `json:"step,omitempty"`
 }
 
 // GroupMode is the mode of a group, what enforces it, and what the group would lose

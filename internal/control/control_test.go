@@ -141,6 +141,9 @@ func TestActs(t *testing.T) {
 		OnConfigPlan: func(context.Context) (control.ConfigPlan, error) {
 			return control.ConfigPlan{None: true, Text: "nothing", Plan: []byte(`{}`)}, nil
 		},
+		OnChannelLogin: func(_ context.Context, r control.ChannelRequest) (control.ChannelInfo, error) {
+			return control.ChannelInfo{Channel: r.Channel, Step: &control.ChannelStep{QR: "a code"}}, nil
+		},
 		OnConfigReload: func(context.Context) (control.ConfigPlan, error) {
 			return control.ConfigPlan{Security: true, Plan: []byte(`{}`)}, nil
 		},
@@ -182,6 +185,8 @@ func TestActs(t *testing.T) {
 		{"interrupt", func() (any, error) { return nil, c.Interrupt(ctx, "g") }, nil},
 		{"credentials", func() (any, error) { return c.Credentials(ctx) }, map[string]string{"work": "there"}},
 		{"config plan", func() (any, error) { return c.ConfigPlan(ctx) }, control.ConfigPlan{None: true, Text: "nothing", Plan: []byte(`{}`)}},
+		{"channel login", func() (any, error) { return c.ChannelLogin(ctx, control.ChannelRequest{Channel: "whatsapp"}) },
+			control.ChannelInfo{Channel: "whatsapp", Step: &control.ChannelStep{QR: "a code"}}},
 		{"config reload", func() (any, error) { return c.ConfigReload(ctx) }, control.ConfigPlan{Security: true, Plan: []byte(`{}`)}},
 		{"shutdown", func() (any, error) { return nil, c.Shutdown(ctx) }, nil},
 		{"audit list", func() (any, error) { return c.AuditList(ctx, control.AuditQuery{Kind: "k"}) }, []control.AuditEntry{{ID: 1, Kind: "k", At: at}}},

@@ -88,6 +88,7 @@ func (s *Server) acts() []route {
 		{"policy", authority.Inspect, act(h.Policy)},
 		{"config/plan", authority.Inspect, act(func(ctx context.Context, _ nothing) (ConfigPlan, error) { return h.ConfigPlan(ctx) })},
 		{"config/reload", authority.ConfigReload, act(func(ctx context.Context, _ nothing) (ConfigPlan, error) { return h.ConfigReload(ctx) })},
+		{"channel/login", authority.Credentials, act(h.ChannelLogin)},
 		{"mcp", authority.Examine, act(h.Servers)},
 		{"mcp/pin", authority.MCPChange, act(h.PinServer)},
 		{"trust", authority.FolderTrust, act(h.Trust)},

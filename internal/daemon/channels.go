@@ -58,6 +58,7 @@ func (d *Daemon) networksOf() []chatNetwork {
 // said to be so, and the others go on.
 func (d *Daemon) openChannels() error {
 	d.networks.states, d.networks.came = map[chat.ChannelID]channel.Status{}, make(chan chat.ChannelID, 16)
+	d.openAdapters()
 	if err := d.openPrograms(); err != nil {
 		return err
 	}
@@ -136,6 +137,9 @@ func (d *Daemon) channelStates() []control.ChannelInfo {
 // shows is the channel that shows progress, nil if it does not.
 func (d *Daemon) shows(id chat.ChannelID) channel.Progress {
 	if slices.ContainsFunc(d.networksOf(), func(n chatNetwork) bool { return n.id == id && n.hideProgress }) {
+		return nil
+	}
+	if d.config.Channels.External[string(id)].HideProgress {
 		return nil
 	}
 	p, _ := d.channels[id].(channel.Progress)

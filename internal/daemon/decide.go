@@ -169,6 +169,12 @@ type starter struct{ d *Daemon }
 
 // Start prepares the group's folders and starts a boundary.
 func (s starter) Start(ctx context.Context, engine string, spec boundary.Spec) (*boundary.Session, error) {
+	return s.start(ctx, engine, spec, func() error { return s.d.prepare(ctx, spec.Grant.Group) })
+}
+
+// start starts a boundary that was tried, once an engine is there and prepare has made
+// its folders.
+func (s starter) start(ctx context.Context, engine string, spec boundary.Spec, prepare func() error) (*boundary.Session, error) {
 	m, err := s.d.engineFor(ctx, engine, spec.Grant.Mode)
 	if err != nil {
 		return nil, err
@@ -177,7 +183,7 @@ func (s starter) Start(ctx context.Context, engine string, spec boundary.Spec) (
 	if err != nil {
 		return nil, err
 	}
-	if err := s.d.prepare(ctx, spec.Grant.Group); err != nil {
+	if err := prepare(); err != nil {
 		return nil, fmt.Errorf("making the folders of group %s: %w", spec.Grant.Group, err)
 	}
 	h := s.d.attested(ctx, m, spec.Grant)

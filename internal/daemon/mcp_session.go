@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"os"
@@ -131,7 +130,7 @@ func (d *Daemon) startServer(ctx context.Context, g grant.Grant, s grant.Server)
 	if err != nil {
 		return nil, err
 	}
-	p := &serverProcess{d: d, server: s.Name, group: g.Group, id: chat.NewSessionID()}
+	p := &serverProcess{server: s.Name, boxed: boxed{d: d, group: g.Group, id: chat.NewSessionID()}}
 	p.way = d.gateway(mine, runner.Caller{Group: g.Group, Session: p.id, Run: func() chat.RunID { return "" }})
 	p.box, err = starter{d}.Start(ctx, "", boundary.Spec{
 		Grant: mine, Session: p.id, UID: uid, LandlockFloor: d.config.Boundary.LandlockFloor, Log: d.log.With("session", p.id, "server", s.Name),
@@ -142,7 +141,10 @@ func (d *Daemon) startServer(ctx context.Context, g grant.Grant, s grant.Server)
 		},
 	})
 	if err == nil {
-		err = p.begin(ctx, mine, d.serverArgv(s), reveal(d.config.MCPServers[s.Name].Env))
+		// Its variables are given to it alone, and are no part of the grant, which is
+		// recorded.
+		env := environment(mine, reveal(d.config.MCPServers[s.Name].Env))
+		err = p.begin(ctx, audit.SessionStartedData{Server: s.Name}, wire.Exec{Argv: d.serverArgv(s), Dir: grant.Workspace, Env: env})
 	}
 	if err != nil {
 		p.Close()
@@ -185,86 +187,12 @@ func (d *Daemon) prepareServer(ctx context.Context, g chat.Group, server string)
 
 // serverProcess is the program of a server and the boundary around it.
 type serverProcess struct {
-	d      *Daemon
+	boxed
 	server string
-	group  chat.Group
-	id     chat.SessionID
-	way    runner.Gateway
-	box    *boundary.Session
-	proc   *boundary.Process
-	once   sync.Once
-
-	mu    sync.Mutex
-	cried []byte // the end of its standard error
 }
-
-// begin writes down that the boundary stands, and starts the program in it. Its
-// variables are given to it alone, and are no part of the grant, which is
-// recorded.
-func (p *serverProcess) begin(ctx context.Context, g grant.Grant, argv []string, env map[string]string) error {
-	err := p.d.store.Record(ctx, audit.Entry{At: time.Now(), Kind: audit.SessionStarted, Group: p.group, Session: p.id, Data: audit.SessionStartedData{
-		Engine: p.box.Engine(), Layers: p.box.Layers(), Missing: p.box.Missing(), InitPID: p.box.PID(), Prepared: p.box.Prepared(),
-		Attestation: p.box.Attestation(), Server: p.server,
-	}})
-	if err != nil {
-		return err
-	}
-	e := wire.Exec{Argv: argv, Dir: grant.Workspace, Stdio: wire.Pipes}
-	for _, v := range g.Env {
-		if _, replaced := env[v.Name]; !replaced {
-			e.Env = append(e.Env, v.Name+"="+v.Value)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(env)) {
-		e.Env = append(e.Env, name+"="+env[name])
-	}
-	if p.proc, err = p.box.Exec(ctx, e); err != nil {
-		return err
-	}
-	go p.listen(p.proc.Stderr)
-	return nil
-}
-
-// maxCried is how much of the end of a server's standard error is kept.
-const maxCried = 1 << 10
-
-// listen keeps the end of what a program says to nobody.
-func (p *serverProcess) listen(from io.Reader) {
-	buf := make([]byte, 4<<10)
-	for {
-		n, err := from.Read(buf)
-		p.mu.Lock()
-		p.cried = append(p.cried, buf[:n]...)
-		p.cried = p.cried[max(0, len(p.cried)-maxCried):]
-		p.mu.Unlock()
-		if err != nil {
-			return
-		}
-	}
-}
-
-// lastWords is the end of what the program wrote to its standard error.
-func (p *serverProcess) lastWords() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return strings.Join(strings.Fields(strings.ToValidUTF8(string(p.cried), "?")), " ")
-}
-
-// Read takes the program's standard output.
-func (p *serverProcess) Read(b []byte) (int, error) { return p.proc.Stdout.Read(b) }
-
-// Write gives it to its standard input.
-func (p *serverProcess) Write(b []byte) (int, error) { return p.proc.Stdin.Write(b) }
 
 // Close ends the program and everything in its boundary.
 func (p *serverProcess) Close() error {
-	p.once.Do(func() {
-		if p.box != nil {
-			p.box.Close()
-			p.d.record(context.Background(), audit.Entry{At: time.Now(), Kind: audit.SessionEnded, Group: p.group, Session: p.id,
-				Data: audit.SessionEndedData{Reason: "the MCP server " + p.server + " is not needed any more"}})
-		}
-		p.way.Close()
-	})
+	p.end("the MCP server " + p.server + " is not needed any more")
 	return nil
 }

@@ -27,6 +27,7 @@ type Host struct {
 	OnLogin        func(context.Context) (map[string]string, error)
 	OnConfigPlan   func(context.Context) (control.ConfigPlan, error)
 	OnConfigReload func(context.Context) (control.ConfigPlan, error)
+	OnChannelLogin func(context.Context, control.ChannelRequest) (control.ChannelInfo, error)
 	OnApprovals    func(context.Context) ([]control.Approval, error)
 	OnApprove      func(context.Context, control.ApproveRequest) (control.Approved, error)
 	OnStatus       func(context.Context) (control.Status, error)
@@ -133,6 +134,11 @@ func (h *Host) Credentials(ctx context.Context) (map[string]string, error) {
 // ConfigPlan calls OnConfigPlan.
 func (h *Host) ConfigPlan(ctx context.Context) (control.ConfigPlan, error) {
 	return ask(h.OnConfigPlan, ctx)
+}
+
+// ChannelLogin calls OnChannelLogin.
+func (h *Host) ChannelLogin(ctx context.Context, r control.ChannelRequest) (control.ChannelInfo, error) {
+	return call(h.OnChannelLogin, ctx, r)
 }
 
 // ConfigReload calls OnConfigReload.
