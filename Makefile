@@ -48,7 +48,7 @@ test: deps claude srt docker ## install what the tests need (as root), then chec
 	@$(MAKE) --no-print-directory check
 
 .PHONY: check
-check: build fmt vet staticcheck cross race ## format, vet, staticcheck, builds for linux and darwin, race tests, house rules
+check: build fmt vet staticcheck cross race test-whatsapp ## format, vet, staticcheck, builds for linux and darwin, race tests, house rules
 
 # Everything that "build" says goes to stderr, so that "make -s run" can be one
 # end of a pipe. Only the init of this system and architecture stays in the
@@ -62,9 +62,20 @@ build: need-go ## build bin/nanoclaw with its nanoclaw-init inside
 	@mkdir -p bin
 	@go build -ldflags "$(LDFLAGS)" -o bin/nanoclaw ./cmd/nanoclaw >&2
 
+.PHONY: whatsapp
+whatsapp: need-go ## build bin/nanoclaw-whatsapp, which is under the GPL: docs/whatsapp.md
+	@mkdir -p bin
+	@cd adapters/whatsapp && go build -ldflags "-s -w" -o ../../bin/nanoclaw-whatsapp . >&2
+
+.PHONY: test-whatsapp
+test-whatsapp: need-go
+	@cd adapters/whatsapp && ../../$(STEP) "vet (whatsapp)" go vet . && ../../$(STEP) "tests (whatsapp)" go test -timeout 10m .
+	@cd adapters/whatsapp && for p in linux/arm64 darwin/arm64; do \
+		../../$(STEP) "build whatsapp for $$p" env GOOS=$${p%/*} GOARCH=$${p#*/} go build -o /dev/null . || exit 1; done
+
 .PHONY: fmt
 fmt: need-go
-	@$(STEP) format sh -c 'bad=$$(gofmt -l *.go cmd internal) && [ -z "$$bad" ] || { echo "run gofmt -w on:" $$bad >&2; exit 1; }'
+	@$(STEP) format sh -c 'bad=$$(gofmt -l *.go cmd internal adapters) && [ -z "$$bad" ] || { echo "run gofmt -w on:" $$bad >&2; exit 1; }'
 
 .PHONY: vet
 vet: need-go

@@ -31,6 +31,7 @@ var ladder = []rung{
 	{"beneath", "", "opens what lies in an agent's folder; it asks nobody what that means"},
 	{"delayed", "beneath", "finds files that run code later, in any folder and whatever grants it"},
 	{"filewatch", "", "says that something happened to a file; what it means is for whoever looks"},
+	{"qr", "", "pure: a text as a picture"},
 	{"touched", "beneath", "finds what changed in a folder, whoever changed it and whoever asks"},
 
 	{"confine", "wire", "runs inside the boundary; whatever it linked would be inside too"},
@@ -89,7 +90,7 @@ var ladder = []rung{
 // programs are the commands, which may import what is named.
 var programs = []rung{
 	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
-	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console channel/discord channel/slack channel/telegram channel/webhook chat config control credential daemon doctor egress grant hostproc hosttools install outbox queue router runner schedule steps store task watch web why wire", "flags and wiring"},
+	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console channel/discord channel/slack channel/telegram channel/webhook chat config control credential daemon doctor egress grant hostproc hosttools install outbox qr queue router runner schedule steps store task watch web why wire", "flags and wiring"},
 }
 
 // kit says that a folder holds doubles and conformance suites, such as

@@ -209,6 +209,25 @@ func notice(modules []linked) string {
 	return b.String()
 }
 
+// WhatsApp's library links one that is under the GPL. It is in a module of its own, and
+// no program of ours here may come to need it.
+func TestWhatsAppIsApart(t *testing.T) {
+	for _, m := range linkedModules(t) {
+		if strings.HasPrefix(m.path, "go.mau.fi/") {
+			t.Errorf("%s is linked", m.path)
+		}
+	}
+	for _, file := range []string{"go.mod", "go.sum"} {
+		if data, err := os.ReadFile(file); err != nil || strings.Contains(string(data), "go.mau.fi/") {
+			t.Errorf("%s names a module of WhatsApp's (%v)", file, err)
+		}
+	}
+	text, err := os.ReadFile("adapters/whatsapp/LICENSE")
+	if err != nil || !refused.Match(text) {
+		t.Errorf("the adapter does not say that it is under the GPL (%v)", err)
+	}
+}
+
 func TestNoticeNamesWhatIsLinked(t *testing.T) {
 	golden(t, "NOTICE", notice(linkedModules(t)))
 }

@@ -56,6 +56,9 @@ func (a *app) network(name string) (network, config.Paths, error) {
 	if err != nil {
 		return network{}, paths, err
 	}
+	if e, ok := c.Channels.External[name]; ok {
+		return network{name, adapterLogin(e)}, paths, nil
+	}
 	for _, n := range []network{
 		{string(slack.ID), slack.Login(c.Assistant.Name, slack.Options{API: c.Channels.Slack.API})},
 		{string(discord.ID), discord.Login(c.Assistant.Name, discord.Options{API: c.Channels.Discord.API})},
@@ -65,7 +68,7 @@ func (a *app) network(name string) (network, config.Paths, error) {
 			return n, paths, nil
 		}
 	}
-	return network{}, paths, &control.Error{Code: control.CodeUsage, Message: fmt.Sprintf("there is no network %q here", name), Hint: "there are: " + strings.Join(networkNames(), ", ")}
+	return network{}, paths, &control.Error{Code: control.CodeUsage, Message: fmt.Sprintf("there is no network %q here", name), Hint: "there are: " + strings.Join(networkNames(), ", ") + ", and what channels.external of the configuration names"}
 }
 
 // networkNames are those of the networks that can be logged in to.
@@ -132,6 +135,9 @@ store them. A daemon that runs uses them after a restart.`,
 			}
 			if steps {
 				return nil
+			}
+			if n.login.Try == nil {
+				return a.adapterLogin(ctx, n, paths, stdin)
 			}
 			return a.channelLogin(ctx, n, paths, stdin, noTry)
 		},
@@ -244,6 +250,9 @@ func (a *app) channelTestCmd() *cobra.Command {
 			n, paths, err := a.network(args[0])
 			if err != nil {
 				return err
+			}
+			if n.login.Try == nil {
+				return a.testAdapter(cmd.Context(), n.name)
 			}
 			tokens, err := credential.New(paths, a.getenv).LoadTokens(n.name)
 			if err != nil {

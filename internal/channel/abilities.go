@@ -82,6 +82,18 @@ type Pairing interface {
 	Login(ctx context.Context) (*Step, error)
 }
 
+// Lister is for channels that know in which chats they are.
+type Lister interface {
+	// Rooms are these chats, as far as it knows. Nobody changes the list.
+	Rooms() []Room
+}
+
+// Room is a chat and what it is called there. The name is a stranger's.
+type Room struct {
+	Chat chat.ChatID `json:"chat"`
+	Name string      `json:"name"`
+}
+
 // Step is one thing to do.
 type Step struct {
 	Text string

@@ -88,7 +88,7 @@ func Default() Config {
 			Upload: 2 << 30, Download: 20 << 30, Connections: 20_000,
 		},
 		MCPServers: map[string]MCPServer{},
-		Channels:   Channels{Webhook: Webhook{Hosts: []string{}, Hooks: map[string]Hook{}}, Files: Files{Size: 25 << 20, Keep: 500 << 20, Types: []string{}, Transcribe: []string{}}},
+		Channels:   Channels{External: map[string]External{}, Webhook: Webhook{Hosts: []string{}, Hooks: map[string]Hook{}}, Files: Files{Size: 25 << 20, Keep: 500 << 20, Types: []string{}, Transcribe: []string{}}},
 
 		GlobalMcpInheritance: InheritMain,
 
@@ -158,6 +158,9 @@ func Encode(c Config) ([]byte, error) {
 	}
 	if c.People == nil {
 		c.People = map[string]Person{}
+	}
+	if c.Channels.External == nil {
+		c.Channels.External = map[string]External{}
 	}
 	if c.MCPServers == nil {
 		c.MCPServers = map[string]MCPServer{}

@@ -297,6 +297,8 @@ type ChannelInfo struct {
 	Self chat.SenderID `json:"self,omitempty"`
 	// Step is what somebody has to do now for it to be logged in.
 	Step *ChannelStep `json:"step,omitempty"`
+	// Chats are the addresses of chats there, as far as it tells, with their names.
+	Chats []ChannelChat `json:"chats,omitempty"`
 }
 
 // GroupMode is the mode of a group, what enforces it, and what the group would lose

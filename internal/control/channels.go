@@ -27,6 +27,12 @@ type ChannelStep struct {
 	QR   string `json:"qr,omitempty"`
 }
 
+// ChannelChat is a chat of a channel. Its name is a stranger's.
+type ChannelChat struct {
+	Address string `json:"address"`
+	Name    string `json:"name,omitempty"`
+}
+
 // ChannelLogin asks a channel to log in.
 func (c *Client) ChannelLogin(ctx context.Context, r ChannelRequest) (ChannelInfo, error) {
 	return call[ChannelInfo](ctx, c, "channel/login", r)

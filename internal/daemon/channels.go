@@ -132,6 +132,11 @@ func (d *Daemon) channelStates() []control.ChannelInfo {
 		info := control.ChannelInfo{Channel: id, State: string(s.State), Since: s.Since, Cause: s.Cause}
 		if c := d.channels[id]; c != nil {
 			info.Self = c.Self()
+			if l, ok := c.(channel.Lister); ok {
+				for _, r := range l.Rooms() {
+					info.Chats = append(info.Chats, control.ChannelChat{Address: chat.Address{Channel: id, Chat: r.Chat}.String(), Name: r.Name})
+				}
+			}
 		}
 		out = append(out, info)
 	}

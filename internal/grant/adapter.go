@@ -78,23 +78,18 @@ func AdapterGrant(r Request, name string) (Grant, error) {
 // apart refuses a program that an agent could put another one in the place of: whoever
 // can change it speaks for its network.
 func (r Request) apart(program, why string) *Refusal {
-	within := func(dir string) bool {
-		for _, p := range []string{program, r.Machine.Real[program]} {
-			if rel, err := filepath.Rel(dir, p); err == nil && filepath.IsLocal(rel) {
-				return true
-			}
-		}
-		return false
+	in := func(dir string) bool {
+		return dir != "" && (within(program, dir) || within(r.Machine.Real[program], dir))
 	}
 	for _, dir := range []string{r.Machine.GroupsDir, r.Machine.GlobalDir} {
-		if dir != "" && within(dir) {
+		if in(dir) {
 			return &Refusal{"adapter.place", why + " lies in a folder that agents write", "put it where only you can change it"}
 		}
 	}
 	for name, g := range r.Config.Groups {
 		for _, m := range g.Mounts {
 			dir := ExpandHome(m.Path, r.Machine.OwnerHome)
-			if m.Write && (within(dir) || r.Machine.Real[dir] != "" && within(r.Machine.Real[dir])) {
+			if m.Write && (in(dir) || in(r.Machine.Real[dir])) {
 				return &Refusal{"adapter.place", why + " lies in a folder that is lent to " + name + " for writing", "put it where only you can change it"}
 			}
 		}

@@ -147,6 +147,8 @@ func (n *conn) take(ctx context.Context, line any) error {
 		return n.c.state(n, l)
 	case loginLine:
 		n.c.stepped(l)
+	case chatsLine:
+		n.c.told(l.Chats)
 	case pongLine:
 		n.pong(l.Nonce)
 	case messageLine:

@@ -89,6 +89,7 @@ type Channel struct {
 	cause   string
 	lost    time.Time
 	step    *channel.Step
+	rooms   []channel.Room
 }
 
 var (
@@ -100,6 +101,7 @@ var (
 	_ channel.Historian  = (*Channel)(nil)
 	_ channel.Supervised = (*Channel)(nil)
 	_ channel.Pairing    = (*Channel)(nil)
+	_ channel.Lister     = (*Channel)(nil)
 )
 
 // New makes a channel. It starts nothing.
@@ -286,6 +288,20 @@ func (c *Channel) stepped(s loginLine) {
 	if s.Text == "" && s.Copy == "" && s.QR == "" {
 		c.step = nil
 	}
+}
+
+// Rooms are the chats that the adapter told of.
+func (c *Channel) Rooms() []channel.Room {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rooms
+}
+
+// told takes the names of chats.
+func (c *Channel) told(rooms []channel.Room) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rooms = rooms
 }
 
 // wait gives what get gives, once there is such a connection.

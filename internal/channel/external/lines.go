@@ -24,21 +24,21 @@ const Version = 1
 
 // Bounds of what an adapter says.
 const (
-	maxLine    = 256 << 10 // bytes of one line
-	maxID      = 300       // of an identifier
-	maxWords   = 300       // of words for the owner
-	maxQR      = 1000      // of what a QR code says
-	maxText    = 64 << 10  // of a message
-	maxQuotes  = 10
-	maxQuote   = 16 << 10
-	maxFiles   = 20
-	maxChunk   = 64 << 10  // of a piece of a file, either way
-	maxFile    = 100 << 20 // that is sent
-	maxParts   = 8         // of one message that goes out; a longer one becomes a file
-	maxPast    = 1000      // messages of one history
-	maxCalls   = 16        // at once
-	maxSilence = 60 * time.Second
-	window     = 32 // messages that are not answered yet
+	maxLine   = 256 << 10 // bytes of one line
+	maxID     = 300       // of an identifier
+	maxWords  = 300       // of words for the owner
+	maxQR     = 1000      // of what a QR code says
+	maxText   = 64 << 10  // of a message
+	maxQuotes = 10
+	maxQuote  = 16 << 10
+	maxFiles  = 20
+	maxChunk  = 64 << 10  // of a piece of a file, either way
+	maxFile   = 100 << 20 // that is sent
+	maxParts  = 8         // of one message that goes out; a longer one becomes a file
+	maxPast   = 1000      // messages of one history
+	maxCalls  = 16        // at once
+	maxChats  = 500       // that it tells the names of
+	window    = 32        // messages that are not answered yet
 )
 
 // What an adapter can do, as its hello says.
@@ -140,6 +140,10 @@ type (
 		Error   string `json:"error"`
 		After   int    `json:"after"` // seconds
 	}
+	chatsLine struct {
+		Type  string         `json:"type"`
+		Chats []channel.Room `json:"chats"`
+	}
 	pongLine struct {
 		Type  string `json:"type"`
 		Nonce string `json:"nonce"`
@@ -197,6 +201,8 @@ func decode(line []byte) (any, error) {
 		return strict[chunkLine](line)
 	case "result":
 		return checked(line, resultLine.check)
+	case "chats":
+		return checked(line, chatsLine.check)
 	case "pong":
 		return strict[pongLine](line)
 	}
@@ -240,6 +246,19 @@ func (s stateLine) check() error {
 func (l loginLine) check() error {
 	if len(l.QR) > maxQR || strings.ContainsFunc(l.QR, unicode.IsControl) {
 		return broken("a QR code is too long, or no text")
+	}
+	return nil
+}
+
+func (l chatsLine) check() error {
+	if len(l.Chats) > maxChats {
+		return broken("it tells of more than %d chats", maxChats)
+	}
+	for i, c := range l.Chats {
+		if err := checkID("a chat", string(c.Chat)); err != nil {
+			return err
+		}
+		l.Chats[i].Name = channel.OneLine(c.Name, 100)
 	}
 	return nil
 }
