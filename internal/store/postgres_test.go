@@ -100,6 +100,7 @@ var onBoth = map[string]func(*testing.T){
 	"TestRunReplies":                           TestRunReplies,
 	"TestRunTransitions":                       TestRunTransitions,
 	"TestRunningRecordsTogether":               TestRunningRecordsTogether,
+	"TestStandingRunsAtOnce":                   TestStandingRunsAtOnce,
 	"TestSettle":                               TestSettle,
 	"TestSharedCommitsFailAlone":               TestSharedCommitsFailAlone,
 	"TestStrangers":                            TestStrangers,
