@@ -116,7 +116,7 @@ func TestTelegramEndToEnd(t *testing.T) {
 func TestTelegramTrace(t *testing.T) {
 	s := telegramtest.New(t)
 	i := telegramInstall(t, s)
-	d, stop := i.run()
+	_, stop := i.run()
 	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 	defer cancel()
 	var ids []chat.MessageID
@@ -133,7 +133,7 @@ func TestTelegramTrace(t *testing.T) {
 		}
 		s.Push(map[string]any{"message": m})
 	}
-	d = i.open()
+	d := i.open()
 	i.serve(d)
 	for len(ids) > 0 {
 		known, err := d.store.Known(ctx, chat.Address{Channel: telegram.ID, Chat: "-500"}, ids[0])

@@ -39,7 +39,6 @@ type conn struct {
 	out      chan []byte
 	messages chan messageLine
 	done     chan struct{}
-	once     sync.Once
 
 	lines, paces bucket // of the reader, and of the one who stores
 

@@ -137,7 +137,7 @@ func TestParseSecret(t *testing.T) {
 			t.Errorf("%.20q: %v", tt.text, err)
 		}
 	}
-	if NewSecret() == NewSecret() {
+	if a, b := NewSecret(), NewSecret(); a == b {
 		t.Error("two secrets are the same")
 	}
 }
