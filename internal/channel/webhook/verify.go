@@ -69,13 +69,17 @@ func single(h http.Header, name string) string {
 	return ""
 }
 
+// ownPrefix begins the ids of our own answers. They are signed with the hook's secret
+// too, so without it whoever sees an answer could send it back as a message.
+const ownPrefix = "nc_"
+
 // verifyStandard follows the specification of Standard Webhooks 1.0: base64 of the
 // HMAC-SHA256 of id.timestamp.body, one of several signatures being enough. What may
 // stand in an id is bounded so that the parts cannot be read in two ways.
 func verifyStandard(secret []byte, h http.Header, body []byte, now time.Time) (signed, error) {
 	id, stamp := single(h, "Webhook-Id"), single(h, "Webhook-Timestamp")
 	at, err := strconv.ParseInt(stamp, 10, 64)
-	if !plainID(id) || err != nil || strconv.FormatInt(at, 10) != stamp {
+	if !plainID(id) || strings.HasPrefix(id, ownPrefix) || err != nil || strconv.FormatInt(at, 10) != stamp {
 		return signed{}, errSignature
 	}
 	want := standardMAC(secret, id, stamp, body)

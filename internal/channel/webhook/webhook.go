@@ -237,7 +237,7 @@ func (c *Channel) Deliver(ctx context.Context, m chat.Outbound) (chat.MessageID,
 		return "", channel.Permanent(err)
 	}
 	sum := sha256.Sum256([]byte(cmp.Or(m.Key, strconv.FormatInt(m.ID, 10))))
-	id, stamp := "nc_"+hex.EncodeToString(sum[:16]), strconv.FormatInt(c.opt.Now().Unix(), 10)
+	id, stamp := ownPrefix+hex.EncodeToString(sum[:16]), strconv.FormatInt(c.opt.Now().Unix(), 10)
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", "nanoclaw")
 	r.Header.Set("Webhook-Id", id)

@@ -99,6 +99,30 @@ func TestVerifyStandard(t *testing.T) {
 	}
 }
 
+// TestAnAnswerIsNoMessage: what the host posted and signed is not taken when somebody
+// sends it back.
+func TestAnAnswerIsNoMessage(t *testing.T) {
+	secret := parsed(t, vectorSecret, Standard)
+	var sent *http.Request
+	var body []byte
+	c := New(Options{Hooks: []Hook{{Name: "ci", Form: Standard, Secret: secret, Answer: "https://ci.example/answers", Reach: reach(func(r *http.Request) (*http.Response, error) {
+		sent = r
+		body, _ = io.ReadAll(r.Body)
+		return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+	})}}})
+	if _, err := c.Deliver(t.Context(), chat.Outbound{To: Address("ci"), Text: "rm -rf", Key: "k"}); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := verify(Standard, secret, sent.Header, body, time.Now()); err == nil {
+		t.Errorf("the host's own answer is taken as %+v", s)
+	}
+}
+
+// reach is a way to an answer address.
+type reach func(*http.Request) (*http.Response, error)
+
+func (f reach) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 // The test value of GitHub's documentation.
 func TestVerifyGitHub(t *testing.T) {
 	const signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
