@@ -74,7 +74,7 @@ var ladder = []rung{
 	{"mcpserver", "", "speaks with servers over pipes that others made; where they run is decided elsewhere"},
 	{"install", "", "fetches one program and finds it; what may run it, and where, is decided elsewhere"},
 	{"control", "authority chat task", "who is on the socket, and what they asked"},
-	{"web", "authority channel chat control grant task", "one more surface over the acts of the socket"},
+	{"web", "authority channel chat control grant qr task", "one more surface over the acts of the socket"},
 
 	{"attack/inside", "", "runs inside, as the attacker; what it shares with the host is its task"},
 	{"attack", "attack/inside beneath boundary delayed egress grant seatbelt wire", "attacks boundaries from without; they know nothing of it"},

@@ -177,7 +177,7 @@ func everyPage(t *testing.T, ctx context.Context, base string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, path := range []string{"/", "/groups", "/groups/family", "/groups/family/chat", "/approvals", "/tasks", "/runs", "/runs/r0abc", "/audit?verify=1", "/people", "/doctor"} {
+		for _, path := range []string{"/", "/groups", "/groups/family", "/groups/family/chat", "/approvals", "/tasks", "/runs", "/runs/r0abc", "/audit?verify=1", "/channels", "/channels/whatsapp?login=1", "/people", "/doctor"} {
 			run(t, ctx, path, chromedp.Navigate(base+path), chromedp.WaitVisible(chromedp.CSS("h1")))
 			if wrong, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](complaints)); err != nil || len(wrong) > 0 {
 				t.Errorf("%s, %s: %q, %v", path, screen.name, wrong, err)

@@ -30,6 +30,8 @@ func (s *Server) all() []page {
 		{"GET /runs", authority.Inspect, s.runsPage},
 		{"GET /runs/{run}", authority.Inspect, s.runPage},
 		{"GET /audit", authority.Inspect, s.auditPage},
+		{"GET /channels", authority.StatusAll, s.channelsPage},
+		{"GET /channels/{channel}", authority.Credentials, s.channelPage},
 		{"GET /people", authority.Inspect, s.peoplePage},
 		{"GET /doctor", authority.Examine, s.doctorPage},
 		{"GET /live", authority.StatusAll, s.live},
@@ -308,6 +310,46 @@ func (s *Server) auditPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	return s.show(w, r, "audit", frame{Title: "Audit", Here: "audit", Body: b})
 }
+
+func (s *Server) channelsPage(w http.ResponseWriter, r *http.Request) error {
+	st, err := s.host.Status(r.Context())
+	if err != nil {
+		return err
+	}
+	return s.show(w, r, "channels", frame{Title: "Channels", Here: "channels", Live: true, Body: st.Channels})
+}
+
+// channelPage shows a channel, and what somebody has to do for it to be logged in. What
+// is to be scanned changes while they look, so the page is asked for again and again.
+func (s *Server) channelPage(w http.ResponseWriter, r *http.Request) error {
+	id := chat.ChannelID(r.PathValue("channel"))
+	f := frame{Title: "Channel " + string(id), Here: "channels", Live: true}
+	if r.FormValue("login") != "" {
+		c, err := s.host.ChannelLogin(r.Context(), control.ChannelRequest{Channel: id})
+		if err != nil {
+			return err
+		}
+		if c.State != "connected" {
+			f.Live, f.Renew = false, renewTime
+		}
+		f.Body = c
+		return s.show(w, r, "channel", f)
+	}
+	st, err := s.host.Status(r.Context())
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(st.Channels, func(c control.ChannelInfo) bool { return c.Channel == id })
+	if i < 0 {
+		return &control.Error{Code: control.CodeNotFound, Message: "there is no channel " + strconv.Quote(string(id))}
+	}
+	f.Body = st.Channels[i]
+	return s.show(w, r, "channel", f)
+}
+
+// renewTime is after how many seconds a page is asked for again that changes without
+// the host's saying so.
+const renewTime = 3
 
 func (s *Server) peoplePage(w http.ResponseWriter, r *http.Request) error {
 	people, err := s.host.People(r.Context())

@@ -12,6 +12,7 @@ import (
 
 	"nanoclaw/internal/channel"
 	"nanoclaw/internal/control"
+	"nanoclaw/internal/qr"
 )
 
 //go:embed pages/*.html
@@ -32,6 +33,8 @@ type frame struct {
 	Here string
 	// Live pages renew themselves when something happens.
 	Live bool
+	// Renew has the browser ask for the page again after so many seconds, 0 for never.
+	Renew int
 	// Outside pages are shown to who is not signed in.
 	Outside bool
 	// Open is how many questions wait for the owner.
@@ -55,8 +58,8 @@ func parsePages() *pages {
 			}
 			return fmt.Sprintf("Approvals (%d)", n)
 		},
-		"indent": indent,
-		"took":   func(a, b time.Time) string { return b.Sub(a).Round(100 * time.Millisecond).String() },
+		"indent": indent, "qr": picture,
+		"took": func(a, b time.Time) string { return b.Sub(a).Round(100 * time.Millisecond).String() },
 	})
 	base = template.Must(base.ParseFS(pageFiles, "pages/frame.html"))
 	p := &pages{by: map[string]*template.Template{}}
@@ -92,6 +95,28 @@ func indent(data json.RawMessage) string {
 		return string(data)
 	}
 	return channel.SafeText(b.String())
+}
+
+// picture draws a QR code, dark on light whatever the page's colors are. A text that
+// does not fit into one is shown as it is.
+func picture(text string) template.HTML {
+	code, err := qr.Encode(text)
+	if err != nil {
+		return template.HTML("<pre>" + template.HTMLEscapeString(channel.SafeText(text)) + "</pre>")
+	}
+	const quiet = 4 // modules of margin, which readers need
+	n := len(code) + 2*quiet
+	var b strings.Builder
+	fmt.Fprintf(&b, `<svg class="qr" role="img" aria-label="QR code" viewBox="0 0 %d %d"><path fill="#fff" d="M0 0h%dv%dH0z"/><path fill="#000" d="`, n, n, n, n)
+	for y, row := range code {
+		for x, dark := range row {
+			if dark {
+				fmt.Fprintf(&b, "M%d %dh1v1h-1z", x+quiet, y+quiet)
+			}
+		}
+	}
+	b.WriteString(`"/></svg>`)
+	return template.HTML(b.String()) // numbers alone
 }
 
 // write shows a page, whole or not at all.

@@ -83,6 +83,10 @@ func fullHost() *controltest.Host {
 		OnTasks: func(context.Context, chat.Group) ([]task.Task, error) {
 			return []task.Task{{ID: "t1", Group: "family", Prompt: hostile, State: task.Active, Next: noon.Add(time.Hour), Spec: schedule.Spec{Kind: schedule.Cron, Value: "0 9 * * *", Zone: "Asia/Tokyo"}}}, nil
 		},
+		OnChannelLogin: func(context.Context, control.ChannelRequest) (control.ChannelInfo, error) {
+			return control.ChannelInfo{Channel: "whatsapp", State: "waiting", Since: noon, Cause: hostile,
+				Step: &control.ChannelStep{Text: hostile, Copy: hostile, QR: hostile}, Chats: []control.ChannelChat{{Address: "whatsapp:1", Name: hostile}}}, nil
+		},
 		OnVerify: func(context.Context, control.VerifyQuery) (control.AuditReport, error) {
 			return control.AuditReport{Bad: hostile}, nil
 		},
@@ -193,7 +197,7 @@ func TestNothingWithoutASession(t *testing.T) {
 	}
 	for _, p := range pages {
 		method, path, _ := strings.Cut(p.pattern, " ")
-		path = strings.NewReplacer("{$}", "", "{group}", "family", "{run}", "r1", "{code}", "ABCD", "{task}", "t1").Replace(path)
+		path = strings.NewReplacer("{$}", "", "{group}", "family", "{run}", "r1", "{code}", "ABCD", "{task}", "t1", "{channel}", "slack").Replace(path)
 		for _, cookies := range []string{"", cookie + "=", cookie + "=guess"} {
 			status, body := fetch(t, browser(t), method, "http://"+u.Host+path, nil, "Cookie", cookies)
 			if status != http.StatusSeeOther && status != http.StatusUnauthorized {
@@ -249,7 +253,7 @@ func TestWordsOfOthersAreText(t *testing.T) {
 	_, l := opened(t, fullHost())
 	c := browser(t)
 	base, _ := signIn(t, c, l)
-	for _, path := range []string{"/", "/groups", "/groups/family", "/groups/family/chat", "/approvals", "/tasks", "/runs", "/runs/r0abc", "/audit?verify=1", "/people", "/doctor?probe=1"} {
+	for _, path := range []string{"/", "/groups", "/groups/family", "/groups/family/chat", "/approvals", "/tasks", "/runs", "/runs/r0abc", "/audit?verify=1", "/channels", "/channels/slack", "/channels/whatsapp?login=1", "/people", "/doctor?probe=1"} {
 		status, body := fetch(t, c, "GET", base+path, nil)
 		if status != http.StatusOK || !strings.Contains(body, "&lt;script&gt;") {
 			t.Errorf("%s: %d, without the words: %s", path, status, body)
