@@ -219,7 +219,7 @@ func TestHang(t *testing.T) {
 		for f.hear("ping").Type != "" { // it hears them, and answers something else
 			f.say(`{"type":"pong","nonce":"guessed"}`)
 		}
-	}, Options{Ping: 10 * time.Millisecond, Supervise: supervise.Options{Silence: 500 * time.Millisecond}})
+	}, Options{Ping: 10 * time.Millisecond, Supervise: supervise.Options{Silence: 2 * time.Second}})
 	waitFor(t, "the next life", func() bool { return len(sink.Got()) == 1 })
 	if got := causes(); !strings.Contains(got[0], "no sign of life") {
 		t.Errorf("it was ended for %q", got)
