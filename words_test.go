@@ -30,7 +30,7 @@ func files(t *testing.T) []string {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && (path == "bin" || path == "tools/bin" || d.Name() == "node_modules" || d.Name() == ".git"):
+		case d.IsDir() && (path == "bin" || path == "tools/bin" || path == "tools/docker/root" || d.Name() == "node_modules" || d.Name() == ".git"):
 			return fs.SkipDir
 		case d.Type().IsRegular() && !strings.HasPrefix(d.Name(), "nanoclaw-init-"):
 			list = append(list, path)

@@ -142,7 +142,7 @@ func procIsWritable(t *testing.T) bool {
 	if got := b.sh("echo x 2>&1 >/proc/self/comm; cat /proc/self/comm"); strings.HasPrefix(got, "x") {
 		t.Errorf("it is: %q", got)
 	}
-	return b.sh(`grep -c '^[0-9]* [0-9]* [^ ]* [^ ]* /proc[^ ]* rw' /proc/self/mountinfo`) != "0"
+	return b.sh(`grep -c '^[0-9]* [0-9]* [^ ]* [^ ]* /proc[^ ]* rw.* - proc ' /proc/self/mountinfo`) != "0"
 }
 
 // strangersFolderIsRefused says whether a writable folder of a uid that is not the

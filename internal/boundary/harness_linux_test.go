@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"io"
 	"log/slog"
@@ -144,7 +145,7 @@ func TestAsOrdinaryUser(t *testing.T) {
 		return // the tests beside this one are run by an ordinary user already
 	}
 	// A rootless podman wants a user of this machine, with further ids (subuid(5)).
-	again(t, NativeEngine, plainUID, "^(TestAsOrdinaryUser|TestOtherEngines|TestPodman)$")
+	again(t, NativeEngine, plainUID, "^(TestAsOrdinaryUser|TestOtherEngines|TestPodman|TestPodmanConforms)$")
 }
 
 // TestOtherEngines runs the conformance suite with every engine but the native
@@ -482,7 +483,10 @@ func startBetween(ctx context.Context, e Engine, spec Spec, between func(w *wire
 		}
 		return e.launch(ctx, spec, id, p)
 	}
-	c := e.(*Container)
+	c, ok := e.(*Container)
+	if !ok {
+		return nil, errors.New("this engine has no part between")
+	}
 	facts, err := c.facts(ctx)
 	if err != nil {
 		return nil, err

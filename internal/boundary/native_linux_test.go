@@ -133,7 +133,8 @@ func TestTerminal(t *testing.T) { terminal(t, start(t)) }
 
 func terminal(t *testing.T, b *box) {
 	t.Helper()
-	script := "tty; stty size; read line; echo got $line; stty size; cat; echo end of input"
+	// The new size and the line go different ways, so either may come first.
+	script := `tty; stty size; read line; echo got $line; until test "$(stty size)" = "50 132"; do sleep 0.02; done; stty size; cat; echo end of input`
 	p := b.start(wire.Exec{Argv: []string{"sh", "-c", script}, Stdio: wire.PTY, Rows: 24, Cols: 80})
 	out := bufio.NewReader(p.Stdout)
 	expect := func(want string) {

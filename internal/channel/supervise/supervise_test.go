@@ -124,8 +124,10 @@ func TestThousandConnections(t *testing.T) {
 			l.Up()
 			switch n.Add(1) {
 			case 10:
+				synctest.Wait() // what is ending has ended
 				first = runtime.NumGoroutine()
 			case 1000:
+				synctest.Wait()
 				last = runtime.NumGoroutine()
 				cancel()
 			}
