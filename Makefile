@@ -97,11 +97,11 @@ cross: need-go
 # The race detector is the one thing that needs a C compiler.
 .PHONY: race
 race: need-go
-	@CGO_ENABLED=1 $(STEP) "race tests" go test -race -timeout 30m $(PACKAGES)
+	@CGO_ENABLED=1 $(STEP) "race tests" go test -race -timeout 45m $(PACKAGES)
 
 .PHONY: test-user
 test-user: deps claude srt docker build ## the part of "make test" that an ordinary user repeats: race tests
-	@CGO_ENABLED=1 $(STEP) "race tests as a user" go test -race -count=1 -timeout 30m $(PACKAGES)
+	@CGO_ENABLED=1 $(STEP) "race tests as a user" go test -race -count=1 -timeout 45m $(PACKAGES)
 
 .PHONY: attack
 attack: srt docker build ## try every known attack on every engine, as root and as a user; the table is build/attack.txt

@@ -15,6 +15,8 @@ var srtDifferences = [...]Difference{
 		Why: "the kernel's link leads to the program that runs, which the grant lets run where it lies"},
 	{Engine: SRTEngine, About: []string{"read:/proc/keys", "read:/proc/kallsyms", "read:/proc/config.gz"}, More: true,
 		Why: "srt's /proc is not masked, since it can be mounted only beside a whole one: what the kernel tells everybody can be read"},
+	{Engine: SRTEngine, Name: "kernel file systems",
+		Why: "srt's /proc is mounted so that parts of it could be written; Landlock closes them, where the kernel has it, and nobody inside is root outside"},
 	{Engine: SRTEngine, More: true, Why: srtBounding},
 	{Engine: SRTEngine, Why: "the init is not process 1: what it starts cannot signal it, and its end ends the session"},
 	{Engine: SRTEngine, Why: "processes that were started one by one from outside cannot signal each other"},

@@ -33,6 +33,9 @@ type spoof struct {
 	// noted is what the audit says of each call: the verdict, the tool, and of a
 	// refusal how the reason begins. All of it is family's, and of that run.
 	noted []string
+	// flood says that sent and noted are how it begins, each once: how often depends on
+	// how fast the machine is, and is for the program to say.
+	flood bool
 	// cut says that it costs the session.
 	cut bool
 }
@@ -127,11 +130,13 @@ print(raw(post(chunked, "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", l
 	{name: "too long a body", code: `print(raw(post(message({"text": "x" * (600 << 10)}), "Connection: close\r\n")))`, noted: []string{"refused (none): not a message"}},
 	{name: "too long a text", code: `print(call({"text": "x" * (65 << 10)}))`, noted: []string{"refused send_message: the text is 66560 bytes"}},
 	{name: "a long header", code: `print(raw(post("{}", "X: " + "x" * (64 << 10) + "\r\nConnection: close\r\n")))`},
-	{name: "a flood", code: `
+	{name: "a flood", flood: true, code: `
+import time
+began = time.monotonic()
 told = [call({"text": str(n)}) for n in range(60)]
-print(sum("Sent to" in t for t in told), "sent")`,
-		says: []string{"30 sent"}, sent: slices.Repeat([]string{"console:family"}, 30),
-		noted: append(slices.Repeat([]string{allowedSend}, 30), "refused send_message: too many calls")},
+sent = sum("Sent to" in t for t in told)
+print("bounded" if 30 <= sent <= 31 + (time.monotonic() - began) / 2 else "%d sent" % sent)`,
+		says: []string{"bounded"}, sent: []string{"console:family"}, noted: []string{allowedSend, "refused send_message: too many calls"}},
 
 	// What an init says that somebody has taken over.
 	{name: "the session's own token", code: `print(raw(b"LIE as " + raw(b"LIE token\n").encode() + b" tools\n" + post(message({"text": "x"}), "Connection: close\r\n")))`,
@@ -285,6 +290,12 @@ func checkSpoof(t *testing.T, d *Daemon, run chat.RunID, mark int64, s spoof) {
 			}
 		case e.Kind == string(audit.WireFailed) && e.Run == run:
 			ended += string(e.Data)
+		}
+	}
+	if s.flood {
+		noted, sent = slices.Compact(noted), slices.Compact(sent)
+		if len(noted) > 1 && strings.HasPrefix(noted[1], s.noted[1]) {
+			noted = append(noted[:1], s.noted[1])
 		}
 	}
 	if diff := cmp.Diff(s.noted, noted); diff != "" {
