@@ -8,8 +8,8 @@ import (
 	"nanoclaw/internal/control"
 )
 
-// back leads to where the act was asked for, so that renewing the page does not ask
-// again. Only a path of ours is followed.
+// back leads to a page of ours after an act, so that renewing the page does not ask for
+// the act again.
 func back(w http.ResponseWriter, r *http.Request, to string) error {
 	http.Redirect(w, r, to, http.StatusSeeOther)
 	return nil

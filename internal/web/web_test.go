@@ -187,6 +187,46 @@ func TestALinkSignsInOnce(t *testing.T) {
 	}
 }
 
+// TestTheCookieIsOurNamesAlone: a server that is called 127.0.0.1 or localhost, whatever
+// its port, is sent no session that was begun at our name, and no script reads it.
+func TestTheCookieIsOurNamesAlone(t *testing.T) {
+	_, l := opened(t, fullHost())
+	ours, err := url.Parse(l.URL)
+	if err != nil || ours.Hostname() != Name {
+		t.Fatalf("the link is %q, %v", l.URL, err)
+	}
+	plain, _ := url.Parse(l.Plain)
+	c := browser(t)
+	q, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+plain.Host+"/login", strings.NewReader(url.Values{"code": {ours.Fragment}}.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	q.Host = ours.Host
+	r, err := c.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	got := r.Cookies()
+	if r.StatusCode != http.StatusSeeOther || len(got) != 1 {
+		t.Fatalf("signing in gave %d, %v", r.StatusCode, got)
+	}
+	if k := got[0]; k.Domain != "" || !k.HttpOnly || k.SameSite != http.SameSiteStrictMode {
+		t.Errorf("the cookie is %q", r.Header.Get("Set-Cookie"))
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jar.SetCookies(&url.URL{Scheme: "http", Host: ours.Host}, got)
+	for _, other := range []string{"127.0.0.1:" + ours.Port(), "127.0.0.1:1", "localhost:1", "evil." + Name + ":1"} {
+		if sent := jar.Cookies(&url.URL{Scheme: "http", Host: other}); len(sent) > 0 {
+			t.Errorf("%s is sent %v", other, sent)
+		}
+	}
+}
+
 // TestNothingWithoutASession: being on this machine is worth nothing.
 func TestNothingWithoutASession(t *testing.T) {
 	s, l := opened(t, nothingHost{})
