@@ -23,6 +23,7 @@ type Host interface {
 	Observer
 	Keeper
 	Undertaker
+	Census
 	Configurer
 	Eraser
 	Retainer
