@@ -67,7 +67,7 @@ func (o Options) openCluster(ctx context.Context) (c *cluster, done func(), err 
 		return nil, nil, errors.Join(err, server.Remove())
 	}
 	c = &cluster{server: server, nodes: map[string]*install{}, running: map[string]*process{}}
-	c.campaign = &campaign{Options: o, net: network, judge: newJudge(), rng: rand.New(rand.NewPCG(o.Seed, 2))}
+	c.campaign = &campaign{Options: o, net: network, judge: newJudge(), began: time.Now(), rng: rand.New(rand.NewPCG(o.Seed, 2))}
 	c.report.Reached = map[steps.Step]int{}
 	done = func() {
 		for _, p := range c.running {
