@@ -29,6 +29,10 @@ var (
 	free   = []chat.ChatID{"c", "d", "e"}
 )
 
+// Rooms on the second node, and not in the crowd: in one the owner is asked before each
+// run, in the other a run is stopped.
+const asking, stopping chat.ChatID = "asking", "stopping"
+
 // cluster is three hosts that share a database, each with a data folder of its own.
 type cluster struct {
 	*campaign
@@ -44,6 +48,10 @@ func nodesConfiguration(database, groups string) string {
 	for _, room := range append(slices.Sorted(maps.Keys(pinned)), free...) {
 		fmt.Fprintf(&rooms, `, %q: {"mode": "host", "hostModeAllowed": true, "confirm": "never", "chats": ["chaos:%s"], "senders": ["chaos:ann"], "trigger": "always", "node": %q}`,
 			room, room, pinned[room])
+	}
+	for room, confirm := range map[chat.ChatID]string{asking: "each", stopping: "never"} {
+		fmt.Fprintf(&rooms, `, %q: {"mode": "host", "hostModeAllowed": true, "confirm": %q, "chats": ["chaos:%s"], "senders": ["chaos:ann"], "trigger": "always", "node": "two"}`,
+			room, confirm, room)
 	}
 	return fmt.Sprintf(`{
 		"version": 1, "database": %q, "nodes": {"name": "${NODE}", "groups": %q},

@@ -16,6 +16,9 @@ import (
 	"nanoclaw/internal/store"
 )
 
+// duty is the connection to the network of these tests.
+const duty = "channel chaos"
+
 // logged gives a folder and a log that is shown when the test fails.
 func logged(t *testing.T, dir string) *bytes.Buffer {
 	var log bytes.Buffer
@@ -56,8 +59,14 @@ func TestThreeNodes(t *testing.T) {
 	must(t, c.answered(ctx, "a", "b", "c"))
 	lookAtNodes(t, c, r)
 
-	const duty = "channel chaos"
-	for range 2 {
+	askAcross(t, c, r)
+	stopAcross(t, c, r)
+
+	rounds := 1
+	if os.Getenv("NANOCLAW_TEST_LONG") != "" {
+		rounds = 3
+	}
+	for range rounds {
 		name, err := c.holder(ctx, r, duty)
 		must(t, err)
 		if name == "" {
@@ -90,7 +99,7 @@ func TestThreeNodes(t *testing.T) {
 	for _, f := range c.report.Failures() {
 		t.Error(f)
 	}
-	if c.report.messages < 15 || c.report.Kills != 2 {
+	if c.report.messages < 10 || c.report.Kills != rounds {
 		t.Errorf("%s: %s", c.report.Line(), c.report.String())
 	}
 }
@@ -115,6 +124,61 @@ func lookAtNodes(t *testing.T, c *cluster, r *store.Reader) {
 	for _, want := range []string{"one ", "two ", "three ", "channel chaos", "scheduler", "sequencer"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("nanoclaw nodes says\n%swithout %q", out, want)
+		}
+	}
+}
+
+// askAcross has the owner answer where the connection is what a node asks that has none.
+func askAcross(t *testing.T, c *cluster, r *store.Reader) {
+	t.Helper()
+	if name, err := c.holder(t.Context(), r, duty); err != nil || name != "one" {
+		t.Fatalf("%q has the connection: %v; this test wants it at the first node", name, err)
+	}
+	c.write(asking)
+	var code string
+	eventually(t, "the owner is not asked", func() bool {
+		shown, _ := c.net.Shown(0)
+		for _, s := range shown {
+			if m := approve.FindStringSubmatch(s.Text); s.To.Chat == "boss" && m != nil {
+				code = m[1]
+			}
+		}
+		return code != ""
+	})
+	if n := c.judge.waiting(asking); n != 1 {
+		t.Fatalf("%d messages wait for the answer, want 1", n)
+	}
+	c.net.Say("boss", "boss", "yes", "approve "+code)
+	must(t, c.answered(t.Context(), asking))
+}
+
+// stopAcross has one node asked to stop what another runs.
+func stopAcross(t *testing.T, c *cluster, r *store.Reader) {
+	t.Helper()
+	live := func() []store.RunInfo {
+		runs, err := r.ListRuns(t.Context(), store.RunFilter{Group: chat.Group(stopping), Live: true})
+		must(t, err)
+		return runs
+	}
+	w := c.judge.write(stopping)
+	c.net.Say(stopping, "ann", chat.MessageID(w.String()), "sleep 600; echo "+w.String())
+	eventually(t, "no run began", func() bool { return len(live()) == 1 })
+	run := live()[0].ID
+	if out, err := c.nodes["three"].command(t.Context(), nil, "stop", "--group", string(stopping)); err != nil || !strings.Contains(out, string(run)) {
+		t.Errorf("stop says %v: %s\nwant it to name %s", err, out, run)
+	}
+	eventually(t, "the run goes on", func() bool { return len(live()) == 0 })
+	if info, err := r.Run(t.Context(), run); err != nil || info.State != "cancelled" {
+		t.Errorf("the run that was stopped elsewhere is %+v, %v", info, err)
+	}
+}
+
+// eventually waits for what other processes do.
+func eventually(t *testing.T, not string, ok func() bool) {
+	t.Helper()
+	for until := time.Now().Add(slow); !ok(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal(not)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/md5"
 	"crypto/rand"
 	"database/sql"
 	"fmt"
@@ -68,8 +69,11 @@ func (s *Store) listen(ctx context.Context, f func(News)) error {
 	}
 }
 
-// channelOf is the name under which a schema's news are told.
-func channelOf(schema string) string { return "nanoclaw." + schema }
+// channelOf is the name under which a schema's news are told: a hash, since a schema's
+// name may be as long as a channel's (63 bytes, NOTIFY).
+func channelOf(schema string) string {
+	return fmt.Sprintf("nanoclaw.%x", md5.Sum([]byte(schema)))
+}
 
 const postKey = "post:"
 

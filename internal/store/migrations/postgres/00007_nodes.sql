@@ -25,12 +25,12 @@ ALTER TABLE leases ADD COLUMN since BIGINT NOT NULL DEFAULT 0;
 -- what to look at, and nothing of what it is; who misses one finds the same by looking.
 CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM pg_notify('nanoclaw.' || TG_TABLE_SCHEMA, TG_ARGV[0]);
+  PERFORM pg_notify('nanoclaw.' || md5(TG_TABLE_SCHEMA), TG_ARGV[0]);
   RETURN NULL;
 END $$;
 CREATE FUNCTION tell_group() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM pg_notify('nanoclaw.' || TG_TABLE_SCHEMA, 'group ' || NEW.grp);
+  PERFORM pg_notify('nanoclaw.' || md5(TG_TABLE_SCHEMA), 'group ' || NEW.grp);
   RETURN NULL;
 END $$;
 CREATE TRIGGER inbox_told AFTER INSERT OR UPDATE OF state, due ON inbox FOR EACH ROW

@@ -2,7 +2,7 @@
 -- same here, where there is never more than one.
 
 -- +goose Up
-PRAGMA user_version = 11;
+PRAGMA user_version = 7;
 
 -- The processes that share the store, by the names that their owner gave them. A name
 -- is borne by one process at a time; owner is what it claims things as.
