@@ -117,7 +117,7 @@ bench: build srt ## measure, each figure beside its peer from the same run
 
 # Both are a program and not a test, so that their last line is the figure.
 .PHONY: chaos
-chaos: build claude ## kill a real host at every step and at random for CHAOS_SECONDS (60); CHAOS_SEED chooses the case
+chaos: build claude ## kill a real host at every step and at random for CHAOS_SECONDS (60); CHAOS_SEED chooses the case, CHAOS_DATABASE=postgres three nodes
 	@go run ./internal/chaostest/program chaos
 
 .PHONY: soak

@@ -56,6 +56,15 @@ func printStatus(w io.Writer, s control.Status) error {
 	if s.Held != "" {
 		line("held", "%s", s.Held)
 	}
+	if len(s.Nodes) > 1 {
+		lives := 0
+		for _, n := range s.Nodes {
+			if n.Lives {
+				lives++
+			}
+		}
+		line("nodes", "%d of %d live (nanoclaw nodes)", lives, len(s.Nodes))
+	}
 	for _, p := range s.Paused {
 		what := "group " + string(p.Group)
 		if p.Group == "" {

@@ -231,6 +231,14 @@ func TestPrinting(t *testing.T) {
 		bad := control.Quarantined{ID: "s1-2", To: "/d/quarantine/s1/2/x", Error: "it is neither\na file"}
 		return []control.Quarantined{kept, bad}[:len(r.ID)-1], nil
 	}
+	b.host.OnNodes = func(context.Context) ([]control.Node, error) {
+		return []control.Node{
+			{Name: "one", Version: "v1", Started: at, Heard: at, Lives: true, Here: true, Groups: []chat.Group{"family", "main"},
+				Duties: []control.Duty{{Name: "channel slack", Since: at}, {Name: "scheduler", Since: at}}},
+			{Name: "three", Version: "v1", Started: at},
+			{Name: "two", Version: "v1", Started: at, Heard: at, Groups: []chat.Group{"work"}},
+		}, nil
+	}
 	b.host.OnDead = func(context.Context) ([]control.DeadLetter, error) {
 		return []control.DeadLetter{
 			{ID: 7, State: control.DeadState, Group: "family", From: "net:1", Sender: "ann", At: at, Attempts: 3, Run: "r1", Why: "nanoclaw ended each time", Text: "boom\x1b[2J\nboom"},
@@ -299,7 +307,7 @@ func TestPrinting(t *testing.T) {
 		"policy show -g family", "policy show -g family --json", "policy show --render native", "policy show --render native --json",
 		"policy explain HOME", "policy explain HOME read:/x", "policy explain /x --json", "policy explain -g family /x", "policy explain x", "doctor", "doctor --no-probe --json", "doctor --attack", "doctor --attack --json", "audit list", "audit show 1",
 		"audit show x", "audit verify", "audit verify --json", "audit export", "quarantine list", "quarantine list --json", "quarantine show s1-1", "quarantine restore s1", "quarantine remove s1a", "quarantine remove s1 --json", "quarantine restore",
-		"dead list", "dead list --json", "dead retry 7", "dead drop 7 --json", "dead retry 8", "dead retry x", "dead",
+		"nodes", "nodes --json", "dead list", "dead list --json", "dead retry 7", "dead drop 7 --json", "dead retry 8", "dead retry x", "dead",
 		"erase --sender net:ann", "erase --sender net:ann --runs --dry-run -g family", "erase --sender net:ann --json", "erase",
 		"retention", "retention --dry-run", "retention --json", "retention now",
 		"people list", "people list --json", "people allow -g family whatsapp:49", "people deny -g family whatsapp:49 --json", "people remove -g family nobody", "people allow x",

@@ -80,6 +80,9 @@ func (d *Desk) settle(ctx context.Context, q *question, end ending, by Who) (str
 	return fmt.Sprintf("%s: %s", end.state, q.Title), nil
 }
 
+// Has says that a question with this code is open at this desk.
+func (d *Desk) Has(code string) bool { return d.peek(code) != nil }
+
 // peek finds an open question.
 func (d *Desk) peek(code string) *question {
 	code, _ = parseCode(code)

@@ -99,7 +99,7 @@ func (l *log) DropQuestion(_ context.Context, id int64) error {
 	return nil
 }
 
-func (l *log) Questions(context.Context) (out []Kept, lock Lock, err error) {
+func (l *log) TakeQuestions(context.Context) (out []Kept, lock Lock, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, id := range slices.Sorted(maps.Keys(l.kept)) {

@@ -44,6 +44,15 @@ func parseCode(s string) (string, bool) {
 	return s, true
 }
 
+// Written is a code in the one way in which questions have it, "" for none.
+func Written(s string) string {
+	code, ok := parseCode(s)
+	if !ok {
+		return ""
+	}
+	return spaced(code)
+}
+
 // Reply is an answer as somebody wrote it.
 type Reply struct {
 	Code string

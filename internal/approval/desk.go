@@ -54,8 +54,9 @@ type Store interface {
 	EndQuestions(context.Context, []Ended, *Lock) error
 	// DropQuestion forgets one of which nothing is left to do.
 	DropQuestion(ctx context.Context, id int64) error
-	// Questions gives what is kept, oldest first, and the lock.
-	Questions(context.Context) ([]Kept, Lock, error)
+	// TakeQuestions gives what is kept of those who cannot end it any more, oldest
+	// first, and the lock. Each is given to one desk.
+	TakeQuestions(context.Context) ([]Kept, Lock, error)
 	// Record appends an audit entry.
 	Record(context.Context, audit.Entry) error
 }

@@ -95,9 +95,10 @@ func (d *Desk) openAbout(hash string) *Asked {
 
 // Start takes up what an earlier process left: what somebody waited for is
 // withdrawn, what ended and was not followed up is, and what is open stays so, and
-// is told if it was not. It is called once, before the first question.
+// is told if it was not. It is called before the first question, and
+// again where a process that shares the store may have ended.
 func (d *Desk) Start(ctx context.Context) error {
-	kept, lock, err := d.opt.Store.Questions(ctx)
+	kept, lock, err := d.opt.Store.TakeQuestions(ctx)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,8 @@ type Config struct {
 	// nothing is moved. A password comes as ${NAME} from the environment, or from the
 	// file that passfile=FILE in the address names.
 	Database string `json:"database" secret:"true"`
+	// Nodes lets several machines share that database.
+	Nodes Nodes `json:"nodes"`
 	// Assistant is how the assistant is called.
 	Assistant Assistant `json:"assistant"`
 	// Agent says which agent answers, for groups that do not say it themselves.
@@ -95,6 +97,17 @@ type Config struct {
 	People map[string]Person `json:"people"`
 	// Groups are the chats that have an agent, by name. "main" is the owner's own.
 	Groups map[string]Group `json:"groups"`
+}
+
+// Nodes are several processes that share one PostgreSQL database.
+type Nodes struct {
+	// Name is this one's, such as "${HOSTNAME}": no other has the same. Letters,
+	// digits, dots and dashes. Empty: this process has its database to itself.
+	Name string `json:"name"`
+	// Groups is a folder that all nodes share, at the same path, in which the groups'
+	// folders are. Then another node goes on with a group when its own is gone. Empty:
+	// each group stays on the node that served it first.
+	Groups string `json:"groups"`
 }
 
 // Assistant is how the assistant is called.
@@ -597,6 +610,9 @@ type Files struct {
 
 // Group is one chat, or several, with one agent and one set of rights.
 type Group struct {
+	// Node is the one node that serves the group (nodes.name). Empty: the one that
+	// served it first, or any where nodes.groups is set.
+	Node string `json:"node,omitempty"`
 	// Mode is "host" or "container". Empty: executionMode above.
 	Mode string `json:"mode,omitempty"`
 	// Image is the container's, in container mode. Empty: container.image above.

@@ -22,6 +22,7 @@ func (c *Config) Validate(o Options) Problems {
 	if c.Version != 1 {
 		v.add(at("version"), "1", fmt.Sprint(c.Version), "a newer nanoclaw may know this format")
 	}
+	v.nodes(c)
 	v.assistant(c.Assistant.Name)
 	v.oneOf(at("agent", "kind"), c.Agent.Kind, agentKinds...)
 	v.program(at("agent", "claude", "path"), c.Agent.Claude.Path)

@@ -23,6 +23,7 @@ type Host interface {
 	Observer
 	Keeper
 	Undertaker
+	Census
 	Configurer
 	Eraser
 	Retainer
@@ -252,6 +253,8 @@ type Status struct {
 	// Held says why no new run starts (a changed configuration), "" if they do.
 	Held string    `json:"held,omitempty"`
 	Live []RunInfo `json:"live"`
+	// Nodes are the processes that share the store, if there are several.
+	Nodes []Node `json:"nodes,omitempty"`
 	// Paused are the groups that the owner put to rest.
 	Paused  []PausedGroup `json:"paused,omitempty"`
 	Waiting int           `json:"waiting"` // messages that wait for a run

@@ -96,6 +96,7 @@ func (s *Server) acts() []route {
 		{"quarantine", authority.Inspect, act(h.Quarantine)},
 		{"quarantine/act", authority.Quarantine, act(h.QuarantineAct)},
 		{"dead", authority.Inspect, act(func(ctx context.Context, _ nothing) ([]DeadLetter, error) { return h.Dead(ctx) })},
+		{"nodes", authority.Inspect, act(func(ctx context.Context, _ nothing) ([]Node, error) { return h.Nodes(ctx) })},
 		{"dead/act", authority.ResumeAll, act(h.DeadAct)},
 		{"audit/list", authority.Inspect, act(h.AuditList)},
 		{"audit/verify", authority.Inspect, act(h.AuditVerify)},

@@ -140,7 +140,7 @@ func (d *Daemon) onlyRest() bool {
 // remembered reads what was accepted last; nil if nothing was, or if an older or
 // newer version wrote it so that it cannot be read.
 func (d *Daemon) remembered(ctx context.Context) (*accepted, error) {
-	text, err := d.store.Meta(ctx, acceptedKey)
+	text, err := d.store.Meta(ctx, d.ofNode(acceptedKey))
 	if err != nil || text == "" {
 		return nil, err
 	}
@@ -177,7 +177,7 @@ func (d *Daemon) openPolicy(ctx context.Context) error {
 func (d *Daemon) acceptStart(ctx context.Context) error {
 	d.policy.mu.Lock()
 	defer d.policy.mu.Unlock()
-	broken, err := d.store.Meta(ctx, runningKey)
+	broken, err := d.store.Meta(ctx, d.ofNode(runningKey))
 	if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (d *Daemon) acceptStart(ctx context.Context) error {
 	if p.Security && broken != "" {
 		d.policy.unasked = "nanoclaw ended without being asked to, and the configuration is not the one that you accepted, so new runs wait. Restart nanoclaw to accept it:\n" + p.String()
 		d.holdRuns(ctx, nil, d.policy.unasked)
-		return d.store.SetMeta(ctx, runningKey, runs)
+		return d.store.SetMeta(ctx, d.ofNode(runningKey), runs)
 	}
 	if !p.None() {
 		d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.ConfigAccepted, Data: audit.ConfigAcceptedData{
@@ -203,7 +203,7 @@ func (d *Daemon) acceptStart(ctx context.Context) error {
 	if err := d.accept(ctx, next); err != nil {
 		return err
 	}
-	return d.store.SetMeta(ctx, runningKey, runs)
+	return d.store.SetMeta(ctx, d.ofNode(runningKey), runs)
 }
 
 // accept remembers a configuration. The caller holds policy.mu.
@@ -213,7 +213,7 @@ func (d *Daemon) accept(ctx context.Context, next *accepted) error {
 	if err != nil {
 		return err
 	}
-	if err := d.store.SetMeta(ctx, acceptedKey, string(text)); err != nil {
+	if err := d.store.SetMeta(ctx, d.ofNode(acceptedKey), string(text)); err != nil {
 		return err
 	}
 	d.policy.accepted = next
@@ -222,7 +222,7 @@ func (d *Daemon) accept(ctx context.Context, next *accepted) error {
 
 // ended notes that this process ended as it was asked to.
 func (d *Daemon) ended(ctx context.Context) {
-	if err := d.store.SetMeta(ctx, runningKey, ""); err != nil {
+	if err := d.store.SetMeta(ctx, d.ofNode(runningKey), ""); err != nil {
 		d.log.Error("the end could not be noted: the next start will not accept a changed configuration", "err", err)
 	}
 }

@@ -149,7 +149,7 @@ func ended(s approval.State, by approval.Who, title string) string {
 // and is told by that; in another chat a notice says what was wrong.
 func (d *Daemon) answered(ctx context.Context, in chat.Inbound, v router.Verdict) {
 	reply, _ := approval.ParseReply(in.Text)
-	_, err := d.desk.Answer(ctx, reply, approval.Who{From: in.From, Sender: in.Sender, Row: v.Row})
+	_, err := d.answerWhereAsked(ctx, reply, approval.Who{From: in.From, Sender: in.Sender, Row: v.Row})
 	if err == nil {
 		return
 	}
@@ -206,7 +206,7 @@ func atTheSocket() approval.Who {
 
 // Approve answers one of them. Whoever is on the socket is the owner.
 func (d *Daemon) Approve(ctx context.Context, r control.ApproveRequest) (control.Approved, error) {
-	text, err := d.desk.Answer(ctx, approval.Reply{Code: r.Code, Yes: r.Yes, Choice: r.Choice}, atTheSocket())
+	text, err := d.answerWhereAsked(ctx, approval.Reply{Code: r.Code, Yes: r.Yes, Choice: r.Choice}, atTheSocket())
 	switch {
 	case errors.Is(err, approval.ErrNoCode):
 		return control.Approved{}, &control.Error{Code: control.CodeNotFound, Message: err.Error(), Hint: "nanoclaw approvals lists what is open"}

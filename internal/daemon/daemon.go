@@ -135,6 +135,9 @@ type Daemon struct {
 	// changed fires when a run ended, a message went out, or runs are held.
 	changed signal
 
+	// nodes are the other processes that share the store.
+	nodes nodes
+
 	stopMu sync.Mutex
 	stop   context.CancelCauseFunc
 }
@@ -153,11 +156,7 @@ func Open(ctx context.Context, o Options) (*Daemon, error) {
 	if err := o.Paths.EnsureDirs(); err != nil {
 		return nil, err
 	}
-	database, err := d.database()
-	if err != nil {
-		return nil, err
-	}
-	if d.store, err = store.Open(ctx, o.Paths.DataDir, store.Options{Owner: ownerName(), Database: database, OnLink: d.linked}); err != nil {
+	if err := d.openStore(ctx); err != nil {
 		return nil, err
 	}
 	d.clearOldCanaries()
@@ -174,12 +173,19 @@ func (d *Daemon) build(ctx context.Context) error {
 	if d.key, err = audit.OpenKey(d.opt.Paths.DataDir); err != nil {
 		return err
 	}
+	if err = d.joinNodes(ctx); err != nil {
+		return err
+	}
 	if d.install, err = d.installation(ctx); err != nil {
 		return err
 	}
 	d.sequencer = audit.NewSequencer(d.store, d.key, d.log)
 	d.store.OnAudit(d.sequencer.Kick)
 	if err := d.loadConfig(ctx); err != nil {
+		return err
+	}
+	d.store.OnPlace(d.place)
+	if err := d.sharedFolder(ctx); err != nil {
 		return err
 	}
 	if err := d.loadRights(ctx); err != nil {
@@ -229,8 +235,7 @@ func (d *Daemon) installation(ctx context.Context) (string, error) {
 	if err != nil || name != "" {
 		return name, err
 	}
-	name = agent.NewUUID()
-	return name, d.store.SetMeta(ctx, key, name)
+	return d.store.MetaOnce(ctx, key, agent.NewUUID())
 }
 
 // checkMount is asked by the boundary about the canonical path of every folder
@@ -322,7 +327,7 @@ func (d *Daemon) runnerOptions() runner.Options {
 		Store: d.store, Boundary: starter{d}, Decide: d.decide, Reason: d.agentReason,
 		Agents:  map[string]agent.Adapter{grant.Claude: agent.Claude{}, grant.Shell: agent.Shell{}},
 		Gateway: d.gateway, Tools: d.hostTools, Guard: d.guard, Touched: d.touched, UID: d.uid, LandlockFloor: d.config.Boundary.LandlockFloor,
-		WarmSessions: d.config.Limits.WarmSessions, Prepare: d.preparedGroups(), Unready: d.unready, Short: func() string { return d.short() }, Held: d.queue.Held, Rests: d.queue.Rests,
+		WarmSessions: d.config.Limits.WarmSessions, Prepare: d.preparedGroups(), Unready: d.unready, Short: func() string { return d.short() }, Held: d.queue.Held, Rests: d.rests,
 		Servers: d.sessionServers,
 		Consent: d.consent, Named: named, Hide: d.desk.Hide, Attach: d.attach, Transcribe: d.config.Channels.Files.Transcribe, Permit: d.permit, Mask: d.mask, Limits: d.limits,
 		RunLog: d.runLogs.add, LogContent: d.config.RunLogs.Content,
@@ -364,17 +369,21 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	defer stopBeating()
 	var parts sync.WaitGroup
 	parts.Go(func() { d.while(ctx, store.Sequencer, d.sequencer.Run) })
-	parts.Go(func() { d.anchor(ctx) })
+	parts.Go(func() { d.duty(ctx, "anchor", d.anchor) })
 	parts.Go(func() { d.outbox.Run(ctx) })
 	parts.Go(func() { d.desk.Run(ctx) })
 	for _, c := range d.channels {
-		parts.Go(func() { d.runChannel(ctx, c) })
+		parts.Go(func() { d.connect(ctx, c) })
 	}
 	parts.Go(func() { d.servePrograms(ctx) })
 	parts.Go(func() { d.watchNetworks(ctx) })
 	parts.Go(func() { d.queue.Run(ctx) })
 	parts.Go(func() { d.tellQueues(ctx) })
-	parts.Go(func() { d.tasks.Run(ctx) })
+	parts.Go(func() { d.duty(ctx, "scheduler", d.tasks.Run) })
+	if d.nodes.name != "" {
+		parts.Go(func() { d.hearOthers(ctx) })
+		parts.Go(func() { d.keepHosts(ctx) })
+	}
 	parts.Go(func() { d.mcp.watch.Run(ctx) })
 	if ready != nil {
 		ready()
@@ -397,7 +406,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	err := d.lastSequence(context.WithoutCancel(ctx))
 	d.makeAnchors(context.WithoutCancel(ctx))
 	d.ended(context.WithoutCancel(ctx))
-	return err
+	return errors.Join(err, d.store.Leave(context.WithoutCancel(ctx)))
 }
 
 // rest gives back what only the start needed.

@@ -1,22 +1,28 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 
 	"nanoclaw/internal/config"
+	"nanoclaw/internal/store"
 )
 
-// database is the address of the database that the configuration names, "" for none.
-// It is read before all else, since the rest of a start needs the store.
-func (d *Daemon) database() (string, error) {
+// openStore takes the store that the configuration names. That is read before all else,
+// since the rest of a start needs the store.
+func (d *Daemon) openStore(ctx context.Context) error {
+	var database string
 	c, _, err := config.Load(d.opt.Paths.Config, d.configOptions())
-	if errors.Is(err, config.ErrNoConfig) {
-		return "", nil
+	switch {
+	case err == nil:
+		database, d.nodes.name = c.Database, c.Nodes.Name
+	case !errors.Is(err, config.ErrNoConfig):
+		return err
 	}
-	if err != nil {
-		return "", err
-	}
-	return c.Database, nil
+	d.store, err = store.Open(ctx, d.opt.Paths.DataDir, store.Options{
+		Owner: ownerName(), Database: database, Node: d.nodes.name, Version: d.opt.Version, OnLink: d.linked,
+	})
+	return err
 }
 
 // linked hears that the database cannot be reached, and that it can be again. Changes

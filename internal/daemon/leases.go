@@ -67,10 +67,10 @@ func (d *Daemon) keepBeating(ctx context.Context) (stop func()) {
 	go func() {
 		defer close(done)
 		said := ""
-		for waited(ctx, store.BeatEvery) {
+		for waited(ctx, d.every()) {
 			err := h.once(ctx)
 			if err == nil && stopping.Err() == nil {
-				err = d.takeOver(ctx)
+				err = errors.Join(d.takeOver(ctx), d.lookElsewhere(ctx))
 			}
 			if err == nil {
 				said = ""
@@ -141,7 +141,7 @@ func (d *Daemon) while(ctx context.Context, name string, part func(context.Conte
 		if held {
 			d.during(ctx, name, part)
 		}
-		if !waited(ctx, store.BeatEvery) {
+		if !waited(ctx, d.every()) {
 			return
 		}
 	}
@@ -170,7 +170,7 @@ func (d *Daemon) during(ctx context.Context, name string, part func(context.Cont
 		return
 	}
 	for last := time.Now(); time.Since(last) < store.LeaseTime; {
-		if !waited(ctx, store.BeatEvery) {
+		if !waited(ctx, d.every()) {
 			return
 		}
 		held, err := d.acquire(ctx, name)

@@ -153,7 +153,11 @@ func (l *limiter) recover(ctx context.Context) error {
 		return err
 	}
 	open := map[string]bool{}
-	for _, a := range l.d.desk.Open() {
+	asked, err := l.d.openQuestions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range asked {
 		open[grant.HoldKey(confirmHold, a.Hash)] = true
 		if a.Act == runner.HostRun {
 			open[grant.HoldKey(behindHold, string(a.Group))] = true

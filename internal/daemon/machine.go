@@ -30,6 +30,10 @@ func machine(o Options, c *config.Config) grant.Machine {
 		TimeZone:    zoneName(o.Getenv("TZ")),
 	}
 	private := o.Paths.Private()
+	if c.Nodes.Groups != "" {
+		m.GroupsDir = grant.ExpandHome(c.Nodes.Groups, m.OwnerHome)
+		private = append(private, m.GroupsDir)
+	}
 	if c.Audit.Anchor != "" {
 		private = append(private, grant.ExpandHome(c.Audit.Anchor, m.OwnerHome))
 	}

@@ -51,6 +51,9 @@ func (d *Daemon) Status(ctx context.Context) (control.Status, error) {
 	}
 	s.Spares, s.Servers, s.Modes = d.spares.count(), d.missingServers(), d.modes(ctx, d.groupNames())
 	s.Channels = d.channelStates()
+	if s.Nodes, err = d.Nodes(ctx); err != nil {
+		return control.Status{}, err
+	}
 	paused, err := d.store.PausedGroups(ctx)
 	if err != nil {
 		return control.Status{}, err

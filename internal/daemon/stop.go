@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -45,6 +46,8 @@ func (d *Daemon) stopFor(ctx context.Context, r control.StopRequest, who authori
 	// Nothing begins between the end of the last run and the look at what waits.
 	d.queue.Pause(group, "runs are being stopped")
 	ids, err := d.runner.Stop(ctx, r.Run, r.Group)
+	there, thereErr := d.stopElsewhere(ctx, r.Run, r.Group)
+	ids, err = append(ids, there...), errors.Join(err, thereErr)
 	paused, pauseErr := d.pauseWaiting(ctx, group, who)
 	if err == nil {
 		err = pauseErr

@@ -262,7 +262,11 @@ func (d *Daemon) recoverTasks(ctx context.Context) error {
 		return err
 	}
 	open := map[string]bool{}
-	for _, q := range d.desk.Open() {
+	asked, err := d.openQuestions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, q := range asked {
 		if q.Act == actTask {
 			open[q.Part("task")] = true
 		}

@@ -121,12 +121,15 @@ func (s *Store) Beat(ctx context.Context, owner string) (held []chat.RunID, err 
 	if err := s.Reader.db.QueryRowContext(ctx, holdsQuery, owner, owner).Scan(&some); err != nil {
 		return nil, fmt.Errorf("look at what %s holds: %w", owner, explain(s.path, err))
 	}
-	if !some {
+	if !some && s.node == "" {
 		return nil, nil
 	}
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
 		held = nil
 		now := s.now().UnixNano()
+		if err := s.beatNode(ctx, t, now); err != nil || !some {
+			return err
+		}
 		if _, err := t.exec(ctx, `UPDATE runs SET beat = ? WHERE owner = ? AND `+liveStates, now, owner); err != nil {
 			return err
 		}
@@ -166,9 +169,10 @@ func (s *Store) Acquire(ctx context.Context, name, owner string, ttl time.Durati
 			fence++
 		}
 		held = true
-		_, err = t.exec(ctx, `INSERT INTO leases (name, owner, fence, until) VALUES (?, ?, ?, ?)
-			ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, fence = excluded.fence, until = excluded.until`,
-			name, owner, fence, now.Add(ttl).UnixNano())
+		_, err = t.exec(ctx, `INSERT INTO leases (name, owner, fence, until, since) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (name) DO UPDATE SET since = CASE leases.owner WHEN excluded.owner THEN leases.since ELSE excluded.since END,
+			owner = excluded.owner, fence = excluded.fence, until = excluded.until`,
+			name, owner, fence, now.Add(ttl).UnixNano(), now.UnixNano())
 		return err
 	})
 	if err != nil {

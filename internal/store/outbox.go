@@ -110,22 +110,26 @@ func outboxEntry(k audit.Kind, p outbox.Pending, at time.Time) audit.Entry {
 const older = `SELECT 1 FROM outbox p WHERE p.channel = o.channel AND p.chat = o.chat AND p.id < o.id
 	AND (p.state = 'pending' OR p.state = 'sending')`
 
-const dueQuery = `SELECT ` + outboundColumns + ` FROM outbox o
+const (
+	dueQuery = `SELECT ` + outboundColumns + ` FROM outbox o
 	WHERE o.state = 'pending' AND o.held = 0 AND o.due <= ?
-	AND NOT EXISTS (` + older + ` AND (p.state = 'sending' OR p.held = 1 OR p.due > ?))
-	ORDER BY o.id LIMIT ?`
+	AND NOT EXISTS (` + older + ` AND (p.state = 'sending' OR p.held = 1 OR p.due > ?))`
+	inOrder = ` ORDER BY o.id LIMIT ?`
+)
 
 // Due is outbox.Store's. A message that is being sent keeps later ones of its
 // chat back too, so that they arrive in order.
-func (r *Reader) Due(ctx context.Context, now time.Time, n int) ([]outbox.Pending, error) {
+func (s *Store) Due(ctx context.Context, now time.Time, n int) ([]outbox.Pending, error) {
 	var due []outbox.Pending
-	err := each(ctx, r.db, func(rows *sql.Rows) error {
+	and, args := s.deliverable()
+	args = append(append([]any{now.UnixNano(), now.UnixNano()}, args...), n)
+	err := each(ctx, s.Reader.db, func(rows *sql.Rows) error {
 		p, err := scanOutbound(rows)
 		due = append(due, p)
 		return err
-	}, dueQuery, now.UnixNano(), now.UnixNano(), n)
+	}, dueQuery+and+inOrder, args...)
 	if err != nil {
-		return nil, fmt.Errorf("list messages to deliver: %w", explain(r.path, err))
+		return nil, fmt.Errorf("list messages to deliver: %w", explain(s.path, err))
 	}
 	return due, nil
 }
@@ -134,10 +138,11 @@ const nextDueQuery = `SELECT min(o.due) FROM outbox o WHERE o.state = 'pending' 
 
 // NextDue is outbox.Store's. Messages behind an older one of their chat do not
 // count, since they can go out only after it.
-func (r *Reader) NextDue(ctx context.Context) (time.Time, error) {
+func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
 	var due sql.NullInt64
-	if err := r.db.QueryRowContext(ctx, nextDueQuery).Scan(&due); err != nil {
-		return time.Time{}, fmt.Errorf("find the next message to deliver: %w", explain(r.path, err))
+	and, args := s.deliverable()
+	if err := s.Reader.db.QueryRowContext(ctx, nextDueQuery+and, args...).Scan(&due); err != nil {
+		return time.Time{}, fmt.Errorf("find the next message to deliver: %w", explain(s.path, err))
 	}
 	return fromNanos(due), nil
 }

@@ -35,8 +35,9 @@ const (
 	writing   = 0x6e636c77 // "nclw"
 	migrating = writing + 1
 	// hosting is held by the session of the one process that has a store to itself, as
-	// the lock of a data folder is. It goes with the session; a process that lost its
-	// session and finds the lock taken changes nothing any more.
+	// the lock of a data folder is, and by those of all nodes together where several
+	// share one. It goes with the session; a process that lost its session and finds
+	// the lock taken changes nothing any more.
 	hosting = writing + 2
 )
 
@@ -119,12 +120,16 @@ func (s *Store) connectPostgres(ctx context.Context, cfg *pgx.ConnConfig) error 
 	s.Reader.db = openPostgres(cfg, dialect{rerun: true, patience: patience}, pgCommon, pgReader)
 	s.Reader.db.SetMaxOpenConns(maxReaders)
 	s.Reader.db.SetMaxIdleConns(idleReaders)
-	l := &link{db: s.db, path: s.path, alone: s.alone, name: newOwner(), tell: s.onLink}
+	l := &link{db: s.db, path: s.path, alone: s.alone, node: s.node, name: newOwner(), tell: s.onLink}
+	if s.node != "" {
+		l.name = "node " + s.node // one row for all processes that ever bear the name
+	}
 	conn, _, err := l.try(ctx)
 	if err != nil {
 		return explain(s.path, err)
 	}
 	s.w = startWriter(conn, s.path, s.audited, l)
+	s.listening = cfg
 	return nil
 }
 
@@ -262,6 +267,7 @@ type link struct {
 	db    *sql.DB
 	path  string
 	alone bool   // take hosting
+	node  string // of the process, where several share the store
 	name  string // of this link in the table of marks
 	mark  string // of the transaction at hand
 	tell  func(error)
@@ -345,16 +351,34 @@ func (l *link) kept(ctx context.Context, conn *sql.Conn) (kept bool, err error) 
 	return kept, t.Commit()
 }
 
-// host takes the lock of the one process that has the store. It waits for a session
-// whose process has just died.
+// host takes the locks by which processes keep out of each other's way: one that has
+// the store to itself shuts all others out, and a node those of its own name. It waits
+// for a session whose process has just died.
 func (l *link) host(ctx context.Context, conn *sql.Conn) error {
+	if l.node != "" {
+		err := l.hold(ctx, conn, `SELECT pg_advisory_lock_shared(?, hashtext(current_schema()))`, hosting)
+		if err != nil {
+			return err
+		}
+		err = l.hold(ctx, conn, `SELECT pg_advisory_lock(hashtextextended(current_schema() || '/' || ?, ?))`, l.node, hosting)
+		var locked *LockedError
+		if errors.As(err, &locked) {
+			return fmt.Errorf("a node with the name %q runs on %s already: give this one another nodes.name", l.node, l.path)
+		}
+		return err
+	}
 	if !l.alone {
 		return nil
 	}
+	return l.hold(ctx, conn, `SELECT pg_advisory_lock(?, hashtext(current_schema()))`, hosting)
+}
+
+// hold takes one lock for the life of the session.
+func (l *link) hold(ctx context.Context, conn *sql.Conn, lock string, args ...any) error {
 	if _, err := conn.ExecContext(ctx, `SET lock_timeout = '3s'`); err != nil {
 		return err
 	}
-	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock(?, hashtext(current_schema()))`, hosting); err != nil {
+	if _, err := conn.ExecContext(ctx, lock, args...); err != nil {
 		var pg *pgconn.PgError
 		if errors.As(err, &pg) && pg.Code == "55P03" { // lock_not_available
 			return &LockedError{Dir: l.path}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"nanoclaw/internal/approval"
 	"nanoclaw/internal/audit"
@@ -24,8 +25,8 @@ func (s *Store) AskQuestion(ctx context.Context, k approval.Kept, e audit.Entry)
 	}
 	var id int64
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
-		err := t.row(ctx, []any{&id}, `INSERT INTO questions (code, hash, live, told, state, effect, since, until) VALUES (?, ?, ?, ?, 'open', ?, ?, ?) RETURNING id`,
-			k.Code, k.Hash, k.Live, k.Told, string(effect), k.Since.UnixNano(), k.Until.UnixNano())
+		err := t.row(ctx, []any{&id}, `INSERT INTO questions (code, hash, live, told, state, effect, since, until, owner) VALUES (?, ?, ?, ?, 'open', ?, ?, ?, ?) RETURNING id`,
+			k.Code, k.Hash, k.Live, k.Told, string(effect), k.Since.UnixNano(), k.Until.UnixNano(), s.owner)
 		if err != nil {
 			return err
 		}
@@ -108,6 +109,38 @@ func (s *Store) DropQuestion(ctx context.Context, id int64) error {
 		return fmt.Errorf("forget question %d: %w", id, err)
 	}
 	return nil
+}
+
+// TakeQuestions is approval.Store's. It makes this process the owner of the questions of
+// those that are dead, and gives them. Each is given to one process alone.
+func (s *Store) TakeQuestions(ctx context.Context) ([]approval.Kept, approval.Lock, error) {
+	if s.alone {
+		return s.Questions(ctx)
+	}
+	taken := map[int64]bool{}
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		clear(taken)
+		return each(ctx, t, func(rows *sql.Rows) error {
+			var id int64
+			err := rows.Scan(&id)
+			taken[id] = true
+			return err
+		}, `UPDATE questions SET owner = ? WHERE owner <> ? AND owner NOT IN (SELECT owner FROM nodes WHERE beat > ?) RETURNING id`, s.owner, s.owner, s.silent())
+	})
+	if err != nil {
+		return nil, approval.Lock{}, fmt.Errorf("take the questions of those that ended: %w", err)
+	}
+	all, lock, err := s.Questions(ctx)
+	return slices.DeleteFunc(all, func(k approval.Kept) bool { return !taken[k.ID] }), lock, err
+}
+
+// QuestionOwner is the process that asked an open question and lives, "" for none.
+func (r *Reader) QuestionOwner(ctx context.Context, code string) (owner string, err error) {
+	err = r.db.QueryRowContext(ctx, `SELECT owner FROM questions WHERE code = ? AND state = 'open'`, code).Scan(&owner)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return owner, explain(r.path, err)
 }
 
 // Questions is approval.Store's.

@@ -21,7 +21,11 @@ const liveStates = `(state = 'queued' OR state = 'starting' OR state = 'running'
 
 // Waiting is queue.Store's.
 func (s *Store) Waiting(ctx context.Context) ([]chat.Group, error) {
-	return s.waitingUntil(ctx, s.now().UnixNano())
+	groups, err := s.waitingUntil(ctx, s.now().UnixNano())
+	if err != nil || s.node == "" {
+		return groups, err
+	}
+	return s.servedHere(ctx, groups)
 }
 
 // Unanswered lists the groups that have a triggering message, also one that is
@@ -58,6 +62,9 @@ func (s *Store) Claim(ctx context.Context, g chat.Group, run chat.RunID, at time
 		err := t.row(ctx, []any{&n}, `SELECT EXISTS (SELECT 1 FROM inbox WHERE state = 'waiting' AND grp = ? AND due <= ?)
 			AND NOT EXISTS (SELECT 1 FROM runs WHERE grp = ? AND `+liveStates+`)`, g, at.UnixNano(), g)
 		if err != nil || n == 0 {
+			return err
+		}
+		if here, err := s.takePlace(ctx, t, g); err != nil || !here {
 			return err
 		}
 		j := &queue.Job{Run: run, Group: g, Claimed: at}

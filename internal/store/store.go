@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/outbox"
@@ -44,6 +46,9 @@ type Options struct {
 	// Database is the address of a PostgreSQL database, postgres://USER@HOST/NAME; ""
 	// means a file in the folder.
 	Database string
+	// Node names this process among several that share the Database; "" says that it
+	// has the store to itself. Version is what Nodes tells of it.
+	Node, Version string
 	// OnLink is told why PostgreSQL cannot be reached, and nil when it can be again.
 	OnLink func(error)
 }
@@ -68,6 +73,12 @@ type Store struct {
 	onLink  func(error)
 	rate    atomic.Pointer[MessageRate]
 	onLost  atomic.Pointer[func(queue.Lost) chat.Outbound]
+
+	// What only a store has that several share, see nodes.go.
+	node      string
+	listening *pgx.ConnConfig
+	place     atomic.Pointer[func(chat.Group) Place]
+	serves    atomic.Pointer[func() Served]
 }
 
 // The interfaces that others declare and this package fulfils.
@@ -85,7 +96,10 @@ var (
 // *LockedError if another process holds it, and has ErrCorrupt or ErrNewer in
 // its chain if the file cannot be used; it is then left untouched.
 func Open(ctx context.Context, dir string, o Options) (*Store, error) {
-	return open(ctx, dir, o, true)
+	if o.Node != "" && o.Database == "" {
+		return nil, errors.New("nodes.name is set and database is empty: only a PostgreSQL database can be shared")
+	}
+	return open(ctx, dir, o, o.Node == "")
 }
 
 // open is Open. Unless alone, other processes may have the same database open.
@@ -103,7 +117,7 @@ func open(ctx context.Context, dir string, o Options, alone bool) (s *Store, err
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
-	s = &Store{Reader: &Reader{path: filepath.Join(dir, FileName)}, now: o.Now, owner: o.Owner, alone: alone}
+	s = &Store{Reader: &Reader{path: filepath.Join(dir, FileName)}, now: o.Now, owner: o.Owner, alone: alone, node: o.Node}
 	if s.onLink = o.OnLink; s.onLink == nil {
 		s.onLink = func(error) {}
 	}
@@ -112,6 +126,11 @@ func open(ctx context.Context, dir string, o Options, alone bool) (s *Store, err
 	}
 	if err := s.connectTo(ctx, o.Database); err != nil {
 		return nil, errors.Join(err, s.closeFiles())
+	}
+	if s.node != "" {
+		if err := s.enter(ctx, o.Version); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
 	}
 	return s, nil
 }

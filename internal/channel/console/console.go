@@ -22,6 +22,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -175,6 +176,20 @@ func (h *Hub) Deliver(ctx context.Context, m chat.Outbound) (chat.MessageID, err
 		cause = ctx.Err()
 	}
 	return h.settle(d, cause)
+}
+
+// Chats are the groups to whose chats a terminal is attached, in order.
+func (h *Hub) Chats() []chat.Group {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []chat.Group
+	for g, terms := range h.terms {
+		if len(terms) > 0 {
+			out = append(out, g)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // Progress shows what an agent does to the terminals of its chat.

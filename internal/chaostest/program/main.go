@@ -1,5 +1,6 @@
 // Program runs chaostest for as long as asked, by hand. "chaos" kills: CHAOS_SEED
-// chooses what happens, CHAOS_SECONDS how long it goes on at random. "soak FILE"
+// chooses what happens, CHAOS_SECONDS how long it goes on at random, and with
+// CHAOS_DATABASE=postgres it is three nodes that share a database. "soak FILE"
 // does not, for SOAK_SECONDS, and writes FILE.csv and FILE.svg.
 package main
 
@@ -55,6 +56,14 @@ func chaos(ctx context.Context) error {
 	o, err := prepare(ctx, "CHAOS_SECONDS")
 	if err != nil {
 		return err
+	}
+	switch database := os.Getenv("CHAOS_DATABASE"); database {
+	case "", "sqlite":
+	case "postgres":
+		r, err := chaostest.RunNodes(ctx, o)
+		return tell(o, r.Failures(), r.String(), r.Line(), err)
+	default:
+		return fmt.Errorf("CHAOS_DATABASE is %q, and not sqlite or postgres", database)
 	}
 	o.Claude, o.Sides, o.Faults = os.Getenv("NANOCLAW_TEST_CLAUDE"), []string{"before", "after"}, chaostest.AllFaults()
 	r, err := chaostest.Run(ctx, o)

@@ -48,6 +48,7 @@ type Host struct {
 	OnVerify       func(context.Context, control.VerifyQuery) (control.AuditReport, error)
 	OnKept         func(context.Context, control.QuarantineQuery) ([]control.Quarantined, error)
 	OnKeptAct      func(context.Context, control.QuarantineAct) ([]control.Quarantined, error)
+	OnNodes        func(context.Context) ([]control.Node, error)
 	OnDead         func(context.Context) ([]control.DeadLetter, error)
 	OnDeadAct      func(context.Context, control.DeadAct) (control.DeadLetter, error)
 	OnErase        func(context.Context, control.EraseRequest) (control.Erased, error)
@@ -271,6 +272,9 @@ func (h *Host) Quarantine(ctx context.Context, q control.QuarantineQuery) ([]con
 func (h *Host) QuarantineAct(ctx context.Context, r control.QuarantineAct) ([]control.Quarantined, error) {
 	return call(h.OnKeptAct, ctx, r)
 }
+
+// Nodes calls OnNodes.
+func (h *Host) Nodes(ctx context.Context) ([]control.Node, error) { return ask(h.OnNodes, ctx) }
 
 // Dead calls OnDead.
 func (h *Host) Dead(ctx context.Context) ([]control.DeadLetter, error) { return ask(h.OnDead, ctx) }
