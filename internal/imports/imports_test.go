@@ -173,13 +173,42 @@ func (h *here) run(t *testing.T) (Plan, Report) {
 	}
 	r, err := h.in.Apply(ctx, p, Target{
 		Store: h.store, Machine: h.machine(), Config: h.w.Config, Memory: "ours", Global: "ours", Now: time.Now,
-		UID:    func(context.Context, chat.Group) (int, error) { return 0, nil },
+		UID:    func(context.Context, chat.Group) (int, error) { return uid(), nil },
 		Speaks: func(_ chat.Group, sender string) bool { return h.speak[sender] },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p, r
+}
+
+// uid is whom the folders of groups belong to in the tests.
+func uid() int {
+	if os.Geteuid() == 0 {
+		return 54321
+	}
+	return 0
+}
+
+// owned says whose each file of a folder is that is not ours to be.
+func owned(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		var st unix.Stat_t
+		if err := unix.Lstat(p, &st); err != nil {
+			return err
+		}
+		if want := uint32(max(uid(), os.Geteuid())); st.Uid != want || st.Mode&0o077 != 0 && p != dir {
+			t.Errorf("%s belongs to uid %d and has mode %o; want uid %d and nothing for others", p, st.Uid, st.Mode, want)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (h *here) file(t *testing.T, name string) string {
@@ -215,6 +244,9 @@ func TestApply(t *testing.T) {
 		}
 	}
 	h.holds(t)
+	for _, name := range []string{"groups/main/workspace", "groups/family/workspace", "groups/family/claude/projects", "global"} {
+		owned(t, filepath.Join(h.data, name))
+	}
 	if d := cmp.Diff(before, listing(t, dir)); d != "" {
 		t.Errorf("the old installation was changed:\n%s", d)
 	}

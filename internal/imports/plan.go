@@ -16,8 +16,11 @@ import (
 	"nanoclaw/internal/task"
 )
 
-// maxGroups bounds how many groups are taken over at once.
-const maxGroups = 200
+// Bounds of a plan.
+const (
+	maxGroups = 200 // that are taken over at once
+	maxMounts = 50  // folders that a group is lent
+)
 
 // Wishes are what the owner says beside the plan, and what is known of this
 // installation.
@@ -345,8 +348,8 @@ func (p *planner) container(g *Group, row oldstore.Group) {
 	}
 	for i, m := range c.Mounts {
 		what := fmt.Sprintf("folder %.200q of group %s", m.Host, row.Folder)
-		if i == 50 {
-			p.left(what+" and those after it", "there are more than 50")
+		if i == maxMounts {
+			p.left(what+" and those after it", fmt.Sprintf("there are more than %d", maxMounts))
 			break
 		}
 		mount := config.Mount{Path: m.Host, Name: path.Base(path.Clean(m.Container)), Write: m.ReadOnly != nil && !*m.ReadOnly}

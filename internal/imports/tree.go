@@ -3,7 +3,6 @@ package imports
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path"
@@ -21,8 +20,9 @@ const tempName = ".nanoclaw-import"
 // store is held by this process. So every step is taken from an open folder, follows no
 // link, and makes nothing in place of what is there (I11).
 type tree struct {
-	root *os.File
-	uid  int // whom it belongs to; 0: whoever we are
+	root   *os.File
+	uid    int  // whom it belongs to; 0: whoever we are
+	theirs bool // the root belongs to uid too, and not to us
 }
 
 // openTree makes a folder below one of ours, and opens it.
@@ -35,15 +35,33 @@ func openTree(parent, name string, uid int, mode os.FileMode) (*tree, error) {
 		return nil, err
 	}
 	defer above.Close()
-	t := &tree{above, uid}
+	t := &tree{above, uid, false}
 	if err := t.folder(name, mode); err != nil {
 		return nil, err
 	}
 	root, err := beneath.Folder(above, name)
-	return &tree{root, uid}, err
+	return &tree{root, uid, true}, err
 }
 
 func (t *tree) close() { t.root.Close() }
+
+// within does something in the folder that holds rel, which is ours meanwhile: a root
+// that kept few of its rights can give files away, and not write where only another
+// may. After a crash the next file in the folder gives it back.
+func (t *tree) within(rel string, do func(parent *os.File) error) error {
+	parent, err := beneath.Folder(t.root, path.Dir(rel))
+	if err != nil {
+		return errLeft(cannot(err))
+	}
+	defer parent.Close()
+	if t.uid == 0 || !t.theirs {
+		return do(parent)
+	}
+	if err := parent.Chown(os.Geteuid(), os.Getegid()); err != nil {
+		return err
+	}
+	return errors.Join(do(parent), t.give(parent))
+}
 
 // give gives a file or folder that we made to its owner.
 func (t *tree) give(f *os.File) error {
@@ -55,28 +73,23 @@ func (t *tree) give(f *os.File) error {
 
 // folder makes a folder, unless there is one.
 func (t *tree) folder(rel string, mode os.FileMode) error {
-	parent, err := beneath.Folder(t.root, path.Dir(rel))
-	if err != nil {
-		return err
-	}
-	defer parent.Close()
-	err = unix.Mkdirat(int(parent.Fd()), path.Base(rel), 0o700)
-	if errors.Is(err, unix.EEXIST) {
-		there, err := beneath.Folder(t.root, rel)
-		if err != nil {
-			return fmt.Errorf("%s: %s", rel, cannot(err))
+	return t.within(rel, func(parent *os.File) error {
+		base := path.Base(rel)
+		err := unix.Mkdirat(int(parent.Fd()), base, 0o700)
+		is := errors.Is(err, unix.EEXIST)
+		if err != nil && !is {
+			return &os.PathError{Op: "mkdir", Path: rel, Err: err}
 		}
-		return there.Close()
-	}
-	if err != nil {
-		return &os.PathError{Op: "mkdir", Path: rel, Err: err}
-	}
-	made, err := beneath.Folder(t.root, rel)
-	if err != nil {
-		return err
-	}
-	defer made.Close()
-	return errors.Join(made.Chmod(mode|0o700), t.give(made))
+		dir, err := beneath.Folder(parent, base)
+		if err != nil {
+			return errLeft(cannot(err))
+		}
+		defer dir.Close()
+		if is {
+			return nil
+		}
+		return errors.Join(dir.Chmod(mode), t.give(dir))
+	})
 }
 
 // placed says what became of a file.
@@ -93,38 +106,39 @@ type errLeft string
 func (e errLeft) Error() string { return string(e) }
 
 // put copies a file of the old installation to rel. What is there stays, but for a file
-// whose whole text is ours.
-func (t *tree) put(from *os.File, rel string, ours string, secrets []string) (placed, error) {
+// whose whole text is first, with which ours begin.
+func (t *tree) put(from *os.File, rel, first string, secrets []string) (what placed, err error) {
 	st, err := regular(from)
 	if err != nil {
 		return 0, err
 	}
-	parent, err := beneath.Folder(t.root, path.Dir(rel))
-	if err != nil {
-		return 0, errLeft(cannot(err))
-	}
-	defer parent.Close()
-	base, replace := path.Base(rel), false
-	if _, err := beneath.Stat(parent, base); err == nil {
-		same, first, err := t.compare(parent, base, from, ours)
-		switch {
-		case err != nil:
-			return 0, errLeft(cannot(err))
-		case same:
-			return isThere, nil
-		case !first:
-			return 0, errLeft("there is another one here already")
+	err = t.within(rel, func(parent *os.File) error {
+		base, replace := path.Base(rel), false
+		if _, err := beneath.Stat(parent, base); err == nil {
+			same, ours, err := t.compare(parent, base, from, first)
+			switch {
+			case err != nil:
+				return errLeft(cannot(err))
+			case same:
+				what = isThere
+				return nil
+			case !ours:
+				return errLeft("there is another one here already")
+			}
+			replace = true
 		}
-		replace = true
-	}
-	if _, err := from.Seek(0, io.SeekStart); err != nil {
-		return 0, err
-	}
-	if err := t.temp(parent, from, st, secrets); err != nil {
-		unix.Unlinkat(int(parent.Fd()), tempName, 0)
-		return 0, err
-	}
-	return isNew, name(int(parent.Fd()), base, replace)
+		if _, err := from.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		out, err := t.temp(parent, from, st, secrets)
+		if err != nil {
+			return err
+		}
+		defer out.Close()
+		// It is given away last: the kernel lets nobody name a file that is another's.
+		return errors.Join(name(int(parent.Fd()), base, replace), t.give(out))
+	})
+	return what, err
 }
 
 // name gives the file that is whole its name.
@@ -150,46 +164,54 @@ func regular(f *os.File) (unix.Stat_t, error) {
 }
 
 // temp writes the copy under its first name.
-func (t *tree) temp(parent, from *os.File, st unix.Stat_t, secrets []string) error {
+func (t *tree) temp(parent, from *os.File, st unix.Stat_t, secrets []string) (*os.File, error) {
 	err := unix.Unlinkat(int(parent.Fd()), tempName, 0)
 	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return err
+		return nil, err
 	}
 	fd, err := unix.Openat(int(parent.Fd()), tempName, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return &os.PathError{Op: "open", Path: tempName, Err: err}
+		return nil, &os.PathError{Op: "open", Path: tempName, Err: err}
 	}
 	out := os.NewFile(uintptr(fd), tempName)
-	defer out.Close()
 	secret, err := findSecret(io.TeeReader(io.LimitReader(from, maxCopied), out), secrets)
 	if secret {
-		return errLeft("it holds a secret of .env, which no agent gets")
+		err = errLeft("it holds a secret of .env, which no agent gets")
 	}
 	mode := os.FileMode(0o600)
 	if st.Mode&0o100 != 0 {
 		mode = 0o700
 	}
-	return errors.Join(err, out.Chmod(mode), t.give(out), out.Sync())
+	if err == nil {
+		err = errors.Join(out.Chmod(mode), out.Sync())
+	}
+	if err != nil {
+		return nil, errors.Join(err, out.Close(), unix.Unlinkat(int(parent.Fd()), tempName, 0))
+	}
+	return out, nil
 }
 
 // compare says whether the file that is there is the same, or one of ours that nobody
 // changed.
-func (t *tree) compare(parent *os.File, base string, from *os.File, ours string) (same, first bool, err error) {
+func (t *tree) compare(parent *os.File, base string, from *os.File, first string) (same, ours bool, err error) {
 	there, err := beneath.File(parent, base)
 	if err != nil {
 		return false, false, err
 	}
 	defer there.Close()
-	head, err := io.ReadAll(io.LimitReader(there, int64(len(ours))+1))
+	head, err := io.ReadAll(io.LimitReader(there, int64(len(first))+1))
 	if err != nil {
 		return false, false, err
 	}
-	first = ours != "" && string(head) == ours
+	ours = first != "" && string(head) == first
 	if _, err := there.Seek(0, io.SeekStart); err != nil {
 		return false, false, err
 	}
 	same, err = equal(io.LimitReader(there, maxCopied+1), io.LimitReader(from, maxCopied+1))
-	return same, first, err
+	if err == nil && same {
+		err = t.give(there) // a crash may have come before
+	}
+	return same, ours, err
 }
 
 // equal compares what two readers give.
