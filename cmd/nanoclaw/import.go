@@ -9,9 +9,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,7 +60,9 @@ finished is not done a second time.`,
 			if o.dry && o.yes {
 				return usageError(errors.New("--dry-run changes nothing, and --yes does: say one of them"), cmd)
 			}
-			return a.importFrom(cmd.Context(), o)
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop() // so that the copy of the old store is removed, whatever ends it
+			return a.importFrom(ctx, o)
 		},
 	}
 	f := cmd.Flags()
@@ -112,7 +116,7 @@ func (a *app) importFrom(ctx context.Context, o importOptions) error {
 		}
 	}
 	if !o.yes {
-		if err := a.confirmImport(); err != nil {
+		if err := a.confirmImport(ctx); err != nil {
 			return err
 		}
 	}
@@ -128,23 +132,24 @@ func keepSince(age time.Duration) time.Time {
 }
 
 // confirmImport asks at a terminal.
-func (a *app) confirmImport() error {
+func (a *app) confirmImport(ctx context.Context) error {
 	if !terminal(a.in) {
 		return &control.Error{Code: control.CodeUsage, Message: "nothing was taken over", Hint: "read the plan, then say --yes"}
 	}
 	fmt.Fprint(a.err, "Carry this out? Write yes: ")
-	line, err := bufio.NewReader(io.LimitReader(a.in, 100)).ReadString('\n')
-	if strings.TrimSpace(line) != "yes" {
-		return errors.Join(errors.New("nothing was taken over"), ignoreEOF(err))
+	said := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(io.LimitReader(a.in, 100)).ReadString('\n') // no answer is no
+		said <- strings.TrimSpace(line)
+	}()
+	select {
+	case line := <-said:
+		if line == "yes" {
+			return nil
+		}
+	case <-ctx.Done():
 	}
-	return nil
-}
-
-func ignoreEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
+	return errors.New("nothing was taken over")
 }
 
 // importer is one import.

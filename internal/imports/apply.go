@@ -266,7 +266,7 @@ func (in *Installation) files(folder, parent, name string, uid int, mode os.File
 	under := path.Join(groupsDir, folder)
 	visit := func(rel string, dir bool, st unix.Stat_t) error {
 		if dir {
-			if err := to.folder(rel, 0o700); err != nil {
+			if err := to.folder(rel); err != nil {
 				r.Left = append(r.Left, Left{path.Join(under, rel), err.Error()})
 			}
 			return nil
@@ -318,7 +318,7 @@ func (in *Installation) session(ctx context.Context, p Plan, g *Group, t Target,
 	}
 	defer to.close()
 	inside := path.Join(dirs[1:]...)
-	if err := to.folder(inside, 0o700); err != nil {
+	if err := to.folder(inside); err != nil {
 		return false, err
 	}
 	var files Done

@@ -116,6 +116,11 @@ func Make(old *Old, w Wishes) Plan {
 	for _, g := range p.order() {
 		p.group(g)
 	}
+	for _, folder := range slices.Sorted(mapKeys(w.Rename)) {
+		if !slices.ContainsFunc(old.Groups, func(g oldstore.Group) bool { return g.Folder == folder }) {
+			p.left("--rename "+folder, "no group of the old ones has such a folder")
+		}
+	}
 	p.global()
 	p.tasks()
 	p.fork()

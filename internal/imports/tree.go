@@ -21,8 +21,9 @@ const tempName = ".nanoclaw-import"
 // link, and makes nothing in place of what is there (I11).
 type tree struct {
 	root   *os.File
-	uid    int  // whom it belongs to; 0: whoever we are
-	theirs bool // the root belongs to uid too, and not to us
+	uid    int         // whom it belongs to; 0: whoever we are
+	mode   os.FileMode // of its folders, and as far as they are for all so are files
+	theirs bool        // the root belongs to uid too, and not to us
 }
 
 // openTree makes a folder below one of ours, and opens it.
@@ -35,12 +36,12 @@ func openTree(parent, name string, uid int, mode os.FileMode) (*tree, error) {
 		return nil, err
 	}
 	defer above.Close()
-	t := &tree{above, uid, false}
-	if err := t.folder(name, mode); err != nil {
+	t := &tree{above, uid, mode, false}
+	if err := t.folder(name); err != nil {
 		return nil, err
 	}
 	root, err := beneath.Folder(above, name)
-	return &tree{root, uid, true}, err
+	return &tree{root, uid, mode, true}, err
 }
 
 func (t *tree) close() { t.root.Close() }
@@ -72,7 +73,7 @@ func (t *tree) give(f *os.File) error {
 }
 
 // folder makes a folder, unless there is one.
-func (t *tree) folder(rel string, mode os.FileMode) error {
+func (t *tree) folder(rel string) error {
 	return t.within(rel, func(parent *os.File) error {
 		base := path.Base(rel)
 		err := unix.Mkdirat(int(parent.Fd()), base, 0o700)
@@ -88,7 +89,7 @@ func (t *tree) folder(rel string, mode os.FileMode) error {
 		if is {
 			return nil
 		}
-		return errors.Join(dir.Chmod(mode), t.give(dir))
+		return errors.Join(dir.Chmod(t.mode), t.give(dir))
 	})
 }
 
@@ -178,9 +179,9 @@ func (t *tree) temp(parent, from *os.File, st unix.Stat_t, secrets []string) (*o
 	if secret {
 		err = errLeft("it holds a secret of .env, which no agent gets")
 	}
-	mode := os.FileMode(0o600)
+	mode := t.mode &^ 0o111
 	if st.Mode&0o100 != 0 {
-		mode = 0o700
+		mode = t.mode
 	}
 	if err == nil {
 		err = errors.Join(out.Chmod(mode), out.Sync())
