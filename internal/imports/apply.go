@@ -327,11 +327,11 @@ func (in *Installation) session(ctx context.Context, p Plan, g *Group, t Target,
 	if err != nil || len(r.Left) > before {
 		return false, err
 	}
-	did, err := t.Store.Adopt(ctx, g.Name, g.Session, p.From)
-	if err == nil && !did {
+	is, err := t.Store.Adopt(ctx, g.Name, g.Session, p.From)
+	if err == nil && !is {
 		r.Left = append(r.Left, Left{"the conversation of group " + g.Folder, "the group has one of its own here"})
 	}
-	return did, err
+	return is, err
 }
 
 // batch is how many messages are kept in one transaction.

@@ -244,6 +244,11 @@ func TestApply(t *testing.T) {
 	for _, name := range []string{"groups/main/workspace", "groups/family/workspace", "groups/family/claude/projects", "global"} {
 		owned(t, filepath.Join(h.data, name))
 	}
+	for name, text := range listing(t, h.data) {
+		if strings.Contains(text, importstest.Secret) {
+			t.Errorf("%s holds the secret that somebody wrote into the chat", name)
+		}
+	}
 	if d := cmp.Diff(before, listing(t, dir)); d != "" {
 		t.Errorf("the old installation was changed:\n%s", d)
 	}
@@ -319,7 +324,7 @@ func TestAnImportThatWasCutOff(t *testing.T) {
 	c.Groups = map[string]config.Group{"main": {}, "family": {Chats: []string{"whatsapp:" + family}, Senders: []string{"whatsapp:1@lid"}}}
 	h.w.Config = &c
 	p, r := h.run(t)
-	want := []Done{{Group: "main", Same: 2}, {Group: "family", Files: 1, Same: 2, Tasks: 2}}
+	want := []Done{{Group: "main", Same: 2}, {Group: "family", Files: 1, Same: 2, Tasks: 2, Session: true}}
 	if d := cmp.Diff(want, r.Groups); d != "" {
 		t.Error(d)
 	}
@@ -477,7 +482,7 @@ INSERT INTO registered_groups (jid, name, folder, trigger_pattern, added_at) VAL
 			t.Errorf("%q is left because %q; want %q in it", what, got, want)
 		}
 	}
-	if d := cmp.Diff([]string{"files: the program npx, for main alone (groups)"}, p.Added); d != "" {
+	if d := cmp.Diff([]string{"files: the program npx -y files, for main alone (groups)"}, p.Added); d != "" {
 		t.Error(d)
 	}
 	for _, g := range p.Groups {

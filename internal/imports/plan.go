@@ -154,8 +154,11 @@ func (p *planner) name() string {
 
 func (p *planner) owners() {
 	for _, id := range p.w.Owners {
-		if _, there := p.w.Config.People[id]; !there {
+		switch who, there := p.w.Config.People[id]; {
+		case !there:
 			p.plan.Owners = append(p.plan.Owners, id)
+		case who.Role != "owner":
+			p.left("--owner "+id, "that is somebody with another role here already (people)")
 		}
 	}
 }
@@ -381,8 +384,9 @@ func (p *planner) lend(g *Group, m *config.Mount) string {
 	if list == nil {
 		return "NanoClaw 1 refused it too: there is no " + config.MountAllowlistFile
 	}
-	if slices.ContainsFunc(g.Mounts, func(o config.Mount) bool { return o.Inside() == m.Inside() }) {
-		return "another folder has its name already"
+	taken := slices.Concat(g.Mounts, p.w.Config.Groups[string(g.Name)].Mounts)
+	if slices.ContainsFunc(taken, func(o config.Mount) bool { return o.Inside() == m.Inside() }) {
+		return "a folder has its name already"
 	}
 	host := m.Path
 	if rest, below := strings.CutPrefix(host, "~/"); below {

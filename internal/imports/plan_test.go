@@ -210,3 +210,24 @@ func FuzzFindSecret(f *testing.F) {
 		}
 	})
 }
+
+// What main and the owner's people have here is not changed by what the old ones say.
+func TestWhatIsHereStays(t *testing.T) {
+	lent := t.TempDir()
+	in := open(t, fixture(t, importstest.V1, `UPDATE registered_groups SET container_config = '{"additionalMounts": [{"hostPath": "`+lent+`", "containerPath": "x", "readonly": false}]}' WHERE folder = 'main';`), "")
+	in.Old.Mounts = &config.MountAllowlist{AllowedRoots: []config.AllowedRoot{{Path: lent, AllowReadWrite: true}}}
+	w := wishes(in)
+	w.Stored, w.Owners = true, []string{"whatsapp:1@lid"}
+	w.Config.Groups = map[string]config.Group{"main": {Mounts: []config.Mount{{Path: lent, Name: "x"}}}, "work": {Chats: []string{"whatsapp:" + family}}}
+	w.Config.People = map[string]config.Person{"whatsapp:1@lid": {Role: "member", Groups: []string{"work"}}}
+	w.Config.Assistant.Name, in.Old.Env.Assistant = "Bob", "Eve"
+	p := Make(&in.Old, w)
+	if len(p.Groups[0].Mounts) > 0 || len(p.Groups[1].Chats) > 0 || len(p.Owners) > 0 || p.Credential != "" || p.Assistant != "" {
+		t.Errorf("the plan changes what is here: %+v", p)
+	}
+	for what, want := range map[string]string{"folder": "has its name already", "chat " + family: "belongs to group work", "--owner": "another role", "the credential": "one here already", "name Eve": "Bob here"} {
+		if got := because(p.Left, what); !strings.Contains(got, want) {
+			t.Errorf("%q is left because %q; want %q in it", what, got, want)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -191,9 +192,9 @@ func (p *planner) server(name string, s ForkServer) {
 	}
 	out.Env, out.Headers = texts(s.Env), texts(s.Headers)
 	p.plan.Servers[name] = out
-	kind := "the program " + s.Command
-	if s.Command == "" {
-		kind = "an address, which is not shown"
+	kind := "the program " + p.old.Env.hide(strings.Join(append([]string{s.Command}, s.Args...), " "))
+	if u, err := url.Parse(s.URL); s.Command == "" && err == nil {
+		kind = "at " + u.Hostname() // the rest may hold a secret
 	}
 	p.plan.Added = append(p.plan.Added, fmt.Sprintf("%s: %s, for main alone (groups)", name, kind))
 }

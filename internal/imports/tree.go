@@ -61,7 +61,11 @@ func (t *tree) within(rel string, do func(parent *os.File) error) error {
 	if err := parent.Chown(os.Geteuid(), os.Getegid()); err != nil {
 		return err
 	}
-	return errors.Join(do(parent), t.give(parent))
+	err = do(parent)
+	if back := t.give(parent); back != nil {
+		return back // whatever the file met: the agent could not use its own folder
+	}
+	return err
 }
 
 // give gives a file or folder that we made to its owner.

@@ -75,25 +75,24 @@ func addPast(ctx context.Context, t *tx, g chat.Group, p Past, now time.Time) (i
 }
 
 // Adopt gives a group a conversation of its agent's that another program began, unless
-// it has one.
-func (s *Store) Adopt(ctx context.Context, g chat.Group, session, from string) (did bool, err error) {
+// it has one, and says whether that is the group's now.
+func (s *Store) Adopt(ctx context.Context, g chat.Group, session, from string) (is bool, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
-		did = false
 		var has string
 		err := t.row(ctx, []any{&has}, `SELECT agent_session FROM groups WHERE grp = ?`, g)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) || has != "" {
+		if is = has == session; err != nil && !errors.Is(err, sql.ErrNoRows) || has != "" {
 			return err
 		}
 		if _, err := t.exec(ctx, `INSERT INTO groups (grp, agent_session) VALUES (?, ?) ON CONFLICT (grp) DO UPDATE SET agent_session = excluded.agent_session`, g, session); err != nil {
 			return err
 		}
-		did = true
+		is = true
 		return addEntry(ctx, t, acted(s.now(), g, "import", "conversation "+session, from))
 	})
 	if err != nil {
 		return false, fmt.Errorf("adopt a conversation: %w", err)
 	}
-	return did, nil
+	return is, nil
 }
 
 func acted(at time.Time, g chat.Group, act, target, detail string) audit.Entry {

@@ -49,9 +49,12 @@ func TestAddPast(t *testing.T) {
 func TestAdopt(t *testing.T) {
 	s := newStore(t)
 	ctx := t.Context()
-	for i, want := range []bool{true, false} {
-		if did, err := s.Adopt(ctx, "family", fmt.Sprint("session-", i), "old"); did != want || err != nil {
-			t.Errorf("adopted %v, %v; want %v", did, err, want)
+	for _, tt := range []struct {
+		session string
+		want    bool
+	}{{"session-0", true}, {"session-0", true}, {"session-1", false}} {
+		if is, err := s.Adopt(ctx, "family", tt.session, "old"); is != tt.want || err != nil {
+			t.Errorf("%s is the group's: %v, %v; want %v", tt.session, is, err, tt.want)
 		}
 	}
 	if st, err := s.GroupState(ctx, "family"); err != nil || st.AgentSession != "session-0" {
