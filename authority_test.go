@@ -64,7 +64,8 @@ var gates = []gate{
 	{"internal/daemon", "newPairing", []string{"Daemon.Pair", "Daemon.tellPairing"}, "the socket's guard, or an answer that the desk took"},
 	{"internal/daemon", "tellPairing", []string{"Daemon.senderDecided"}, "an answer that the desk took"},
 
-	{"cmd/nanoclaw", "Edit", []string{"app.change"}, "change asks before it edits the configuration"},
+	{"cmd/nanoclaw", "Edit", []string{"app.change", "importer.importConfig"}, "both ask before they edit the configuration"},
+	{"cmd/nanoclaw", "importConfig", []string{"importer.apply"}, "behind the owner's yes to a plan"},
 }
 
 // TestNoWayAroundAuthority reads every call in the packages with surfaces.
@@ -146,7 +147,7 @@ func TestGatesAskAuthority(t *testing.T) {
 		{"internal/control", "Server.guard"}, {"internal/hosttools", "Server.may"}, {"internal/hosttools", "hostMode"},
 		{"internal/router", "Rules.decide"}, {"internal/router", "command"},
 		{"internal/daemon", "Daemon.obey"}, {"internal/daemon", "Daemon.target"}, {"internal/daemon", "Daemon.answerRole"},
-		{"cmd/nanoclaw", "app.change"},
+		{"cmd/nanoclaw", "app.change"}, {"cmd/nanoclaw", "importer.importConfig"},
 	} {
 		found := false
 		for _, s := range all[want.pkg] {

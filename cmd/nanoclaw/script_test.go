@@ -28,7 +28,8 @@ func TestMain(m *testing.M) {
 		}
 	}
 	testscript.Main(m, map[string]func(){
-		"nanoclaw": program(func(*app) {}),
+		"nanoclaw":     program(func(*app) {}),
+		"old-nanoclaw": oldNanoClaw,
 		// The same, for which a small text is Claude Code.
 		"nanoclaw-pinned": program(func(a *app) {
 			a.claude = func() (install.Package, error) { return tinyClaude().pin, nil }

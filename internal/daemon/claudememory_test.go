@@ -81,8 +81,8 @@ func TestMemorySkillsAndChoices(t *testing.T) {
 	d, _ := i.run()
 	must(t, d.prepare(t.Context(), "family"))
 	for path, want := range map[string]string{
-		d.machine.GlobalDir + "/CLAUDE.md":                        firstGlobal,
-		d.machine.GroupDir("family") + "/workspace/" + memoryName: firstMemory,
+		d.machine.GlobalDir + "/CLAUDE.md":                        FirstGlobal,
+		d.machine.GroupDir("family") + "/workspace/" + memoryName: FirstMemory,
 	} {
 		if got, err := os.ReadFile(path); err != nil || string(got) != want {
 			t.Errorf("%s of a new group holds %q, %v", path, got, err)

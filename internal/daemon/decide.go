@@ -99,7 +99,7 @@ func (d *Daemon) prepare(ctx context.Context, g chat.Group) error {
 	if err := d.prepareGlobal(ctx, uid); err != nil {
 		return err
 	}
-	if err := ownNew(filepath.Join(dir, "workspace"), uid, memoryName, firstMemory, 0o700); err != nil {
+	if err := ownNew(filepath.Join(dir, "workspace"), uid, memoryName, FirstMemory, 0o700); err != nil {
 		return err
 	}
 	if err := d.prepareInbox(g); err != nil {
@@ -124,7 +124,7 @@ func (d *Daemon) prepareGlobal(ctx context.Context, uid int) error {
 		}
 		mode = 0o755
 	}
-	if err := ownNew(d.machine.GlobalDir, uid, memoryName, firstGlobal, mode); err != nil {
+	if err := ownNew(d.machine.GlobalDir, uid, memoryName, FirstGlobal, mode); err != nil {
 		return err
 	}
 	if uid == 0 {

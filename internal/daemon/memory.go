@@ -16,9 +16,9 @@ import (
 // memoryName is the file in which an agent keeps what it shall know next time.
 const memoryName = "CLAUDE.md"
 
-// firstMemory is what a group's memory begins with. It is the agent's own file
+// FirstMemory is what a group's memory begins with. It is the agent's own file
 // from then on.
-const firstMemory = `# Memory of this group
+const FirstMemory = `# Memory of this group
 
 This file is read at the start of every session here. Keep it short: what is worth
 knowing every time, such as who the people are, what they want and what was decided.
@@ -27,8 +27,8 @@ Put longer things into files of their own beside it and name them here.
 Parts of conversations that no longer fit are in conversations/, one file each.
 `
 
-// firstGlobal is what the memory of all groups begins with.
-const firstGlobal = `# Memory of all groups
+// FirstGlobal is what the memory of all groups begins with.
+const FirstGlobal = `# Memory of all groups
 
 The agents of all groups read this file at the start of every session. Only the
 group main can change it. Nothing belongs here that one group must not know of

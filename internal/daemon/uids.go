@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 
 	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/chat"
+	"nanoclaw/internal/store"
 )
 
 // uidRange is the recorded range of uids for groups, chosen at the first start
@@ -19,8 +22,30 @@ func (d *Daemon) uidRange(ctx context.Context) (boundary.UIDs, error) {
 	if d.uidsKnown != (boundary.UIDs{}) {
 		return d.uidsKnown, nil
 	}
+	r, err := recordedRange(ctx, d.store, d.log)
+	if err == nil {
+		d.uidsKnown = r
+	}
+	return r, err
+}
+
+// GroupUID is whom a group's folders belong to: its own uid if we are root, else 0. It
+// is for whoever has the store open in place of a daemon.
+func GroupUID(ctx context.Context, s *store.Store, g chat.Group, log *slog.Logger) (int, error) {
+	if os.Geteuid() != 0 {
+		return 0, nil
+	}
+	r, err := recordedRange(ctx, s, log)
+	if err != nil {
+		return 0, err
+	}
+	return s.UID(ctx, g, r.First, r.Count)
+}
+
+// recordedRange reads the range, and chooses it the first time.
+func recordedRange(ctx context.Context, s *store.Store, log *slog.Logger) (boundary.UIDs, error) {
 	const key = "uid.range"
-	text, err := d.store.Meta(ctx, key)
+	text, err := s.Meta(ctx, key)
 	if err != nil {
 		return boundary.UIDs{}, err
 	}
@@ -39,12 +64,11 @@ func (d *Daemon) uidRange(ctx context.Context) (boundary.UIDs, error) {
 		return boundary.UIDs{}, err
 	}
 	if text == "" {
-		if err := d.store.SetMeta(ctx, key, fmt.Sprintf("%d %d", r.First, r.Count)); err != nil {
+		if err := s.SetMeta(ctx, key, fmt.Sprintf("%d %d", r.First, r.Count)); err != nil {
 			return boundary.UIDs{}, err
 		}
-		d.log.Info("groups get uids of their own", "range", r)
+		log.Info("groups get uids of their own", "range", r)
 	}
-	d.uidsKnown = r
 	return r, nil
 }
 

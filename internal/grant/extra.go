@@ -36,7 +36,7 @@ func (r Request) extraMounts(g config.Group) ([]Mount, error) {
 		if err != nil {
 			return nil, err
 		}
-		write, why, no := r.Machine.mayLend(p, m.Write, r.Group == chat.Main)
+		write, why, no := r.Machine.MayLend(p, m.Write, r.Group == chat.Main)
 		if no != nil {
 			no.Text = reasons[i] + ": " + no.Text
 			return nil, no
@@ -60,10 +60,10 @@ func ParseMount(s string) config.Mount {
 	return config.Mount{Path: strings.TrimSuffix(dir, ":ro"), Write: write}
 }
 
-// mayLend judges a folder as it is written, and where that leads now. One that is
+// MayLend judges a folder as it is written, and where that leads now. One that is
 // asked for writing where the list permits reading is lent for reading, as
 // version 1 did; why says so in the grant.
-func (m Machine) mayLend(p string, write, main bool) (mayWrite bool, why string, no *Refusal) {
+func (m Machine) MayLend(p string, write, main bool) (mayWrite bool, why string, no *Refusal) {
 	real, known := m.Real[p]
 	switch {
 	case !known:
