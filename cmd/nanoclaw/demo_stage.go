@@ -36,10 +36,21 @@ func (s *stage) printf(format string, args ...any) {
 }
 
 func (s *stage) in(colour, text string) string {
-	if !s.colour || text == "" {
+	if !s.colour || colour == "" || text == "" {
 		return text
 	}
 	return colour + text + plain
+}
+
+// heading is a line of its own.
+func (s *stage) heading(text string) {
+	room := 0
+	if s.width != nil {
+		room = s.width()
+	}
+	for _, part := range fold(text, room) {
+		s.printf("%s\n", s.in(bold, part))
+	}
 }
 
 // longestShown bounds what is shown of one text: the whole of it is in --json.
@@ -57,7 +68,9 @@ func (s *stage) line(name, colour, text string) {
 		room = s.width() - margin
 	}
 	if room > 0 && room < 30 { // a narrow screen: the name has a line of its own
-		s.printf("  %s\n", s.in(faint, name))
+		if name != "" {
+			s.printf("  %s\n", s.in(faint, name))
+		}
 		indent, room = "    ", max(s.width()-4, 16)
 	} else {
 		s.printf("  %s", s.in(faint, fmt.Sprintf("%-*s", margin-2, name)))
@@ -103,7 +116,7 @@ func (s *stage) opening(p *demo.Place, hole string) {
 	if p.Agent() == claudeName {
 		who = "Claude Code, with a scripted model that obeys everybody"
 	}
-	s.printf("%s\n", s.in(bold, "A hostile visitor in a group chat, against the boundary of this machine."))
+	s.heading("A hostile visitor in a group chat, against the boundary of this machine.")
 	s.line("agent", "", who)
 	s.line("place", "", p.Dir+", made for this and removed at the end; written … below. No network is reached")
 	if hole != "" {
@@ -112,7 +125,8 @@ func (s *stage) opening(p *demo.Place, hole string) {
 }
 
 func (s *stage) attempt(i, of int, t demo.Attempt) {
-	s.printf("\n%s\n", s.in(bold, fmt.Sprintf("%2d/%d %s: %s", i, of, t.Name, t.Title)))
+	s.printf("\n")
+	s.heading(fmt.Sprintf("%d/%d %s: %s", i, of, t.Name, t.Title))
 }
 
 func (s *stage) result(r demo.Result) {
@@ -145,7 +159,8 @@ func (s *stage) ending(r demoReport) {
 			untried = append(untried, t.Name)
 		}
 	}
-	s.printf("\n%s\n", s.in(bold, "What is left of it"))
+	s.printf("\n")
+	s.heading("What is left of it")
 	s.line("boundary", "", strings.TrimPrefix(r.Boundary, "boundary "))
 	if r.Proof.Log.OK {
 		s.line("log", good, fmt.Sprintf("holds: %d entries, each against the signed checkpoint", r.Proof.Log.Entries))

@@ -38,6 +38,7 @@ func TestStageFitsTheScreen(t *testing.T) {
 	for _, width := range []int{20, 40, 80, 200} {
 		var out strings.Builder
 		s := &stage{w: &out, width: func() int { return width }, dir: "/place"}
+		s.attempt(3, 13, demo.Attempts()[2])
 		s.result(r)
 		for line := range strings.Lines(out.String()) {
 			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > width {

@@ -63,6 +63,9 @@ func (n *Network) Deliver(ctx context.Context, m chat.Outbound) (chat.MessageID,
 	if ctx.Err() != nil {
 		return "", ctx.Err()
 	}
+	if m.To.Channel != networkID {
+		return "", channel.Permanent(fmt.Errorf("%s is not here", m.To))
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.out = append(n.out, m)
