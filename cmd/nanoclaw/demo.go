@@ -213,6 +213,9 @@ func (a *app) play(ctx context.Context, h host, place *demo.Place, f demoFlags, 
 	for i, t := range all {
 		s.attempt(i+1, len(all), t)
 		r, err := d.Try(ctx, t)
+		if ctx.Err() != nil {
+			return &exitError{code: exitSignal + int(syscall.SIGINT), err: errors.New("the demonstration was ended; all that it made is removed")}
+		}
 		if err != nil {
 			return err
 		}
