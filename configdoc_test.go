@@ -19,9 +19,9 @@ type knob struct {
 	Type        json.RawMessage `json:"type"`
 	Description string          `json:"description"`
 	Default     json.RawMessage `json:"default"`
-	Properties  knobs        `json:"properties"`
+	Properties  knobs           `json:"properties"`
 	Additional  json.RawMessage `json:"additionalProperties"`
-	Items       *knob        `json:"items"`
+	Items       *knob           `json:"items"`
 	AnyOf       []struct {
 		Enum []string `json:"enum"`
 	} `json:"anyOf"`
