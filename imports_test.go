@@ -38,6 +38,7 @@ var ladder = []rung{
 	{"grant", "chat config watch", "pure: a decision made of values"},
 	{"audit", "chat steps", "must be able to record anything, so it depends on no stage"},
 
+	{"agent/scripted", "", "a model whose words are written beforehand; who asks it, and why, is for others"},
 	{"schedule", "", "pure: when something is due; what is done then is for others"},
 	{"task", "chat schedule steps", "what is due becomes a message; what it may touch is decided elsewhere"},
 	{"plan", "chat config grant", "pure: what two configurations grant, compared, in words"},
@@ -79,6 +80,8 @@ var ladder = []rung{
 	{"attack/inside", "", "runs inside, as the attacker; what it shares with the host is its task"},
 	{"attack", "attack/inside beneath boundary delayed egress grant seatbelt wire", "attacks boundaries from without; they know nothing of it"},
 
+	{"demo", "agent/scripted audit channel chat config control", "plays a visitor and looks what came of it; the daemon is opened by others, and knows nothing of it"},
+
 	{"agent", "chat grant watch wire", "drives a program in a box that somebody else made"},
 	{"runner", "agent approval audit boundary chat config egress grant hosttools queue runlog steps transcript watch wire", "one run from job to finish; it reads like the design"},
 	{"store", "approval audit chat grant outbox queue router runner schedule task", "implements the interfaces that its users declare"},
@@ -92,7 +95,7 @@ var ladder = []rung{
 // programs are the commands, which may import what is named.
 var programs = []rung{
 	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
-	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console channel/discord channel/slack channel/telegram channel/webhook chat config control credential daemon doctor egress grant hostproc hosttools imports install outbox qr queue router runner schedule steps store task watch web why wire", "flags and wiring"},
+	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console channel/discord channel/slack channel/telegram channel/webhook chat config control credential daemon demo doctor egress grant hostproc hosttools imports install outbox qr queue router runner schedule steps store task watch web why wire", "flags and wiring"},
 }
 
 // kit says that a folder holds doubles and conformance suites, such as

@@ -84,15 +84,19 @@ func parseTime(s string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	if d, err := time.ParseDuration(strings.TrimSuffix(s, " ago")); err == nil {
+	ago := strings.TrimSuffix(s, " ago")
+	if d, err := time.ParseDuration(ago); err == nil {
 		return time.Now().Add(-d), nil
+	}
+	if days, err := strconv.ParseUint(strings.TrimSuffix(ago, "d"), 10, 15); err == nil && strings.HasSuffix(ago, "d") {
+		return time.Now().AddDate(0, 0, -int(days)), nil
 	}
 	for _, form := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateTime, "2006-01-02 15:04", time.DateOnly} {
 		if t, err := time.ParseInLocation(form, s, time.Local); err == nil {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%q is no time: write 2026-05-01, 2026-05-01T12:30, or how long ago, as 90m", s)
+	return time.Time{}, fmt.Errorf("%q is no time: write 2026-05-01, 2026-05-01T12:30, or how long ago, as 90m or 7d", s)
 }
 
 func printEntries(w io.Writer, entries []control.AuditEntry) error {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"nanoclaw/internal/channel"
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/store"
@@ -34,7 +35,8 @@ type hostOptions struct {
 	log    *slog.Logger
 	say    func(string)
 
-	containerProgram string // see daemon.Options
+	containerProgram string            // see daemon.Options
+	channels         []channel.Channel // see daemon.Options
 }
 
 // need says what a verb wants of a host.
@@ -115,7 +117,7 @@ type ownHost struct {
 // the socket, so that another terminal can join.
 func (a *app) openOwn(ctx context.Context, paths config.Paths, n need) (*ownHost, error) {
 	log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelError}))
-	h, err := a.open(ctx, hostOptions{paths, a.getenv, log, func(s string) { a.say("%s", s) }, ""})
+	h, err := a.open(ctx, hostOptions{paths: paths, getenv: a.getenv, log: log, say: func(s string) { a.say("%s", s) }})
 	if err != nil {
 		return nil, err
 	}

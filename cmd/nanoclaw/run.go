@@ -69,7 +69,7 @@ func (a *app) openForDaemon(ctx context.Context, paths config.Paths, log *slog.L
 			c.Close()
 			return nil, alreadyRuns(fmt.Errorf("it answers at %s", socket(paths)))
 		}
-		h, err := a.open(ctx, hostOptions{paths, a.getenv, log, func(s string) { a.say("%s", s) }, ""})
+		h, err := a.open(ctx, hostOptions{paths: paths, getenv: a.getenv, log: log, say: func(s string) { a.say("%s", s) }})
 		if !taken(err) {
 			return h, err
 		}

@@ -31,7 +31,7 @@ func openWith(ctx context.Context, o hostOptions, init func() (io.ReadSeekCloser
 	}
 	return daemon.Open(ctx, daemon.Options{
 		Paths: o.paths, Init: init, ContainerInit: containerInit(init), Attacker: self, Version: versionName(),
-		ContainerProgram: o.containerProgram,
-		Getenv:           o.getenv, Environ: os.Environ, Log: o.log, Say: o.say,
+		ContainerProgram: o.containerProgram, Channels: o.channels,
+		Getenv: o.getenv, Environ: os.Environ, Log: o.log, Say: o.say,
 	})
 }

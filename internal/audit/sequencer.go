@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -36,6 +37,7 @@ type Sequencer struct {
 	key     *Key
 	log     *slog.Logger
 	kick    chan struct{}
+	passing sync.Mutex // held during a pass: who exports asks for one beside Run's
 }
 
 // NewSequencer makes a sequencer; Run drives it.
@@ -95,7 +97,7 @@ func sleep(ctx context.Context, d time.Duration) {
 }
 
 // Sequence makes one pass: it appends every committed row and signs. It gives
-// the number of rows appended.
+// the number of rows appended. In one process passes wait for each other.
 //
 // Ids of rolled-back transactions leave holes; they mean nothing here, since a
 // place in the log is counted by committed rows. A row cannot appear below the
@@ -103,6 +105,8 @@ func sleep(ctx context.Context, d time.Duration) {
 // the next one is taken. One that does appear was put there by other means, and
 // Verify names it.
 func (s *Sequencer) Sequence(ctx context.Context) (int, error) {
+	s.passing.Lock()
+	defer s.passing.Unlock()
 	total := 0
 	for {
 		n, err := s.pass(ctx)

@@ -46,6 +46,9 @@ type Options struct {
 	// the owner who asks for attacks. "" means that they cannot be had.
 	Attacker string
 	Version  string
+	// Channels are connected beside those of the configuration: the chat network of a
+	// demonstration, within the process.
+	Channels []channel.Channel
 	// Getenv and Environ are the process's environment.
 	Getenv  func(string) string
 	Environ func() []string
@@ -212,7 +215,7 @@ func (d *Daemon) build(ctx context.Context) error {
 	d.desk.Handle(askSender, d.senderDecided)
 	d.console = console.New(console.Options{OnAttach: d.attached})
 	d.channels = map[chat.ChannelID]channel.Channel{console.ID: d.console}
-	for _, c := range d.testChannels() {
+	for _, c := range append(d.testChannels(), d.opt.Channels...) {
 		d.channels[c.ID()] = c
 	}
 	if err := d.openChannels(); err != nil {

@@ -1,7 +1,7 @@
 // Package agenttest is what tests of agents stand on: a model whose words are
 // written beforehand, a box without walls, and the pinned real Claude Code.
 //
-// NewModel serves the Messages API on loopback and answers from a script, so
+// NewModel starts a model of package scripted, which answers from a script, so
 // that the real program can be driven through a whole conversation without an
 // account, and everything it sent can be searched for what must not be there.
 // Local runs an agent as a plain child process: enough to test how we talk to
