@@ -33,6 +33,9 @@ type app struct {
 	// claude gives the Claude Code that is fetched. Tests put a small one in its place.
 	claude func() (install.Package, error)
 
+	// program gives the file of this program, which an upgrade replaces.
+	program func() (string, error)
+
 	json bool // --json
 	// begun is set once the words on the command line were understood. An error
 	// before it is an error of usage.
@@ -41,7 +44,7 @@ type app struct {
 
 func newApp() *app {
 	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv}
-	a.open, a.preview, a.claude = openDaemon, a.decideLocally, install.Pinned
+	a.open, a.preview, a.claude, a.program = openDaemon, a.decideLocally, install.Pinned, os.Executable
 	return a
 }
 
@@ -79,7 +82,7 @@ inside a boundary of the operating system. Begin with: nanoclaw chat`,
 	root.AddCommand(
 		a.chatCmd(), a.runCmd(), a.sendCmd(), a.execCmd(),
 		a.agentCmd(), a.loginCmd(), a.logoutCmd(), a.groupCmd(), a.channelCmd(), a.mcpCmd(), a.imageCmd(), a.policyCmd(), a.auditCmd(), a.whyCmd(), a.receiptCmd(), a.eraseCmd(), a.retentionCmd(), a.quarantineCmd(), a.deadCmd(), a.backupCmd(), a.restoreCmd(), a.doctorCmd(),
-		a.statusCmd(), a.dashboardCmd(), a.taskCmd(), a.peopleCmd(), a.tokenCmd(), a.webhookCmd(), a.approvalsCmd(), a.approveCmd(), a.denyCmd(), a.rightsCmd(), a.trustCmd(), a.stopCmd(), a.pauseCmd(), a.resumeCmd(), a.runsCmd(), a.logsCmd(), a.costCmd(), a.configCmd(), a.versionCmd(), attackInsideCmd(),
+		a.statusCmd(), a.dashboardCmd(), a.taskCmd(), a.peopleCmd(), a.tokenCmd(), a.webhookCmd(), a.approvalsCmd(), a.approveCmd(), a.denyCmd(), a.rightsCmd(), a.trustCmd(), a.stopCmd(), a.pauseCmd(), a.resumeCmd(), a.runsCmd(), a.logsCmd(), a.costCmd(), a.configCmd(), a.upgradeCmd(), a.versionCmd(), attackInsideCmd(),
 	)
 	return root
 }
