@@ -18,10 +18,11 @@ type entry struct {
 	data []byte
 	mode int64
 	dir  bool
+	uid  int // and its group
 }
 
-// tarball writes entries by name, each with the folders above it, all of them of root
-// and of one time.
+// tarball writes entries by name, each with the folders above it, all of one time
+// and of root where it is not said otherwise.
 func tarball(entries map[string]entry, at time.Time) ([]byte, error) {
 	entries = maps.Clone(entries)
 	for name := range maps.Clone(entries) {
@@ -35,7 +36,7 @@ func tarball(entries map[string]entry, at time.Time) ([]byte, error) {
 	w := tar.NewWriter(&b)
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
 		e := entries[name]
-		h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: e.mode, Size: int64(len(e.data)), ModTime: at, Format: tar.FormatUSTAR}
+		h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: e.mode, Size: int64(len(e.data)), ModTime: at, Uid: e.uid, Gid: e.uid, Format: tar.FormatUSTAR}
 		if e.dir {
 			h.Typeflag, h.Name = tar.TypeDir, name+"/"
 		}
@@ -53,7 +54,7 @@ func tarball(entries map[string]entry, at time.Time) ([]byte, error) {
 // zip compresses, without a name or a time.
 func zip(data []byte) ([]byte, error) {
 	var b bytes.Buffer
-	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	w, err := gzip.NewWriterLevel(&b, gzip.DefaultCompression)
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func (r *release) debian(p platform, program []byte, docs, texts map[string][]by
 		return err
 	}
 	_, err = output(dir, []string{fmt.Sprintf("SOURCE_DATE_EPOCH=%d", r.epoch.Unix())},
-		"dpkg-deb", "--root-owner-group", "-Zgzip", "-z9", "--build", dir, filepath.Join(r.out, "nanoclaw_"+version+"_"+p.arch+".deb"))
+		"dpkg-deb", "--root-owner-group", "-Zgzip", "-z6", "--build", dir, filepath.Join(r.out, "nanoclaw_"+version+"_"+p.arch+".deb"))
 	return err
 }
 

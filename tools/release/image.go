@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -48,6 +49,7 @@ type imageConfig struct {
 }
 
 type runConfig struct {
+	User       string
 	Env        []string
 	Entrypoint []string
 	Cmd        []string
@@ -84,17 +86,24 @@ func (l layout) addJSON(mediaType string, v any) (descriptor, error) {
 // engine asks.
 func imageName(version string) string { return "localhost/nanoclaw:" + version }
 
+// Whom the program runs as in a container, and where it keeps everything. As an
+// ordinary user it needs no capability to build its boundaries.
+const (
+	imageUser = 1000
+	imageHome = "/home/nanoclaw"
+)
+
 // image writes an OCI image layout with one layer: the program, and the little without
-// which it could not look around. No system is in it, so no agent can work in it.
+// which it could not look around. No system is in it, so no agent can work in it; it
+// is to be built upon, or copied from. What the boundary can do in a container depends on
+// how that is started, see docs/releases.md.
 func (r *release) image(p platform, program []byte) error {
 	layer, err := tarball(map[string]entry{
 		"usr/bin/nanoclaw": {data: program, mode: 0o755},
-		"etc/passwd":       {data: []byte("root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin\n"), mode: 0o644},
-		"etc/group":        {data: []byte("root:x:0:\nnogroup:x:65534:\n"), mode: 0o644},
+		"etc/passwd":       {data: fmt.Appendf(nil, "root:x:0:0:root:/root:/sbin/nologin\nnanoclaw:x:%d:%[1]d::%s:/sbin/nologin\n", imageUser, imageHome), mode: 0o644},
+		"etc/group":        {data: fmt.Appendf(nil, "root:x:0:\nnanoclaw:x:%d:\n", imageUser), mode: 0o644},
+		"home/nanoclaw":    {mode: 0o700, dir: true, uid: imageUser},
 		"tmp":              {mode: 0o1777, dir: true},
-		"root":             {mode: 0o700, dir: true},
-		"run":              {mode: 0o755, dir: true},
-		"var/lib":          {mode: 0o755, dir: true},
 	}, r.epoch)
 	if err != nil {
 		return err
@@ -108,8 +117,9 @@ func (r *release) image(p platform, program []byte) error {
 	config, err := blobs.addJSON(typeConfig, imageConfig{
 		Created: r.epoch, imagePlatform: at,
 		Config: runConfig{
-			Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}, Entrypoint: []string{"/usr/bin/nanoclaw"}, Cmd: []string{"doctor"},
-			WorkingDir: "/root", Volumes: map[string]struct{}{"/etc/nanoclaw": {}, "/var/lib/nanoclaw": {}},
+			User:       fmt.Sprintf("%d:%[1]d", imageUser),
+			Env:        []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + imageHome, "NANOCLAW_HOME=" + imageHome + "/nanoclaw"},
+			Entrypoint: []string{"/usr/bin/nanoclaw"}, Cmd: []string{"doctor"}, WorkingDir: imageHome, Volumes: map[string]struct{}{imageHome: {}},
 			Labels: map[string]string{"org.opencontainers.image.title": "nanoclaw", "org.opencontainers.image.version": r.version, "org.opencontainers.image.licenses": "Apache-2.0"},
 		},
 		RootFS: rootFS{Type: "layers", DiffIDs: []string{"sha256:" + digest(layer)}},
