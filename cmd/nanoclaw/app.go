@@ -84,6 +84,7 @@ inside a boundary of the operating system. Begin with: nanoclaw chat`,
 		a.agentCmd(), a.loginCmd(), a.logoutCmd(), a.groupCmd(), a.channelCmd(), a.mcpCmd(), a.imageCmd(), a.policyCmd(), a.auditCmd(), a.whyCmd(), a.receiptCmd(), a.eraseCmd(), a.retentionCmd(), a.quarantineCmd(), a.deadCmd(), a.backupCmd(), a.restoreCmd(), a.doctorCmd(),
 		a.statusCmd(), a.dashboardCmd(), a.taskCmd(), a.peopleCmd(), a.tokenCmd(), a.webhookCmd(), a.approvalsCmd(), a.approveCmd(), a.denyCmd(), a.rightsCmd(), a.trustCmd(), a.stopCmd(), a.pauseCmd(), a.resumeCmd(), a.runsCmd(), a.logsCmd(), a.costCmd(), a.configCmd(), a.upgradeCmd(), a.versionCmd(), attackInsideCmd(),
 	)
+	a.complete(root)
 	return root
 }
 
@@ -116,33 +117,9 @@ func (a *app) say(format string, args ...any) {
 	fmt.Fprintf(a.err, "nanoclaw: "+format+"\n", args...)
 }
 
-// groupFlag adds --group to a command, completed from the configuration.
+// groupFlag adds --group to a command.
 func (a *app) groupFlag(cmd *cobra.Command, group *string, fallback string) {
 	cmd.Flags().StringVarP(group, "group", "g", fallback, "the group")
-	err := cmd.RegisterFlagCompletionFunc("group", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return a.groupNames(), cobra.ShellCompDirectiveNoFileComp
-	})
-	if err != nil {
-		panic(err) // a mistake in this file: the flag was added above
-	}
-}
-
-// groupNames lists the groups of the configuration for completion, none if it
-// cannot be read.
-func (a *app) groupNames() []string {
-	p, err := a.paths()
-	if err != nil {
-		return nil
-	}
-	c, err := a.loadConfig(p)
-	if err != nil {
-		return nil
-	}
-	var names []string
-	for name := range c.Groups {
-		names = append(names, name)
-	}
-	return names
 }
 
 // parseGroup checks the name of a group from the command line.

@@ -71,7 +71,7 @@ func TestScripts(t *testing.T) {
 				"OWNER_SECRET": "canary-in-the-environment",
 				"DATABASE":     database,
 				"RELEASES":     releases, "PROGRAM": e.WorkDir + "/nanoclaw", "PROGRAM_VERSION": "v1.0.0",
-				"REGISTRY":     registry, "MODEL": model, "npm_config_registry": registry + "/nowhere",
+				"REGISTRY": registry, "MODEL": model, "npm_config_registry": registry + "/nowhere",
 				"HTTP_PROXY": "", "http_proxy": "",
 				// Nothing of the machine that runs the tests decides what they see.
 				"ANTHROPIC_API_KEY": "", "ANTHROPIC_AUTH_TOKEN": "", "CLAUDE_CODE_OAUTH_TOKEN": "", "ANTHROPIC_BASE_URL": "",

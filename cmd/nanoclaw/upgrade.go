@@ -94,7 +94,7 @@ func (a *app) upgrade(ctx context.Context, o upgradeOptions) error {
 	if err != nil {
 		return err
 	}
-	offer, err := a.offer(paths, o)
+	offer, err := a.signed(paths, o)
 	if err != nil {
 		return refused(err)
 	}
@@ -138,8 +138,8 @@ func refused(err error) error {
 	return &control.Error{Code: control.CodeRefused, Message: text, Hint: hint}
 }
 
-// offer reads and checks FILE.
-func (a *app) offer(paths config.Paths, o upgradeOptions) (*upgrade.Offer, error) {
+// signed reads and checks FILE.
+func (a *app) signed(paths config.Paths, o upgradeOptions) (*upgrade.Offer, error) {
 	text := releaseKey
 	if c, err := a.loadConfig(paths); err == nil && c.Upgrade.Key != "" {
 		data, err := config.ReadPrivate(c.Upgrade.Key, 4096)
