@@ -463,8 +463,8 @@ type Audit struct {
 
 // Upgrade says whose programs may take the place of this one.
 type Upgrade struct {
-	// Key is the file of a public key of minisign, for releases of your own. Nobody
-	// else may write it. Empty: the key that was built in.
+	// Key is the file of a public key of minisign, for releases of your own. It is
+	// yours alone, with mode 0600. Empty: the key that was built in.
 	Key string `json:"key"`
 }
 

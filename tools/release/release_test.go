@@ -21,6 +21,7 @@ import (
 
 	"aead.dev/minisign"
 	cdx "github.com/CycloneDX/cyclonedx-go"
+	"github.com/xeipuuv/gojsonschema"
 )
 
 func must(t testing.TB, err error) {
@@ -148,7 +149,7 @@ func TestArchive(t *testing.T) {
 	}
 }
 
-// The list has the fields that CycloneDX requires, names what the program says it
+// The list is as CycloneDX's own schema wants it, names what the program says it
 // links, and a licence for each.
 func TestPartsList(t *testing.T) {
 	r := once(t)
@@ -158,6 +159,24 @@ func TestPartsList(t *testing.T) {
 	must(t, json.Unmarshal(data, &raw))
 	if raw["bomFormat"] != "CycloneDX" || raw["specVersion"] != "1.6" || raw["version"] != 1.0 {
 		t.Errorf("it is %v %v %v", raw["bomFormat"], raw["specVersion"], raw["version"])
+	}
+	module, err := output("..", nil, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/CycloneDX/cyclonedx-go")
+	must(t, err)
+	schemas := gojsonschema.NewSchemaLoader()
+	file := func(name string) gojsonschema.JSONLoader {
+		text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(module)), "schema", name))
+		must(t, err)
+		return gojsonschema.NewBytesLoader(text)
+	}
+	// What the schema refers to is in the same folder; nothing is fetched.
+	must(t, schemas.AddSchema("http://cyclonedx.org/schema/jsf-0.82.schema.json", file("jsf-0.82.schemax.json")))
+	must(t, schemas.AddSchema("http://cyclonedx.org/schema/spdx.schema.json", file("spdx.schema.json")))
+	schema, err := schemas.Compile(file("bom-1.6.schema.json"))
+	must(t, err)
+	result, err := schema.Validate(gojsonschema.NewBytesLoader(data))
+	must(t, err)
+	for _, problem := range result.Errors() {
+		t.Errorf("against the schema of CycloneDX: %s", problem)
 	}
 	var bom cdx.BOM
 	must(t, cdx.NewBOMDecoder(bytes.NewReader(data), cdx.BOMFileFormatJSON).Decode(&bom))
