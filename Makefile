@@ -48,7 +48,7 @@ test: deps claude srt docker ## install what the tests need (as root), then chec
 	@$(MAKE) --no-print-directory check
 
 .PHONY: check
-check: build fmt vet staticcheck cross race test-whatsapp ## format, vet, staticcheck, builds for linux and darwin, race tests, house rules
+check: build fmt vet staticcheck cross race test-whatsapp test-release ## format, vet, staticcheck, builds for linux and darwin, race tests, house rules
 
 # Everything that "build" says goes to stderr, so that "make -s run" can be one
 # end of a pipe. Only the init of this system and architecture stays in the
@@ -73,9 +73,22 @@ test-whatsapp: need-go
 	@cd adapters/whatsapp && for p in linux/arm64 darwin/arm64; do \
 		../../$(STEP) "build whatsapp for $$p" env GOOS=$${p%/*} GOARCH=$${p#*/} go build -o /dev/null . || exit 1; done
 
+# docs/releases.md says what a release has and where its key is.
+.PHONY: release
+release: need-go ## make a signed release of the commit in build/release: NANOCLAW_RELEASE_KEY=FILE, or UNSIGNED=1
+	@cd tools && go run ./release $(if $(UNSIGNED),-unsigned) $(if $(RELEASE),-version $(RELEASE))
+
+.PHONY: reproduce
+reproduce: need-go ## make the release of this kind of machine twice, in two folders with two build caches, and compare it
+	@cd tools && ../$(STEP) "two releases" go run ./release -reproduce $(if $(RELEASE),-version $(RELEASE))
+
+.PHONY: test-release
+test-release: need-go build
+	@cd tools && ../$(STEP) "vet (release)" go vet ./release && ../$(STEP) "tests (release)" go test -timeout 10m ./release
+
 .PHONY: fmt
 fmt: need-go
-	@$(STEP) format sh -c 'bad=$$(gofmt -l *.go cmd internal adapters) && [ -z "$$bad" ] || { echo "run gofmt -w on:" $$bad >&2; exit 1; }'
+	@$(STEP) format sh -c 'bad=$$(gofmt -l *.go cmd internal adapters tools/release) && [ -z "$$bad" ] || { echo "run gofmt -w on:" $$bad >&2; exit 1; }'
 
 .PHONY: vet
 vet: need-go
@@ -129,6 +142,7 @@ soak: build ## mixed traffic for SOAK_SECONDS (60) while memory, descriptors, go
 test-all: ## what takes long: make test, attacks, more chaos, a longer soak
 	@$(MAKE) --no-print-directory test
 	@NANOCLAW_TEST_LONG=1 $(STEP) "the conformance suite in containers" go test -count=1 -timeout 20m -run '^TestPodmanConforms$$' ./internal/boundary
+	@$(MAKE) --no-print-directory reproduce
 	@$(MAKE) --no-print-directory attack
 	@CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(MAKE) --no-print-directory chaos
 	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(MAKE) --no-print-directory soak

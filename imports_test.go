@@ -74,6 +74,7 @@ var ladder = []rung{
 	{"transcript", "", "a page made of lines; who reads and keeps them is not its matter"},
 	{"mcpserver", "", "speaks with servers over pipes that others made; where they run is decided elsewhere"},
 	{"install", "", "fetches one program and finds it; what may run it, and where, is decided elsewhere"},
+	{"upgrade", "", "puts a signed program in place of another; daemon, store and key are for others"},
 	{"control", "authority chat task", "who is on the socket, and what they asked"},
 	{"web", "authority channel chat control grant qr task", "one more surface over the acts of the socket"},
 
@@ -95,7 +96,7 @@ var ladder = []rung{
 // programs are the commands, which may import what is named.
 var programs = []rung{
 	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
-	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console channel/discord channel/slack channel/telegram channel/webhook chat config control credential daemon demo doctor egress grant hostproc hosttools imports install outbox qr queue router runner schedule steps store task watch web why wire", "flags and wiring"},
+	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console channel/discord channel/slack channel/telegram channel/webhook chat config control credential daemon demo doctor egress grant hostproc hosttools imports install outbox qr queue router runner schedule steps store task upgrade watch web why wire", "flags and wiring"},
 }
 
 // kit says that a folder holds doubles and conformance suites, such as

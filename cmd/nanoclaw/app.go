@@ -33,6 +33,9 @@ type app struct {
 	// claude gives the Claude Code that is fetched. Tests put a small one in its place.
 	claude func() (install.Package, error)
 
+	// program gives the file of this program, which an upgrade replaces.
+	program func() (string, error)
+
 	json bool // --json
 	// begun is set once the words on the command line were understood. An error
 	// before it is an error of usage.
@@ -41,7 +44,7 @@ type app struct {
 
 func newApp() *app {
 	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv}
-	a.open, a.preview, a.claude = openDaemon, a.decideLocally, install.Pinned
+	a.open, a.preview, a.claude, a.program = openDaemon, a.decideLocally, install.Pinned, os.Executable
 	return a
 }
 
@@ -78,10 +81,11 @@ inside a boundary of the operating system. Begin with: nanoclaw chat`,
 	root.SetErr(a.err)
 	root.AddCommand(
 		a.chatCmd(), a.runCmd(), a.sendCmd(), a.execCmd(),
-		a.demoCmd(),
-		a.agentCmd(), a.loginCmd(), a.logoutCmd(), a.groupCmd(), a.importCmd(), a.channelCmd(), a.mcpCmd(), a.imageCmd(), a.policyCmd(), a.auditCmd(), a.whyCmd(), a.receiptCmd(), a.eraseCmd(), a.retentionCmd(), a.quarantineCmd(), a.deadCmd(), a.nodesCmd(), a.backupCmd(), a.restoreCmd(), a.doctorCmd(),
-		a.statusCmd(), a.dashboardCmd(), a.taskCmd(), a.peopleCmd(), a.tokenCmd(), a.webhookCmd(), a.approvalsCmd(), a.approveCmd(), a.denyCmd(), a.rightsCmd(), a.trustCmd(), a.stopCmd(), a.pauseCmd(), a.resumeCmd(), a.runsCmd(), a.logsCmd(), a.costCmd(), a.configCmd(), a.versionCmd(), attackInsideCmd(),
+		a.demoCmd(), a.agentCmd(), a.loginCmd(), a.logoutCmd(), a.groupCmd(), a.importCmd(), a.channelCmd(), a.mcpCmd(), a.imageCmd(), a.policyCmd(), a.auditCmd(), a.whyCmd(), a.receiptCmd(), a.eraseCmd(),
+		a.retentionCmd(), a.quarantineCmd(), a.deadCmd(), a.nodesCmd(), a.backupCmd(), a.restoreCmd(), a.doctorCmd(), a.statusCmd(), a.dashboardCmd(), a.taskCmd(), a.peopleCmd(), a.tokenCmd(), a.webhookCmd(), a.approvalsCmd(),
+		a.approveCmd(), a.denyCmd(), a.rightsCmd(), a.trustCmd(), a.stopCmd(), a.pauseCmd(), a.resumeCmd(), a.runsCmd(), a.logsCmd(), a.costCmd(), a.configCmd(), a.upgradeCmd(), a.versionCmd(), attackInsideCmd(),
 	)
+	a.complete(root)
 	return root
 }
 
@@ -114,33 +118,9 @@ func (a *app) say(format string, args ...any) {
 	fmt.Fprintf(a.err, "nanoclaw: "+format+"\n", args...)
 }
 
-// groupFlag adds --group to a command, completed from the configuration.
+// groupFlag adds --group to a command.
 func (a *app) groupFlag(cmd *cobra.Command, group *string, fallback string) {
 	cmd.Flags().StringVarP(group, "group", "g", fallback, "the group")
-	err := cmd.RegisterFlagCompletionFunc("group", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return a.groupNames(), cobra.ShellCompDirectiveNoFileComp
-	})
-	if err != nil {
-		panic(err) // a mistake in this file: the flag was added above
-	}
-}
-
-// groupNames lists the groups of the configuration for completion, none if it
-// cannot be read.
-func (a *app) groupNames() []string {
-	p, err := a.paths()
-	if err != nil {
-		return nil
-	}
-	c, err := a.loadConfig(p)
-	if err != nil {
-		return nil
-	}
-	var names []string
-	for name := range c.Groups {
-		names = append(names, name)
-	}
-	return names
 }
 
 // parseGroup checks the name of a group from the command line.

@@ -77,7 +77,7 @@ func networkNames() []string {
 }
 
 func networkArgs(cmd *cobra.Command) *cobra.Command {
-	cmd.Args, cmd.ValidArgs = cobra.ExactArgs(1), networkNames()
+	cmd.Args = cobra.ExactArgs(1)
 	return cmd
 }
 

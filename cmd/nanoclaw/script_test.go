@@ -23,6 +23,9 @@ func TestMain(m *testing.M) {
 				o.containerProgram = "/nonexistent/podman" // what this machine has is not for tests
 				return openWith(ctx, o, initUnderTest)
 			}
+			// An upgrade replaces a program that a script made, and never the tests' own.
+			a.program = func() (string, error) { return os.Getenv("PROGRAM"), nil }
+			version = os.Getenv("PROGRAM_VERSION")
 			change(a)
 			os.Exit(a.run(os.Args[1:]))
 		}
@@ -49,6 +52,7 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	registry, model := tinyRegistry(t), keyedModel(t)
+	releases := tinyReleases(t)
 	server, err := storetest.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +71,8 @@ func TestScripts(t *testing.T) {
 				"NANOCLAW_HOME":      e.WorkDir + "/home", "HOME": e.WorkDir,
 				"OWNER_SECRET": "canary-in-the-environment",
 				"DATABASE":     database,
-				"REGISTRY":     registry, "MODEL": model, "npm_config_registry": registry + "/nowhere",
+				"RELEASES":     releases, "PROGRAM": e.WorkDir + "/nanoclaw", "PROGRAM_VERSION": "v1.0.0",
+				"REGISTRY": registry, "MODEL": model, "npm_config_registry": registry + "/nowhere",
 				"HTTP_PROXY": "", "http_proxy": "",
 				// Nothing of the machine that runs the tests decides what they see.
 				"ANTHROPIC_API_KEY": "", "ANTHROPIC_AUTH_TOKEN": "", "CLAUDE_CODE_OAUTH_TOKEN": "", "ANTHROPIC_BASE_URL": "",

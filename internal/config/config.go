@@ -81,6 +81,8 @@ type Config struct {
 	// Audit says where the record of what happened is anchored beside the data
 	// folder.
 	Audit Audit `json:"audit"`
+	// Upgrade says whose programs may take the place of this one: nanoclaw upgrade.
+	Upgrade Upgrade `json:"upgrade"`
 	// MCPServers are servers of the Model Context Protocol, by name, in the form of
 	// .mcp.json with what it lacks. What a workspace brings along is never used.
 	MCPServers map[string]MCPServer `json:"mcpServers"`
@@ -470,6 +472,13 @@ type Audit struct {
 	// AnchorChat is how often a checkpoint is written into main's chat, such as
 	// "24h". 0: never.
 	AnchorChat Duration `json:"anchorChat"`
+}
+
+// Upgrade says whose programs may take the place of this one.
+type Upgrade struct {
+	// Key is the file of a public key of minisign, for releases of your own. It is
+	// yours alone, with mode 0600. Empty: the key that was built in.
+	Key string `json:"key"`
 }
 
 // MCPServer is one server of the Model Context Protocol: a program (command), or

@@ -35,6 +35,7 @@ func (c *Config) Validate(o Options) Problems {
 	v.tools(c.Tools)
 	v.way(c.Egress, o)
 	v.program(at("audit", "anchor"), c.Audit.Anchor)
+	v.program(at("upgrade", "key"), c.Upgrade.Key)
 	if c.Audit.AnchorChat != 0 {
 		between(&v, at("audit", "anchorChat"), c.Audit.AnchorChat, Duration(time.Minute), Duration(366*24*time.Hour))
 	}

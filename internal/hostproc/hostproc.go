@@ -6,7 +6,9 @@
 // can change, started with arguments written down here, with an environment
 // written down here, without standard input, for a bounded time, with bounded
 // output. Nothing that an agent, a chat or a file of a group says can reach a
-// program from here, because no function takes such a value.
+// program from here, because no function takes such a value. One program more is
+// started, with the owner's own rights: NanoClaw itself in another version, for an
+// upgrade (Self).
 //
 // What is left to others: what the answers mean (internal/doctor), and
 // everything that is done on behalf of an agent (internal/boundary).
