@@ -103,7 +103,7 @@ func TestUnitsPermitTheBoundary(t *testing.T) {
 				t.Errorf("%s: the unit does not say why there is no %s=", name, n)
 			}
 		}
-		if d["Type"] != "notify" || d["WatchdogSec"] == "" || d["StartLimitBurst"] == "" || d["Delegate"] != "yes" || d["LimitCORE"] != "0" {
+		if d["Type"] != "notify" || d["WatchdogSec"] == "" || d["StartLimitBurst"] == "" || d["Delegate"] != "yes" || d["LimitCORE"] != "1" {
 			t.Errorf("%s: %v", name, d)
 		}
 		if _, caps := d["CapabilityBoundingSet"]; caps != u.System {
