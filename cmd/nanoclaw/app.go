@@ -89,7 +89,7 @@ inside a boundary of the operating system. Begin with: nanoclaw chat`,
 	root.AddCommand(
 		a.chatCmd(), a.runCmd(), a.sendCmd(), a.execCmd(),
 		a.agentCmd(), a.loginCmd(), a.logoutCmd(), a.groupCmd(), a.channelCmd(), a.mcpCmd(), a.imageCmd(), a.policyCmd(), a.auditCmd(), a.whyCmd(), a.receiptCmd(), a.eraseCmd(), a.retentionCmd(), a.quarantineCmd(), a.deadCmd(), a.backupCmd(), a.restoreCmd(), a.doctorCmd(),
-		a.statusCmd(), a.dashboardCmd(), a.taskCmd(), a.peopleCmd(), a.tokenCmd(), a.webhookCmd(), a.approvalsCmd(), a.approveCmd(), a.denyCmd(), a.rightsCmd(), a.trustCmd(), a.stopCmd(), a.pauseCmd(), a.resumeCmd(), a.runsCmd(), a.logsCmd(), a.costCmd(), a.configCmd(), a.serviceCmd(), keepsRoot(a.versionCmd()), keepsRoot(attackInsideCmd()),
+		a.statusCmd(), a.dashboardCmd(), a.taskCmd(), a.peopleCmd(), a.tokenCmd(), a.webhookCmd(), a.approvalsCmd(), a.approveCmd(), a.denyCmd(), a.rightsCmd(), a.trustCmd(), a.stopCmd(), a.pauseCmd(), a.resumeCmd(), a.runsCmd(), a.logsCmd(), a.costCmd(), a.configCmd(), a.setupCmd(), a.serviceCmd(), a.uninstallCmd(), keepsRoot(a.versionCmd()), keepsRoot(attackInsideCmd()),
 	)
 	return root
 }

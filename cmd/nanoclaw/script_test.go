@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,7 +12,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"nanoclaw/internal/boundary/boundarytest"
+	"nanoclaw/internal/hostproc"
 	"nanoclaw/internal/install"
+	"nanoclaw/internal/service"
 	"nanoclaw/internal/store/storetest"
 )
 
@@ -29,11 +32,33 @@ func TestMain(m *testing.M) {
 	}
 	testscript.Main(m, map[string]func(){
 		"nanoclaw": program(func(*app) {}),
+		// The same, on a machine whose service manager is a stand-in of the script's, and
+		// whose system user is whoever runs the test.
+		"nanoclaw-managed": program(func(a *app) { a.host = standIn }),
 		// The same, for which a small text is Claude Code.
 		"nanoclaw-pinned": program(func(a *app) {
 			a.claude = func() (install.Package, error) { return tinyClaude().pin, nil }
 		}),
 	})
+}
+
+// standIn is a machine with programs of the script in place of its own: what is
+// started, and how, is what would be started.
+func standIn(getenv func(string) string) service.Host {
+	h := service.This(getenv)
+	manager := getenv("MANAGER")
+	h.SystemUnits, h.Booted = filepath.Join(filepath.Dir(manager), "units"), manager
+	h.Trusted = func(string) error { return nil }
+	h.Lookup = func(string) (int, int, bool, error) { return os.Getuid(), os.Getgid(), true, nil }
+	h.Do = func(ctx context.Context, act hostproc.Act, out io.Writer) (string, error) {
+		name, args, err := act.Command()
+		if err != nil {
+			return "", err
+		}
+		said, err := exec.CommandContext(ctx, filepath.Join(manager, name), args...).Output()
+		return string(said), err
+	}
+	return h
 }
 
 // initUnderTest is the init that TestScripts built.

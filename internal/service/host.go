@@ -27,6 +27,8 @@ type Host struct {
 	UserHome, ConfigHome string
 	// SystemUnits is systemd's folder for units of the owner of the machine.
 	SystemUnits string
+	// Booted is there where systemd runs the machine.
+	Booted string
 	// Do performs an act: hostproc.Manage.
 	Do func(ctx context.Context, a hostproc.Act, out io.Writer) (string, error)
 	// Trusted says why a program is not root's alone: hostproc.Trusted.
@@ -42,7 +44,7 @@ func This(getenv func(string) string) Host {
 	home := getenv("HOME")
 	h := Host{
 		System: runtime.GOOS, UID: os.Geteuid(), UserHome: home, ConfigHome: getenv("XDG_CONFIG_HOME"),
-		SystemUnits: "/etc/systemd/system", Do: hostproc.Manage, Trusted: hostproc.Trusted, Lookup: lookup, Chown: chown,
+		SystemUnits: "/etc/systemd/system", Booted: "/run/systemd/system", Do: hostproc.Manage, Trusted: hostproc.Trusted, Lookup: lookup, Chown: chown,
 	}
 	if !filepath.IsAbs(h.ConfigHome) {
 		h.ConfigHome = filepath.Join(home, ".config")
@@ -74,6 +76,16 @@ type Options struct {
 	Program string
 	// AsRoot keeps root's uid, for container engines.
 	AsRoot bool
+}
+
+// Manages says whether this machine has a manager that can be asked: systemd where it
+// is what runs the machine (sd_booted(3)), launchd on macOS.
+func (h Host) Manages() bool {
+	if h.System == "linux" {
+		_, err := os.Lstat(h.Booted)
+		return err == nil
+	}
+	return h.System == "darwin" && h.UID != 0
 }
 
 // Unit is what would be installed here.
