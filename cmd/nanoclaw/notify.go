@@ -70,13 +70,16 @@ func answers(ctx context.Context, path string) error {
 func (n notifier) during(ctx context.Context, path string) (ready, done func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var parts sync.WaitGroup
-	stopped := context.AfterFunc(ctx, func() { n.tell(service.Stopping, "STATUS=ending its sessions") })
+	stopping := func() { n.tell(service.Stopping, "STATUS=ending its sessions") }
+	unasked := context.AfterFunc(ctx, stopping)
 	ready = func() {
 		n.tell(service.Ready, "STATUS=ready at "+path)
 		parts.Go(func() { n.keepAlive(ctx, path) })
 	}
 	done = func() {
-		stopped()
+		if unasked() { // it ended by itself, or was asked at its socket
+			stopping()
+		}
 		cancel()
 		parts.Wait()
 	}
