@@ -35,6 +35,8 @@ func TestMain(m *testing.M) {
 		// The same, on a machine whose service manager is a stand-in of the script's, and
 		// whose system user is whoever runs the test.
 		"nanoclaw-managed": program(func(a *app) { a.host = standIn }),
+		// The same, in an installation of the service's user.
+		"nanoclaw-served": program(func(a *app) { a.host = servedHost }),
 		// The same, for which a small text is Claude Code.
 		"nanoclaw-pinned": program(func(a *app) {
 			a.claude = func() (install.Package, error) { return tinyClaude().pin, nil }
@@ -58,6 +60,16 @@ func standIn(getenv func(string) string) service.Host {
 		said, err := exec.CommandContext(ctx, filepath.Join(manager, name), args...).Output()
 		return string(said), err
 	}
+	return h
+}
+
+// serviceUID stands for the system user: an id that nobody has.
+const serviceUID = 64_987
+
+// servedHost is a machine on which somebody without a name has the service's.
+func servedHost(getenv func(string) string) service.Host {
+	h := service.This(getenv)
+	h.Lookup = func(string) (int, int, bool, error) { return serviceUID, serviceUID, true, nil }
 	return h
 }
 

@@ -19,9 +19,6 @@ import (
 	"nanoclaw/internal/service"
 )
 
-// serviceUID stands for the system user: an id that nobody has.
-const serviceUID = 64_987
-
 // What the unit imposes is imposed here by hand, in a mount namespace made for it,
 // and the real program looks whether the boundary stands under it. The second half
 // shows why the unit lacks what it lacks: under ProtectKernelTunables= and
