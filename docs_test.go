@@ -23,7 +23,7 @@ var reference = regexp.MustCompile("`((?:cmd/)?[a-z/-]+)` · `([A-Za-z]+(?:\\.[A
 var guided = []string{
 	"docs/flow.md", "docs/hacking.md", "docs/threat-model.md", "docs/egress.md", "docs/mcp.md", "docs/approvals.md",
 	"docs/people.md", "docs/config.md", "docs/limits.md", "docs/channels.md", "docs/adapters.md", "docs/whatsapp.md", "docs/state-machine.md", "docs/containers.md", "docs/tasks.md", "docs/chaos.md",
-	"docs/modes.md", "docs/dashboard.md", "docs/nodes.md", "docs/api.md", "docs/import.md", "docs/engines.md", "docs/releases.md",
+	"docs/modes.md", "docs/dashboard.md", "docs/nodes.md", "docs/api.md", "docs/import.md", "docs/engines.md", "docs/releases.md", "docs/setup.md",
 }
 
 func TestDocumentsNameWhatExists(t *testing.T) {

@@ -19,6 +19,7 @@ type rung struct {
 // ladder is the order of the packages: an import may only point to a row
 // further up. A test reads the table, so a new package needs a row here.
 var ladder = []rung{
+	{"privilege", "", "says what this process may do, and does nothing"},
 	{"steps", "", "names of what is durable, for a test build that is killed there; in what we ship nothing"},
 	{"chat", "", "words of the domain; everybody speaks them, so they know nobody"},
 	{"wire", "", "all that the two sides of the boundary share; the untrusted side links it"},
@@ -29,7 +30,7 @@ var ladder = []rung{
 	{"credential", "config", "keeps what was stored; whether it is good, and where it is sent, is decided elsewhere"},
 	{"sbpl", "", "the language of Seatbelt, whoever writes in it"},
 	{"beneath", "", "opens what lies in an agent's folder; it asks nobody what that means"},
-	{"delayed", "beneath", "finds files that run code later, in any folder and whatever grants it"},
+	{"delayed", "beneath privilege", "finds files that run code later, in any folder and whatever grants it"},
 	{"filewatch", "", "says that something happened to a file; what it means is for whoever looks"},
 	{"qr", "", "pure: a text as a picture"},
 	{"touched", "beneath", "finds what changed in a folder, whoever changed it and whoever asks"},
@@ -47,6 +48,7 @@ var ladder = []rung{
 	{"attest", "grant wire", "a finding and what it depends on, whoever tried and wherever it is kept"},
 	{"seatbelt", "grant sbpl wire", "a grant in the words of macOS; it starts nothing"},
 	{"hostproc", "", "the fixed host programs; agent data must not even be expressible here"},
+	{"service", "config hostproc", "keeps nanoclaw running by what the machine has for that; what runs is for others"},
 	{"egress", "chat config credential grant wire", "hosts and credentials, whoever started the session"},
 	{"boundary", "beneath chat confine grant hostproc seatbelt wire", "enforces a grant and knows nothing of messages"},
 	{"queue", "chat steps", "what runs next, not how"},
@@ -69,7 +71,7 @@ var ladder = []rung{
 	{"outbox", "audit channel chat steps", "delivery, whatever the text came from"},
 	{"hosttools", "audit authority chat grant schedule steps task", "authority over what an agent asks for, whichever agent"},
 	{"pressure", "", "what the kernel says of the memory; what is ended for it is decided elsewhere"},
-	{"backup", "beneath config steps", "files into one file and back; what holds of the store in it is for others"},
+	{"backup", "beneath config privilege steps", "files into one file and back; what holds of the store in it is for others"},
 	{"runlog", "chat", "a file for people; what a run is, and what of it is masked, is for others"},
 	{"transcript", "", "a page made of lines; who reads and keeps them is not its matter"},
 	{"mcpserver", "", "speaks with servers over pipes that others made; where they run is decided elsewhere"},
@@ -79,7 +81,7 @@ var ladder = []rung{
 	{"web", "authority channel chat control grant qr task", "one more surface over the acts of the socket"},
 
 	{"attack/inside", "", "runs inside, as the attacker; what it shares with the host is its task"},
-	{"attack", "attack/inside beneath boundary delayed egress grant seatbelt wire", "attacks boundaries from without; they know nothing of it"},
+	{"attack", "attack/inside beneath boundary delayed egress grant privilege seatbelt wire", "attacks boundaries from without; they know nothing of it"},
 
 	{"demo", "agent/scripted audit channel chat config control", "plays a visitor and looks what came of it; the daemon is opened by others, and knows nothing of it"},
 
@@ -90,13 +92,13 @@ var ladder = []rung{
 	{"imports", "agent audit beneath chat config credential grant oldstore schedule store task", "an old installation as a value, a plan, and its steps; who may say yes to it is asked elsewhere"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/chaosnet channel/console channel/discord channel/external channel/httpapi channel/slack channel/telegram channel/webhook channel/webserve chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure queue router runlog runner schedule steps store task touched watch why wire", "the one place that wires everything"},
+	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/chaosnet channel/console channel/discord channel/external channel/httpapi channel/slack channel/telegram channel/webhook channel/webserve chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure privilege queue router runlog runner schedule steps store task touched watch why wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.
 var programs = []rung{
 	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
-	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console channel/discord channel/slack channel/telegram channel/webhook chat config control credential daemon demo doctor egress grant hostproc hosttools imports install outbox qr queue router runner schedule steps store task upgrade watch web why wire", "flags and wiring"},
+	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console channel/discord channel/slack channel/telegram channel/webhook chat config control credential daemon demo doctor egress grant hostproc hosttools imports install outbox qr queue router runner schedule service steps store task upgrade watch web why wire", "flags and wiring"},
 }
 
 // kit says that a folder holds doubles and conformance suites, such as

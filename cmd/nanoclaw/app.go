@@ -11,10 +11,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/install"
+	"nanoclaw/internal/service"
 )
 
 // app is one invocation of the command.
@@ -32,6 +34,10 @@ type app struct {
 
 	// claude gives the Claude Code that is fetched. Tests put a small one in its place.
 	claude func() (install.Package, error)
+	// host is the machine that services are installed on; nil is this one. become makes
+	// this process another user's.
+	host   func(getenv func(string) string) service.Host
+	become func(uid, gid int) error
 
 	// program gives the file of this program, which an upgrade replaces.
 	program func() (string, error)
@@ -45,6 +51,7 @@ type app struct {
 func newApp() *app {
 	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv}
 	a.open, a.preview, a.claude, a.program = openDaemon, a.decideLocally, install.Pinned, os.Executable
+	a.become = boundary.Become
 	return a
 }
 
@@ -69,10 +76,13 @@ func (a *app) root() *cobra.Command {
 		Short: "A personal agent that works on your machine, inside a boundary",
 		Long: `nanoclaw runs a coding agent for each of your chats, natively on this machine and
 inside a boundary of the operating system. Begin with: nanoclaw chat`,
-		Example:           "  nanoclaw chat\n  nanoclaw doctor\n  nanoclaw policy show --group main",
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		PersistentPreRun:  func(*cobra.Command, []string) { a.begun = true },
+		Example:       "  nanoclaw chat\n  nanoclaw doctor\n  nanoclaw policy show --group main",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			a.begun = true
+			return a.actAsService(cmd)
+		},
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print data as JSON")
@@ -83,7 +93,8 @@ inside a boundary of the operating system. Begin with: nanoclaw chat`,
 		a.chatCmd(), a.runCmd(), a.sendCmd(), a.execCmd(),
 		a.demoCmd(), a.agentCmd(), a.loginCmd(), a.logoutCmd(), a.groupCmd(), a.importCmd(), a.channelCmd(), a.mcpCmd(), a.imageCmd(), a.policyCmd(), a.auditCmd(), a.whyCmd(), a.receiptCmd(), a.eraseCmd(),
 		a.retentionCmd(), a.quarantineCmd(), a.deadCmd(), a.nodesCmd(), a.backupCmd(), a.restoreCmd(), a.doctorCmd(), a.statusCmd(), a.dashboardCmd(), a.taskCmd(), a.peopleCmd(), a.tokenCmd(), a.webhookCmd(), a.approvalsCmd(),
-		a.approveCmd(), a.denyCmd(), a.rightsCmd(), a.trustCmd(), a.stopCmd(), a.pauseCmd(), a.resumeCmd(), a.runsCmd(), a.logsCmd(), a.costCmd(), a.configCmd(), a.upgradeCmd(), a.versionCmd(), attackInsideCmd(),
+		a.approveCmd(), a.denyCmd(), a.rightsCmd(), a.trustCmd(), a.stopCmd(), a.pauseCmd(), a.resumeCmd(), a.runsCmd(), a.logsCmd(), a.costCmd(), a.configCmd(), a.setupCmd(), a.serviceCmd(), a.uninstallCmd(),
+		a.upgradeCmd(), a.versionCmd(), attackInsideCmd(),
 	)
 	a.complete(root)
 	return root

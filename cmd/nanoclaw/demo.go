@@ -194,8 +194,8 @@ func (a *app) openDemo(ctx context.Context, place *demo.Place) (*ownHost, error)
 	return own, nil
 }
 
-// pause is between two attempts, for a person who reads.
-const pause = 3 * time.Second
+// breath is between two attempts, for a person who reads.
+const breath = 3 * time.Second
 
 // play makes all attempts and shows each as soon as it is over.
 func (a *app) play(ctx context.Context, h host, place *demo.Place, f demoFlags, all []demo.Attempt, report *demoReport) error {
@@ -224,7 +224,7 @@ func (a *app) play(ctx context.Context, h host, place *demo.Place, f demoFlags, 
 		s.result(r)
 		if isTTY && !f.fast && i < len(all)-1 {
 			select {
-			case <-time.After(pause):
+			case <-time.After(breath):
 			case <-ctx.Done():
 			}
 		}

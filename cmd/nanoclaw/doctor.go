@@ -46,6 +46,7 @@ func (a *app) doctor(ctx context.Context, s *session, probe bool) error {
 	if err != nil {
 		return err
 	}
+	r.Checks = append(r.Checks, a.serviceCheck(ctx)...)
 	if a.json {
 		err = a.printJSON(r)
 	} else {
@@ -60,6 +61,20 @@ func (a *app) doctor(ctx context.Context, s *session, probe bool) error {
 		}
 	}
 	return nil
+}
+
+// serviceCheck says how an installed service stands; nobody needs to have one.
+func (a *app) serviceCheck(ctx context.Context) []control.Check {
+	s, err := a.services().Status(ctx)
+	switch {
+	case err != nil:
+		return []control.Check{{Name: "service", State: "note", Detail: err.Error()}}
+	case !s.Installed:
+		return nil
+	case !s.Running:
+		return []control.Check{{Name: "service", State: "warn", Detail: s.Why, Fix: s.Fix}}
+	}
+	return []control.Check{{Name: "service", State: "ok", Detail: s.File}}
 }
 
 func printChecks(w io.Writer, checks []control.Check) error {

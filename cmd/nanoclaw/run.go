@@ -24,7 +24,8 @@ func (a *app) runCmd() *cobra.Command {
 		Short: "Run the daemon in the foreground",
 		Long: `Run the daemon in the foreground: channels, queue, agents and the control socket.
 It prints one line when it is ready, logs to stderr, and ends on SIGTERM or
-Ctrl-C; a second one ends it at once. With --json it logs JSON.`,
+Ctrl-C; a second one ends it at once. With --json it logs JSON. A service manager
+that started it is told that it is ready, that it lives, and that it ends.`,
 		Example: "  nanoclaw run\n  nanoclaw run --json 2>> nanoclaw.log",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -55,9 +56,12 @@ func (a *app) runDaemon(ctx context.Context, verbose bool) error {
 	if err != nil {
 		return errors.Join(err, h.Close())
 	}
+	ready, done := notifier{a.getenv, log}.during(ctx, socket(paths))
 	err = a.serve(ctx, h, l, log, func() {
+		ready()
 		fmt.Fprintf(a.out, "nanoclaw: ready in %d ms (pid %d, %s)\n", time.Since(began).Milliseconds(), os.Getpid(), socket(paths))
 	})
+	done()
 	return errors.Join(err, h.Close())
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,7 +12,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"nanoclaw/internal/boundary/boundarytest"
+	"nanoclaw/internal/hostproc"
 	"nanoclaw/internal/install"
+	"nanoclaw/internal/service"
 	"nanoclaw/internal/store/storetest"
 )
 
@@ -33,11 +36,45 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"nanoclaw":     program(func(*app) {}),
 		"old-nanoclaw": oldNanoClaw,
+		// The same, on a machine whose service manager is a stand-in of the script's, and
+		// whose system user is whoever runs the test.
+		"nanoclaw-managed": program(func(a *app) { a.host = standIn }),
+		// The same, in an installation of the service's user.
+		"nanoclaw-served": program(func(a *app) { a.host = servedHost }),
 		// The same, for which a small text is Claude Code.
 		"nanoclaw-pinned": program(func(a *app) {
 			a.claude = func() (install.Package, error) { return tinyClaude().pin, nil }
 		}),
 	})
+}
+
+// standIn is a machine with programs of the script in place of its own: what is
+// started, and how, is what would be started.
+func standIn(getenv func(string) string) service.Host {
+	h := service.This(getenv)
+	manager := getenv("MANAGER")
+	h.SystemUnits, h.Booted = filepath.Join(filepath.Dir(manager), "units"), manager
+	h.Trusted = func(string) error { return nil }
+	h.Lookup = func(string) (int, int, bool, error) { return os.Getuid(), os.Getgid(), true, nil }
+	h.Do = func(ctx context.Context, act hostproc.Act, out io.Writer) (string, error) {
+		name, args, err := act.Command()
+		if err != nil {
+			return "", err
+		}
+		said, err := exec.CommandContext(ctx, filepath.Join(manager, name), args...).Output()
+		return string(said), err
+	}
+	return h
+}
+
+// serviceUID stands for the system user: an id that nobody has.
+const serviceUID = 64_987
+
+// servedHost is a machine on which somebody without a name has the service's.
+func servedHost(getenv func(string) string) service.Host {
+	h := service.This(getenv)
+	h.Lookup = func(string) (int, int, bool, error) { return serviceUID, serviceUID, true, nil }
+	return h
 }
 
 // initUnderTest is the init that TestScripts built.

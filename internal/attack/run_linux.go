@@ -20,6 +20,7 @@ import (
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/egress"
 	"nanoclaw/internal/grant"
+	"nanoclaw/internal/privilege"
 	"nanoclaw/internal/wire"
 )
 
@@ -30,7 +31,7 @@ const patience = 60 * time.Second
 // tried at all.
 func Run(ctx context.Context, o Options) (Report, error) {
 	report := Report{Engine: o.Engine.Name(), User: "user"}
-	if os.Geteuid() == 0 {
+	if privilege.Held() {
 		report.User = "root"
 	}
 	dir, err := os.MkdirTemp("", "nanoclaw-attack-")

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nanoclaw/internal/config"
+	"nanoclaw/internal/privilege"
 	"nanoclaw/internal/steps"
 )
 
@@ -274,7 +275,7 @@ func (x *extractor) dress(h *tar.Header) error {
 	if rel == "." {
 		return root.Chmod(rel, 0o700)
 	}
-	if os.Geteuid() == 0 {
+	if privilege.Held() {
 		if err := root.Lchown(rel, h.Uid, h.Gid); err != nil {
 			return err
 		}

@@ -36,8 +36,8 @@ func (p Paths) Private() []string {
 // Locate says where everything is. In this order:
 //
 //   - NANOCLAW_HOME holds everything: config/, data/, run/ and key/;
-//   - root has /etc/nanoclaw, /var/lib/nanoclaw, /run/nanoclaw and
-//     /var/lib/nanoclaw-key;
+//   - root, and with NANOCLAW_SYSTEM the system user of root's service, has /etc/nanoclaw, /var/lib/nanoclaw, /run/nanoclaw
+//     and /var/lib/nanoclaw-key;
 //   - anybody else has nanoclaw/ under XDG_CONFIG_HOME (~/.config),
 //     XDG_DATA_HOME (~/.local/share), XDG_STATE_HOME (~/.local/state, for the key)
 //     and XDG_RUNTIME_DIR; without the last, run/ in the data folder. As the XDG
@@ -56,7 +56,7 @@ func Locate(o Options) (Paths, error) {
 		}
 		return pathsAt(filepath.Join(home, "config"), filepath.Join(home, "data"), filepath.Join(home, "run"), filepath.Join(home, "key")), nil
 	}
-	if o.UID == 0 {
+	if o.UID == 0 || getenv("NANOCLAW_SYSTEM") != "" {
 		return pathsAt("/etc/nanoclaw", "/var/lib/nanoclaw", "/run/nanoclaw", "/var/lib/nanoclaw-key"), nil
 	}
 	home := getenv("HOME")

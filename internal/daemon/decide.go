@@ -13,6 +13,7 @@ import (
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/grant"
+	"nanoclaw/internal/privilege"
 )
 
 // configGroup is a group of the configuration.
@@ -71,10 +72,10 @@ func (d *Daemon) request(ctx context.Context, g chat.Group, t grant.Trigger) (gr
 	}, nil
 }
 
-// uid is the kernel uid of a group: its own from the recorded range if we are
-// root, else ours.
+// uid is the kernel uid of a group: its own from the recorded range if we may give
+// it one, as root and the system user of a service may, else ours.
 func (d *Daemon) uid(ctx context.Context, g chat.Group) (int, error) {
-	if os.Geteuid() != 0 {
+	if !privilege.Held() {
 		return 0, nil
 	}
 	r, err := d.uidRange(ctx)

@@ -19,6 +19,7 @@ import (
 	"nanoclaw/internal/egress"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/hostproc"
+	"nanoclaw/internal/privilege"
 )
 
 // Doctor examines this machine. With Probe it runs the probe again, and what it
@@ -29,7 +30,7 @@ func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.Doc
 		return control.DoctorReport{Attacks: &attacks}, err
 	}
 	in := doctor.Input{
-		System: runtime.GOOS, Root: os.DirFS("/"), UID: os.Geteuid(), LandlockABI: doctor.LandlockABI(), Engines: hostproc.Look,
+		System: runtime.GOOS, Root: os.DirFS("/"), UID: doctorUID(), LandlockABI: doctor.LandlockABI(), Engines: hostproc.Look,
 		Paths: d.opt.Paths, Config: d.config, SearchPath: d.opt.Getenv("PATH"), Home: d.machine.OwnerHome,
 		Claude: d.machineNow().Claude, TriedClaude: agent.ClaudeVersion,
 	}
@@ -77,11 +78,20 @@ func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.Doc
 	return out, nil
 }
 
+// doctorUID is root's where this process has what root has of importance to a
+// boundary, else our own.
+func doctorUID() int {
+	if privilege.Held() {
+		return 0
+	}
+	return os.Geteuid()
+}
+
 // differences tells where an engine cannot do what the grant says.
 func differences(engine string) []control.Check {
 	var out []control.Check
 	for _, d := range boundary.Differences(engine) {
-		if !d.Holds(os.Geteuid()) {
+		if !d.Holds(doctorUID()) {
 			continue
 		}
 		than := "less"

@@ -15,6 +15,7 @@ import (
 	"nanoclaw/internal/boundary"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
+	"nanoclaw/internal/privilege"
 	"nanoclaw/internal/wire"
 )
 
@@ -137,7 +138,7 @@ func (d *Daemon) basis(m *mechanism, g grant.Grant) (attest.Basis, error) {
 	if err != nil {
 		return b, err
 	}
-	b.Engine, b.Shape = m.name, attest.Shape(g, os.Geteuid() == 0, d.config.Boundary.LandlockFloor)
+	b.Engine, b.Shape = m.name, attest.Shape(g, privilege.Held(), d.config.Boundary.LandlockFloor)
 	e, err := m.open()
 	if err != nil {
 		return b, err

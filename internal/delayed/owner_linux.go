@@ -2,16 +2,17 @@ package delayed
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"nanoclaw/internal/privilege"
 )
 
 // as runs f with a user's rights on files (setfsuid(2)), on a thread that nothing
 // else uses meanwhile. An ordinary user has only their own.
 func as(uid, gid int, f func() error) error {
-	if os.Geteuid() != 0 || uid == 0 {
+	if !privilege.Held() || uid == 0 {
 		return f()
 	}
 	done := make(chan error, 1)

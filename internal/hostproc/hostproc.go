@@ -1,8 +1,9 @@
 // Package hostproc starts programs of the host: a fixed list of them, for a
-// fixed purpose. Beside internal/boundary it is the only package of the host
+// fixed purpose: to be asked for their version, or for an act of the owner's on the
+// service (manage.go). Beside internal/boundary it is the only package of the host
 // side that starts a process at all, and the two never do each other's work.
 //
-// What is promised: a program is one of Known, found in a folder that only root
+// What is promised: a program is one of Known, or that of an Act, found in a folder that only root
 // can change, started with arguments written down here, with an environment
 // written down here, without standard input, for a bounded time, with bounded
 // output. Nothing that an agent, a chat or a file of a group says can reach a

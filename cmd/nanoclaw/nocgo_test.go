@@ -1,0 +1,6 @@
+//go:build !cgo
+
+package main
+
+// withCgo says that the threads of this program cannot all be reached.
+const withCgo = false
