@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -115,28 +114,6 @@ func imposed(t *testing.T, u service.Unit, mask string) string {
 	ambient := list(d["AmbientCapabilities"])
 	return script + fmt.Sprintf("exec setpriv --reuid %d --regid %d --clear-groups --bounding-set %s --inh-caps %s --ambient-caps %s",
 		serviceUID, serviceUID, list(d["CapabilityBoundingSet"]), ambient, ambient)
-}
-
-// copyProgram copies this test binary, which under the name nanoclaw is the program.
-func copyProgram(t *testing.T, to string) {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	from, err := os.Open(self)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer from.Close()
-	w, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = io.Copy(w, from)
-	if closing := w.Close(); err != nil || closing != nil {
-		t.Fatal(err, closing)
-	}
 }
 
 // The unit gives what the daemon keeps, no more and no less.
