@@ -38,6 +38,9 @@ type app struct {
 	// this process another user's.
 	host   func(getenv func(string) string) service.Host
 	become func(uid, gid int) error
+	// apart says that this process acts as another user for a while, whom a daemon does
+	// not take for its owner: whoever has it do so tells the daemon afterwards.
+	apart bool
 
 	json bool // --json
 	// begun is set once the words on the command line were understood. An error
