@@ -38,6 +38,9 @@ type app struct {
 	// this process another user's.
 	host   func(getenv func(string) string) service.Host
 	become func(uid, gid int) error
+	// apart says that this process acts as another user for a while, whom a daemon does
+	// not take for its owner: whoever has it do so tells the daemon afterwards.
+	apart bool
 
 	// program gives the file of this program, which an upgrade replaces.
 	program func() (string, error)

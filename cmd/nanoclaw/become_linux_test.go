@@ -61,6 +61,11 @@ func TestRootActsAsTheService(t *testing.T) {
 	if out, err := run("group", "add", "family"); err != nil {
 		t.Errorf("group add: %v\n%s", err, out)
 	}
+	// Set-up stays root, for the service's sake, and still writes as the user.
+	out, err = run("setup", "--yes", "--no-login", "--no-claude", "--no-service", "--undo", "main")
+	if err != nil || !strings.Contains(out, "main is undone") {
+		t.Errorf("setup: %v\n%s", err, out)
+	}
 	for _, p := range []string{"config", "config/config.jsonc", "data/groups", "key", "run"} {
 		info, err := os.Stat(filepath.Join(home, p))
 		if os.IsNotExist(err) && p == "key" {

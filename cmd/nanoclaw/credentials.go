@@ -148,6 +148,9 @@ func (a *app) loggedIn(ctx context.Context, paths config.Paths, s egress.Source,
 // tellDaemon has a running daemon take up what changed. It says whether there is one,
 // and what it uses now.
 func (a *app) tellDaemon(ctx context.Context, paths config.Paths) (now map[string]string, told bool, err error) {
+	if a.apart {
+		return nil, false, nil
+	}
 	c, err := control.Dial(ctx, socket(paths))
 	if errors.Is(err, control.ErrNotRunning) {
 		return nil, false, nil

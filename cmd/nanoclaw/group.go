@@ -362,6 +362,9 @@ func (a *app) change(ctx context.Context, act authority.Act, g chat.Group, edit 
 	} else {
 		err = printChanges(a.out, g, changes)
 	}
+	if a.apart {
+		return err
+	}
 	if c, dialing := control.Dial(ctx, socket(p)); dialing == nil {
 		c.Close()
 		a.say("a daemon runs with the configuration as it was; it starts no new run until you restart it")

@@ -105,6 +105,9 @@ func (s *setup) run(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", st.name, err)
 		}
 	}
+	if err := s.refresh(ctx); err != nil { // without a first message nobody did
+		return err
+	}
 	fmt.Fprintln(s.app.out, "Set up. Talk to it with: nanoclaw chat")
 	return nil
 }
@@ -182,7 +185,7 @@ func (s *setup) undo(ctx context.Context, name string) error {
 		return err
 	}
 	s.app.say("%s is undone", name)
-	return nil
+	return s.refresh(ctx)
 }
 
 // confirm asks a question whose answer is yes unless the person says no.

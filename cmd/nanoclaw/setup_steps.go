@@ -69,14 +69,44 @@ func (s *setup) asOwner(f func() error) (err error) {
 	}
 	defer func() { err = errors.Join(err, syscall.Seteuid(0), syscall.Setegid(0)) }()
 	getenv := s.app.getenv
+	s.app.apart = true
 	s.app.getenv = func(name string) string {
 		if name == "NANOCLAW_SYSTEM" {
 			return "1"
 		}
 		return getenv(name)
 	}
-	defer func() { s.app.getenv = getenv }()
+	defer func() { s.app.getenv, s.app.apart = getenv, false }()
 	return f()
+}
+
+// change is asOwner for what a running daemon has to be told.
+func (s *setup) change(f func() error) error {
+	err := s.asOwner(f)
+	s.changed = s.changed || err == nil
+	return err
+}
+
+// refresh restarts a service that runs with what was before. Another daemon is its
+// owner's to restart.
+func (s *setup) refresh(ctx context.Context) error {
+	if !s.changed {
+		return nil
+	}
+	s.changed = false
+	if st, err := s.app.services().Status(ctx); err == nil && st.Installed && st.Running {
+		s.tell("the service begins again with what was changed")
+		return s.app.services().Restart(ctx)
+	}
+	paths, err := s.app.paths()
+	if err != nil {
+		return err
+	}
+	if c, err := control.Dial(ctx, socket(paths)); err == nil {
+		c.Close()
+		s.tell("the daemon that runs is no service: restart it")
+	}
+	return nil
 }
 
 // errOr is err, or what f gives.
@@ -151,11 +181,11 @@ func (s *setup) skipLogin() (string, error) {
 }
 
 func (s *setup) doLogin(ctx context.Context) error {
-	return s.asOwner(func() error { return s.app.login(ctx, s.o.login) })
+	return s.change(func() error { return s.app.login(ctx, s.o.login) })
 }
 
 func (s *setup) undoLogin(ctx context.Context) error {
-	return s.asOwner(func() error { return s.app.logout(ctx, "") })
+	return s.change(func() error { return s.app.logout(ctx, "") })
 }
 
 func (s *setup) serviceState(ctx context.Context) (bool, string, error) {
@@ -192,6 +222,7 @@ func (s *setup) doService(ctx context.Context) error {
 	if err := h.Start(ctx); err != nil {
 		return fmt.Errorf("%w\nfix: nanoclaw service status, nanoclaw service logs", err)
 	}
+	s.changed = false // it began with what was set up before
 	s.tell("it is ready")
 	return nil
 }
@@ -299,7 +330,7 @@ func (s *setup) skipChannel() (string, error) {
 }
 
 func (s *setup) doChannel(ctx context.Context) error {
-	err := s.asOwner(func() error {
+	return s.change(func() error {
 		n, paths, err := s.app.network(s.o.channel)
 		if err != nil {
 			return err
@@ -319,8 +350,6 @@ func (s *setup) doChannel(ctx context.Context) error {
 		}
 		return s.edit(ctx, func(d *config.Document) error { return d.Set("/channels/"+n.name+"/connect", true) })
 	})
-	s.changed = s.changed || err == nil
-	return err
 }
 
 // edit changes the configuration, which a first start has written by now.
@@ -329,7 +358,7 @@ func (s *setup) edit(ctx context.Context, f func(*config.Document) error) error 
 }
 
 func (s *setup) undoChannel(ctx context.Context) error {
-	return s.asOwner(func() error {
+	return s.change(func() error {
 		c, paths, err := s.config()
 		if err != nil {
 			return err
@@ -381,7 +410,7 @@ func (s *setup) skipMain() (string, error) {
 }
 
 func (s *setup) doMain(ctx context.Context) error {
-	err := s.asOwner(func() error {
+	return s.change(func() error {
 		return s.edit(ctx, func(d *config.Document) error {
 			if err := d.Append("/groups/main/chats", s.o.main); err != nil || s.o.owner == "" {
 				return err
@@ -389,12 +418,10 @@ func (s *setup) doMain(ctx context.Context) error {
 			return d.Set("/people/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(s.o.owner), config.Person{Role: "owner"})
 		})
 	})
-	s.changed = s.changed || err == nil
-	return err
 }
 
 func (s *setup) undoMain(ctx context.Context) error {
-	return s.asOwner(func() error {
+	return s.change(func() error {
 		return s.edit(ctx, func(d *config.Document) error { return d.Set("/groups/main/chats", []string{}) })
 	})
 }
@@ -406,15 +433,10 @@ func (s *setup) skipMessage() (string, error) {
 	return "", nil
 }
 
-// doMessage sends the first message through the daemon and shows the answer. A
-// daemon that runs with an older configuration is restarted first.
+// doMessage sends the first message through the daemon and shows the answer.
 func (s *setup) doMessage(ctx context.Context) error {
-	if s.changed {
-		if st, err := s.app.services().Status(ctx); err == nil && st.Installed && st.Running {
-			if err := s.app.services().Restart(ctx); err != nil {
-				return err
-			}
-		}
+	if err := s.refresh(ctx); err != nil {
+		return err
 	}
 	s.tell("you: " + s.o.message)
 	return s.app.with(ctx, running, func(sess *session) error {

@@ -211,3 +211,25 @@ func TestOnlyWhoAnswersIsAlive(t *testing.T) {
 	}
 	ended(t, code)
 }
+
+// copyProgram copies this test binary, which under the name nanoclaw is the program.
+func copyProgram(t *testing.T, to string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := os.Open(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	w, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.Copy(w, from)
+	if closing := w.Close(); err != nil || closing != nil {
+		t.Fatal(err, closing)
+	}
+}

@@ -20,6 +20,13 @@ func Become(uid, gid int) error {
 	if os.Geteuid() != 0 || uid == 0 {
 		return fmt.Errorf("only root can become somebody, and nobody root: uid %d becomes %d", os.Geteuid(), uid)
 	}
+	var keep uint64
+	for _, c := range neededCaps {
+		keep |= 1 << c.number
+	}
+	if err := dropBounding(keep); err != nil { // while we may: it takes CAP_SETPCAP
+		return err
+	}
 	// Without it the change of uids would clear the permitted set: capabilities(7).
 	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1, 0); errno != 0 {
 		return lowerError(errno)
@@ -32,10 +39,6 @@ func Become(uid, gid int) error {
 	}
 	if err := syscall.Setresuid(uid, uid, uid); err != nil {
 		return fmt.Errorf("become uid %d: %w", uid, err)
-	}
-	var keep uint64
-	for _, c := range neededCaps {
-		keep |= 1 << c.number
 	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var has [2]unix.CapUserData
