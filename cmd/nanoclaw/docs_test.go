@@ -34,6 +34,11 @@ var onlyParsed = map[string]string{
 	"nanoclaw demo":          "is run by a script of its own",
 
 	"nanoclaw exec --mode container": "needs a container engine",
+	"nanoclaw import":                "needs an installation of NanoClaw 1; a script of its own makes one",
+	"nanoclaw upgrade":               "needs a signed release; a script of its own makes one",
+	"nanoclaw service":               "needs a service manager; a script of its own has a stand-in",
+	"nanoclaw setup":                 "asks a person, and changes the machine; scripts of their own answer",
+	"nanoclaw uninstall":             "asks a person, and changes the machine; scripts of their own answer",
 }
 
 // line is a command in a document.
