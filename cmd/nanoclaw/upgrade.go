@@ -84,6 +84,7 @@ type upgraded struct {
 	Old     string `json:"old,omitempty"`
 	Backup  string `json:"backup,omitempty"`
 	Stopped bool   `json:"stopped,omitempty"` // a daemon ran, and is to be started
+	Started bool   `json:"started,omitempty"` // it was the service, and is again
 }
 
 // upgrade is the verb. All that can be refused is refused before the daemon stops, and
@@ -199,7 +200,8 @@ func (a *app) replace(ctx context.Context, paths config.Paths, place *upgrade.Pl
 	if err != nil {
 		a.say("what this program finds on this machine is not known: %v", err)
 	}
-	release, stopped, err := a.stopForUpgrade(ctx, paths, o.wait)
+	service, stop := a.stopperOf(ctx)
+	release, stopped, err := a.stopForUpgrade(ctx, paths, o.wait, stop)
 	if err != nil {
 		return err
 	}
@@ -210,8 +212,31 @@ func (a *app) replace(ctx context.Context, paths config.Paths, place *upgrade.Pl
 		err = a.proveUpgrade(ctx, place, offer, before, env)
 	}
 	if err != nil {
-		return a.undone(place, done, err)
+		err = a.undone(place, done, service, err)
 	}
+	if service && stopped {
+		err = errors.Join(err, a.startAgain(ctx, done))
+	}
+	return err
+}
+
+// stopperOf says whether the daemon is the service, and how it is ended: by its manager
+// if it is, which would start one again that ends by itself.
+func (a *app) stopperOf(ctx context.Context) (service bool, stop func(context.Context, *control.Client) error) {
+	h := a.services()
+	if s, err := h.Status(ctx); err == nil && s.Running {
+		return true, func(ctx context.Context, _ *control.Client) error { return h.Stop(ctx) }
+	}
+	return false, func(ctx context.Context, c *control.Client) error { return c.Shutdown(ctx) }
+}
+
+// startAgain starts the service, of whichever version its program is now.
+func (a *app) startAgain(ctx context.Context, done *upgraded) error {
+	if err := a.services().Start(ctx); err != nil {
+		return &control.Error{Code: control.CodeFailed, Message: fmt.Sprintf("the service does not start: %v", err), Hint: "nanoclaw service logs"}
+	}
+	done.Stopped, done.Started = false, true
+	a.say("the service runs again")
 	return nil
 }
 
@@ -261,7 +286,7 @@ func (a *app) proveUpgrade(ctx context.Context, place *upgrade.Place, offer *upg
 }
 
 // undone puts the former program back and says how things stand.
-func (a *app) undone(place *upgrade.Place, done *upgraded, err error) error {
+func (a *app) undone(place *upgrade.Place, done *upgraded, service bool, err error) error {
 	e := &control.Error{Code: control.CodeFailed, Message: fmt.Sprintf("%s was not installed: %v", done.To, err)}
 	var hints []string
 	switch back := place.Back(); {
@@ -273,7 +298,7 @@ func (a *app) undone(place *upgrade.Place, done *upgraded, err error) error {
 	if _, err := os.Lstat(done.Backup); done.Backup != "" && err == nil {
 		hints = append(hints, "if it does not take the store any more: nanoclaw restore "+done.Backup+" --replace")
 	}
-	if done.Stopped {
+	if done.Stopped && !service {
 		hints = append(hints, "the daemon is stopped; start it as before, or with: nanoclaw run")
 	}
 	e.Hint = strings.Join(hints, "; ")
@@ -282,11 +307,11 @@ func (a *app) undone(place *upgrade.Place, done *upgraded, err error) error {
 
 // stopForUpgrade ends the daemon if one runs, and keeps others from the store until
 // release is called.
-func (a *app) stopForUpgrade(ctx context.Context, paths config.Paths, wait time.Duration) (release func() error, stopped bool, err error) {
+func (a *app) stopForUpgrade(ctx context.Context, paths config.Paths, wait time.Duration, stop func(context.Context, *control.Client) error) (release func() error, stopped bool, err error) {
 	c, err := control.Dial(ctx, socket(paths))
 	switch {
 	case err == nil:
-		err = a.drain(ctx, c, wait)
+		err = a.drain(ctx, c, wait, stop)
 		stopped = err == nil
 		c.Close()
 	case errors.Is(err, control.ErrNotRunning):
@@ -311,7 +336,7 @@ func (a *app) stopForUpgrade(ctx context.Context, paths config.Paths, wait time.
 
 // drain waits for the runs that go on, and asks the daemon to end. What still goes on
 // then is interrupted and taken up again by the next one.
-func (a *app) drain(ctx context.Context, c *control.Client, wait time.Duration) error {
+func (a *app) drain(ctx context.Context, c *control.Client, wait time.Duration, stop func(context.Context, *control.Client) error) error {
 	for deadline := time.Now().Add(wait); ; {
 		s, err := c.Status(ctx)
 		if err != nil {
@@ -330,7 +355,7 @@ func (a *app) drain(ctx context.Context, c *control.Client, wait time.Duration) 
 		}
 	}
 	a.say("stopping the daemon")
-	return c.Shutdown(ctx)
+	return stop(ctx, c)
 }
 
 // pause waits.
