@@ -43,7 +43,7 @@ func address(jid, team string) (string, error) {
 		return channel + ":" + rest, nil
 	case channel == "slack" && slackChat.MatchString(rest):
 		if team == "" {
-			return "", errors.New("Slack's chats are named with their workspace here: say --slack-team T…")
+			return "", errors.New("chats of Slack are named with their workspace here: say --slack-team T…")
 		}
 		return "slack:" + team + "/" + rest, nil
 	case channel == "":
