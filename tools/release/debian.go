@@ -38,7 +38,7 @@ func (r *release) debian(p platform, program []byte, docs, texts map[string][]by
 	}
 	for name, text := range docs {
 		if name != "LICENSE" {
-			files["usr/share/doc/nanoclaw/"+strings.TrimPrefix(name, "docs/")] = entry{data: text, mode: 0o644}
+			files["usr/share/doc/nanoclaw/"+name] = entry{data: text, mode: 0o644}
 		}
 	}
 	for shell, text := range texts {
