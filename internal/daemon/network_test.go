@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -67,7 +68,7 @@ func (n *chatNet) receive(ctx context.Context, in chat.Inbound) error {
 		return ctx.Err()
 	}
 	n.mu.Lock()
-	in.ID, in.Sent = chat.MessageID(rand.Text()), time.Now()
+	in.ID, in.Sent = cmp.Or(in.ID, chat.MessageID(rand.Text())), time.Now()
 	in.From.Channel = n.ID()
 	sink := n.sink
 	n.mu.Unlock()
