@@ -316,7 +316,7 @@ func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.T
 	at := time.Now()
 	r.logServers(job.Run, s.grant)
 	steps.Before(steps.Start)
-	err := r.Store.Start(ctx, job.Run, Start{Mode: string(s.grant.Mode), Agent: s.grant.Agent, Session: s.id, At: at, Conversation: s.talk, Reservation: l, Standing: warm},
+	err := r.Store.Start(ctx, job.Run, Start{Mode: string(s.grant.Mode), Agent: s.grant.Agent, Session: s.id, At: at, Conversation: s.talk, Reservation: l, Standing: warm, Idle: idle(job, s.grant.Agent, warm)},
 		r.started(job, s.id, s.grant, t, warm, at))
 	steps.After(steps.Start)
 	if err == nil && !warm {
@@ -334,6 +334,13 @@ func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.T
 	err = r.Store.Running(ctx, job.Run, s.started())
 	steps.After(steps.Running)
 	return err
+}
+
+// idle says that a run does nothing before its first request to the model, which is
+// written down before it goes out (egress.Gateway): so it is for a Claude Code that
+// stands there already and is given no script to run first.
+func idle(job queue.Job, kind string, warm bool) bool {
+	return warm && kind == grant.Claude && (job.Last().Task == nil || job.Last().Task.Script == "")
 }
 
 // started is the entry about a run that begins.

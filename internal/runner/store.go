@@ -174,6 +174,9 @@ type Start struct {
 	// Standing says that the boundary stands already, or that none is needed: the run
 	// moves on to running in the same transaction, and needs no Running.
 	Standing bool
+	// Idle says that the run can do nothing, inside or out, before another change of
+	// the store was made and is on the disk: this one may get there with it.
+	Idle bool
 }
 
 // Conversation is which of the agent's own sessions a run is part of. It is

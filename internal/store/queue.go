@@ -53,10 +53,11 @@ const waitingQuery = `SELECT grp, min(id) AS first FROM inbox WHERE state = 'wai
 	AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.grp = inbox.grp AND (r.state = 'queued' OR r.state = 'starting' OR r.state = 'running'))
 	GROUP BY grp ORDER BY first`
 
-// Claim is queue.Store's.
+// Claim is queue.Store's. Nothing rests on it before the run is started: should it be
+// lost with the machine, the messages wait as they did.
 func (s *Store) Claim(ctx context.Context, g chat.Group, run chat.RunID, at time.Time) (*queue.Job, error) {
 	var job *queue.Job
-	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+	err := s.w.write(ctx, withNext, func(ctx context.Context, t *tx) error {
 		job = nil
 		var n int
 		err := t.row(ctx, []any{&n}, `SELECT EXISTS (SELECT 1 FROM inbox WHERE state = 'waiting' AND grp = ? AND due <= ?)
@@ -173,7 +174,7 @@ func (s *Store) Next(ctx context.Context, g chat.Group) ([]queue.Message, error)
 func (s *Store) Join(ctx context.Context, run chat.RunID, next []queue.Message, l *runner.Reservation, e audit.Entry) (bool, error) {
 	joined := false
 	what := fmt.Sprintf("let messages join run %s", run)
-	err := s.judged(ctx, what, func(ctx context.Context, t *tx, no *error) error {
+	err := s.judged(ctx, what, atOnce, func(ctx context.Context, t *tx, no *error) error {
 		joined = false
 		now := s.now()
 		r, err := s.ours(ctx, t, run)

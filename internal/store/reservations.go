@@ -16,9 +16,9 @@ var errNotYet = errors.New("an account has no room")
 
 // judged runs a change in which an account may refuse, and gives that refusal as
 // it is.
-func (s *Store) judged(ctx context.Context, what string, do func(ctx context.Context, t *tx, no *error) error) error {
+func (s *Store) judged(ctx context.Context, what string, by when, do func(ctx context.Context, t *tx, no *error) error) error {
 	var no error
-	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+	err := s.w.write(ctx, by, func(ctx context.Context, t *tx) error {
 		no = nil
 		if err := do(ctx, t, &no); err != nil {
 			return err
@@ -83,7 +83,7 @@ func share(ctx context.Context, t *tx, run chat.RunID, askers []grant.Asker) err
 // Grow sets aside more for a run that goes on, up to set in all, if the accounts
 // of the reservation allow it.
 func (s *Store) Grow(ctx context.Context, run chat.RunID, l runner.Reservation) error {
-	return s.judged(ctx, "set more aside for run "+string(run), func(ctx context.Context, t *tx, no *error) (err error) {
+	return s.judged(ctx, "set more aside for run "+string(run), atOnce, func(ctx context.Context, t *tx, no *error) (err error) {
 		if _, err := s.ours(ctx, t, run); err != nil {
 			return err
 		}

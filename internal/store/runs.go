@@ -35,7 +35,11 @@ func (s *Store) Record(ctx context.Context, e audit.Entry) error {
 
 // Start is runner.Store's.
 func (s *Store) Start(ctx context.Context, run chat.RunID, st runner.Start, e audit.Entry) error {
-	return s.judged(ctx, "start run "+string(run), func(ctx context.Context, t *tx, no *error) (err error) {
+	by := atOnce
+	if st.Idle {
+		by = withNext
+	}
+	return s.judged(ctx, "start run "+string(run), by, func(ctx context.Context, t *tx, no *error) (err error) {
 		if _, err := s.moveRun(ctx, t, run, runner.Starting); err != nil {
 			return err
 		}

@@ -249,7 +249,7 @@ func (s *Store) closeFiles() error {
 	return errors.Join(append(errs, s.lock.release())...)
 }
 
-// write is writer.write.
+// write runs a change and returns when it is on the disk.
 func (s *Store) write(ctx context.Context, do func(context.Context, *tx) error) error {
-	return s.w.write(ctx, do)
+	return s.w.write(ctx, atOnce, do)
 }

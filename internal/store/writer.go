@@ -60,9 +60,25 @@ func (t *tx) row(ctx context.Context, dest []any, query string, args ...any) err
 	return st.QueryRowContext(ctx, args...).Scan(dest...)
 }
 
+// when is by when a change has to be on the disk.
+type when int
+
+const (
+	// atOnce: before its caller hears of it. All that something outside this store rests
+	// on, or will, is such a change.
+	atOnce when = iota
+	// withNext: with the next change that has to be there at once, and never without one
+	// that came before. The caller hears of it as soon as others would see it: should
+	// this process end, it was kept; should the machine, it may not have been, and then
+	// nothing that came later was. That is for a change which nothing outside rests on
+	// until a later one is on the disk.
+	withNext
+)
+
 // change is one caller's piece of work.
 type change struct {
 	ctx  context.Context
+	by   when
 	do   func(context.Context, *tx) error
 	err  error
 	done chan struct{}
@@ -79,6 +95,11 @@ type writer struct {
 	conn    *sql.Conn
 	stmts   map[string]*sql.Stmt
 	changes chan *change
+	// kept is one that was taken from changes and could not share a commit.
+	kept *change
+	// synced says that a commit of SQLite's returns when it is on the disk, as it does
+	// on a new connection.
+	synced  bool
 	audited func() // called after a commit that added audit entries
 
 	quit chan struct{} // closed by stop: no more changes
@@ -88,18 +109,18 @@ type writer struct {
 
 func startWriter(conn *sql.Conn, path string, audited func(), l *link) *writer {
 	w := &writer{
-		path: path, link: l, conn: conn, stmts: map[string]*sql.Stmt{}, audited: audited,
+		path: path, link: l, conn: conn, stmts: map[string]*sql.Stmt{}, audited: audited, synced: true,
 		changes: make(chan *change), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	go w.loop()
 	return w
 }
 
-// write runs a change and returns once it is durable or has failed. The change
-// itself is not cancelled in the middle: SQLite would roll back the whole
+// write runs a change and returns once it is kept, as by asks, or has failed. The
+// change itself is not cancelled in the middle: SQLite would roll back the whole
 // transaction, which others share. It is short, and it sees no network.
-func (w *writer) write(ctx context.Context, do func(context.Context, *tx) error) error {
-	c := &change{ctx: ctx, do: do, done: make(chan struct{})}
+func (w *writer) write(ctx context.Context, by when, do func(context.Context, *tx) error) error {
+	c := &change{ctx: ctx, by: by, do: do, done: make(chan struct{})}
 	select {
 	case w.changes <- c:
 	case <-ctx.Done():
@@ -126,6 +147,11 @@ func (w *writer) loop() {
 		case c := <-w.changes:
 			w.commit(c)
 		}
+		for w.kept != nil {
+			c := w.kept
+			w.kept = nil
+			w.commit(c)
+		}
 	}
 }
 
@@ -139,7 +165,7 @@ func (w *writer) commit(c *change) {
 		}
 	}()
 	ctx := context.Background()
-	more, a, err := w.attempt(ctx, batch, w.next)
+	more, a, err := w.attempt(ctx, batch, func() *change { return w.next(c.by) })
 	batch = more
 	for end := time.Now().Add(patience); err != nil && w.link != nil && disconnected(err) && time.Now().Before(end); {
 		var kept bool
@@ -166,7 +192,7 @@ type attempt struct {
 // attempt runs a batch, and what next has to add, in one transaction.
 func (w *writer) attempt(ctx context.Context, batch []*change, next func() *change) ([]*change, attempt, error) {
 	t := &tx{conn: w.conn, stmts: w.stmts}
-	if err := w.begin(ctx, t); err != nil {
+	if err := w.begin(ctx, t, batch[0].by); err != nil {
 		return batch, attempt{}, fmt.Errorf("begin: %w", err)
 	}
 	for i := 0; i < len(batch); i++ {
@@ -184,13 +210,37 @@ func (w *writer) attempt(ctx context.Context, batch []*change, next func() *chan
 	return batch, attempt{asked: true, audited: t.audited}, err
 }
 
-func (w *writer) begin(ctx context.Context, t *tx) error {
+// begin opens a transaction. PostgreSQL is always waited for: its server may end
+// while we go on, and take along what it did not keep.
+func (w *writer) begin(ctx context.Context, t *tx, by when) error {
 	if w.link != nil {
 		return w.link.begin(ctx, t)
+	}
+	if err := w.sync(ctx, by == atOnce); err != nil {
+		return err
 	}
 	// The lock is taken at once: a transaction that begins by reading could find
 	// at its first write that it is too late (SQLITE_BUSY_SNAPSHOT).
 	_, err := t.exec(ctx, `BEGIN IMMEDIATE`)
+	return err
+}
+
+// sync says whether the next commit waits for the disk. Either way it is whole or not
+// there after a loss of power, and those that waited take those before them along:
+// there is one log, in their order (https://sqlite.org/pragma.html#pragma_synchronous).
+func (w *writer) sync(ctx context.Context, on bool) error {
+	if w.synced == on {
+		return nil
+	}
+	level := "NORMAL"
+	if on {
+		level = "FULL"
+	}
+	// Not a prepared statement: SQLite obeys some pragmas when they are prepared.
+	_, err := w.conn.ExecContext(ctx, `PRAGMA synchronous = `+level)
+	if err == nil {
+		w.synced = on
+	}
 	return err
 }
 
@@ -214,10 +264,15 @@ func (w *writer) restore(end time.Time, asked bool, lost error) (kept bool, err 
 	return kept, err
 }
 
-// next takes a change that already waits.
-func (w *writer) next() *change {
+// next takes a change that already waits and may share a commit with one that has to
+// be on the disk by a time.
+func (w *writer) next(by when) *change {
 	select {
 	case c := <-w.changes:
+		if by == withNext && c.by == atOnce {
+			w.kept = c
+			return nil
+		}
 		return c
 	default:
 		return nil
