@@ -91,14 +91,14 @@ func openWriter(path string) (*sql.DB, error) {
 	return db, nil
 }
 
-func openReaders(path string) (*sql.DB, error) {
+func openReaders(path string) (*pool, error) {
 	db, err := sql.Open("sqlite", dsn(path, "ro", common, readerPragmas))
 	if err != nil {
 		return nil, err
 	}
 	db.SetMaxOpenConns(maxReaders)
 	db.SetMaxIdleConns(idleReaders)
-	return db, nil
+	return newPool(db, false), nil
 }
 
 // ErrCorrupt is in the chain of errors about a damaged store.

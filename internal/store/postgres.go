@@ -117,7 +117,7 @@ func (s *Store) connectPostgres(ctx context.Context, cfg *pgx.ConnConfig) error 
 	if err != nil {
 		return explain(s.path, err)
 	}
-	s.Reader.db = openPostgres(cfg, dialect{rerun: true, patience: patience}, pgCommon, pgReader)
+	s.Reader.db = newPool(openPostgres(cfg, dialect{rerun: true, patience: patience}, pgCommon, pgReader), true)
 	s.Reader.db.SetMaxOpenConns(maxReaders)
 	s.Reader.db.SetMaxIdleConns(idleReaders)
 	l := &link{db: s.db, path: s.path, alone: s.alone, node: s.node, name: newOwner(), tell: s.onLink}
@@ -140,7 +140,7 @@ func openPostgresReader(ctx context.Context, cfg *pgx.ConnConfig) (*Reader, erro
 	if err != nil {
 		return nil, err
 	}
-	r.db = openPostgres(cfg, dialect{}, pgCommon, pgReader)
+	r.db = newPool(openPostgres(cfg, dialect{}, pgCommon, pgReader), true)
 	r.db.SetMaxOpenConns(maxReaders)
 	version, err := schemaOfPostgres(ctx, r.db)
 	if err == nil && version == 0 {

@@ -57,7 +57,7 @@ type Options struct {
 type Reader struct {
 	path     string // of the file, or the address of the database without its password
 	postgres bool
-	db       *sql.DB
+	db       *pool
 }
 
 // Store reads and changes a store. It is safe for concurrent use.
