@@ -19,9 +19,8 @@ import (
 
 // What a working day brings to an agent, with real Claude Code through one daemon
 // and, as far as it lives, one session; and what must hold of every minute of it.
-// The modes are those that can be started.
 func TestClaudeMatrix(t *testing.T) {
-	for _, mode := range []string{"host"} {
+	for _, mode := range []string{"host", "container"} {
 		t.Run(mode, func(t *testing.T) { newMatrix(t, mode).run() })
 	}
 }
@@ -37,10 +36,15 @@ type matrix struct {
 func newMatrix(t *testing.T, mode string) *matrix {
 	m := agenttest.NewModel(agenttest.Puppet)
 	t.Cleanup(m.Close)
-	i := newInstall(t, fmt.Sprintf(`{
-		"version": 1, "hostMode": {"enabled": true, "runsPerHour": 1000}, "agent": {"claude": {"path": %q}},
+	i := newInstall(t, "{}")
+	container := ""
+	if mode == "container" {
+		container = claudeImage(t, i)
+	}
+	i.configure(fmt.Sprintf(`{
+		"version": 1, "hostMode": {"enabled": true, "runsPerHour": 1000}, "agent": {"claude": {"path": %q}}, %s
 		"groups": {"main": {"mode": %q, "hostModeAllowed": true}, "family": {"mode": %q, "hostModeAllowed": true}},
-	}`, agenttest.Claude(t), mode, mode))
+	}`, agenttest.Claude(t), container, mode, mode))
 	i.env["ANTHROPIC_BASE_URL"], i.env["ANTHROPIC_API_KEY"] = m.URL, modelKey
 	x := &matrix{T: t, m: m, key: filepath.Join(i.home, ".ssh", "id_ed25519")}
 	write(t, x.key, "canary-of-the-owner")

@@ -20,20 +20,8 @@ import (
 // image made of a folder, so that family can run in both modes.
 func equalInstall(t *testing.T) (*install, func() [][]byte) {
 	t.Helper()
-	p := podmantest.New(t)
-	root := filepath.Join(t.TempDir(), "root")
-	podmantest.Root(t, root)
-	podmantest.Libraries(t, root, agenttest.Claude(t))
-	images, err := boundary.NewImages(boundary.PodmanEngine, boundary.ContainerOptions{Program: p.Program, Env: p.Env})
-	must(t, err)
-	must(t, images.Import(t.Context(), "localhost/equal:latest", root))
 	i, m := claudeInstall(t)
-	for _, v := range p.Env {
-		name, value, _ := strings.Cut(v, "=")
-		if name == "XDG_RUNTIME_DIR" {
-			i.env[name] = value
-		}
-	}
+	container := claudeImage(t, i)
 	text, err := os.ReadFile(i.paths.Config)
 	must(t, err)
 	lent := filepath.Join(filepath.Dir(i.home), "lent")
@@ -41,7 +29,7 @@ func equalInstall(t *testing.T) (*install, func() [][]byte) {
 	must(t, os.WriteFile(filepath.Join(lent, "page"), []byte("lent to both\n"), 0o644))
 	must(t, os.Chmod(filepath.Dir(i.home), 0o755))
 	i.configure(strings.NewReplacer(
-		`"hostMode":`, fmt.Sprintf(`"container": {"engine": "podman", "program": %q, "image": "localhost/equal:latest"}, "hostMode":`, p.Program),
+		`"hostMode":`, container+` "hostMode":`,
 		`"family": {"mode": "host", `, fmt.Sprintf(`"family": {"mode": "host", "confirm": "never", "mounts": [{"path": %q}], `, lent),
 	).Replace(string(text)))
 	return i, func() (out [][]byte) {
@@ -50,6 +38,26 @@ func equalInstall(t *testing.T) (*install, func() [][]byte) {
 		}
 		return out
 	}
+}
+
+// claudeImage makes an image in which Claude Code can run, of a folder, for a podman of
+// the test's own, and gives the lines of a configuration that name both.
+func claudeImage(t *testing.T, i *install) string {
+	t.Helper()
+	p := podmantest.New(t)
+	root := filepath.Join(t.TempDir(), "root")
+	podmantest.Root(t, root, "curl", "unshare")
+	podmantest.Libraries(t, root, agenttest.Claude(t))
+	images, err := boundary.NewImages(boundary.PodmanEngine, boundary.ContainerOptions{Program: p.Program, Env: p.Env})
+	must(t, err)
+	must(t, images.Import(t.Context(), "localhost/equal:latest", root))
+	for _, v := range p.Env {
+		name, value, _ := strings.Cut(v, "=")
+		if name == "XDG_RUNTIME_DIR" {
+			i.env[name] = value
+		}
+	}
+	return fmt.Sprintf(`"container": {"engine": "podman", "program": %q, "image": "localhost/equal:latest"},`, p.Program)
 }
 
 // answersIn asks all questions in a mode, in one boundary, and gives what each

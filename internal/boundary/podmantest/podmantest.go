@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -186,8 +187,8 @@ var programs = []string{"bash", "env", "id", "cat", "ls", "stat", "find", "sort"
 	"touch", "readlink", "wc", "tr", "sleep", "uname", "hostname", "date", "chmod", "ln", "git", "dd", "true"}
 
 // Root makes the root of a system in a folder, from programs of this machine and the
-// libraries that they need: bash and the usual small ones, and git.
-func Root(tb testing.TB, dir string) {
+// libraries that they need: bash and the usual small ones, git, and those named more.
+func Root(tb testing.TB, dir string, more ...string) {
 	tb.Helper()
 	for _, d := range []string{"usr/bin", "usr/lib", "usr/lib64", "etc", "tmp", "proc", "dev", "sys", "run", "opt", "workspace", "home"} {
 		must(tb, os.MkdirAll(filepath.Join(dir, d), 0o755))
@@ -196,7 +197,7 @@ func Root(tb testing.TB, dir string) {
 		must(tb, os.Symlink("usr/"+l, filepath.Join(dir, l)))
 	}
 	must(tb, os.Symlink("usr/bin", filepath.Join(dir, "sbin")))
-	for _, name := range programs {
+	for _, name := range slices.Concat(programs, more) {
 		path, err := exec.LookPath(name)
 		if err != nil {
 			continue
