@@ -42,7 +42,7 @@ func equalInstall(t *testing.T) (*install, func() [][]byte) {
 
 // claudeImage makes an image in which Claude Code can run, of a folder, for a podman of
 // the test's own, and gives the lines of a configuration that name both.
-func claudeImage(t *testing.T, i *install) string {
+func claudeImage(t testing.TB, i *install) string {
 	t.Helper()
 	p := podmantest.New(t)
 	root := filepath.Join(t.TempDir(), "root")
