@@ -60,16 +60,16 @@ func claudeImage(t testing.TB, i *install) string {
 	return fmt.Sprintf(`"container": {"engine": "podman", "program": %q, "image": "localhost/equal:latest"},`, p.Program)
 }
 
-// answersIn asks all questions in a mode, in one boundary, and gives what each
-// printed, with its status.
-func answersIn(t *testing.T, d *Daemon, mode string) []string {
+// answersIn asks all questions in a mode, in one boundary of an engine, and gives what
+// each printed, with its status.
+func answersIn(t *testing.T, d *Daemon, mode, engine string) []string {
 	t.Helper()
 	const mark = "== next question"
 	script := ""
 	for _, q := range questions {
 		script += "( " + q.script + "\n)\necho exit $?\necho '" + mark + "'\n"
 	}
-	p, err := d.Exec(t.Context(), control.ExecRequest{Group: "family", Mode: mode, Argv: []string{"bash", "-c", script}})
+	p, err := d.Exec(t.Context(), control.ExecRequest{Group: "family", Mode: mode, Boundary: engine, Argv: []string{"bash", "-c", script}})
 	if err != nil {
 		t.Fatalf("%s mode: %v", mode, err)
 	}
@@ -91,7 +91,7 @@ func answersIn(t *testing.T, d *Daemon, mode string) []string {
 }
 
 // questions are asked in both modes, and have the same answers in both. What differs
-// is listed in docs/modes.md: programs and libraries, /dev/mqueue, and what the
+// is listed in docs/modes.md: programs and libraries, /dev/mqueue, bubblewrap's /dev/core, and what the
 // kernel shows of the engine.
 var questions = []struct{ name, script string }{
 	{"identity", "id -u; id -g; id -un; hostname; uname -s"},
@@ -103,7 +103,7 @@ var questions = []struct{ name, script string }{
 	{"links", "ln -sf /etc/shadow l && cat l; rm l; ln -sf ../global/CLAUDE.md m && cat m; rm m"},
 	{"what may be written", "for p in . $HOME /tmp /dev/shm ../global /workspace /usr /etc / /opt/claude /workspace/extra/lent; do if touch $p/x; then echo w $p; rm $p/x; else echo r $p; fi; done"},
 	{"lent folders", "ls /workspace/extra; cat /workspace/extra/lent/page; echo x > /workspace/extra/lent/page"},
-	{"devices", "ls /dev | grep -v mqueue | sort"},
+	{"devices", "ls /dev | grep -vxE 'mqueue|core' | sort"},
 	{"privileges", "grep -E '^(Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp):' /proc/self/status"},
 	{"limits", "ulimit -n; ulimit -f; ulimit -c; ulimit -u >/dev/null; echo $?"},
 	{"the network", "cat /proc/net/dev | sed 's/:.*//' | grep -v '|' | tr -d ' '"},
@@ -123,10 +123,12 @@ func TestModesAreEqual(t *testing.T) {
 		t.Fatalf("in host mode: %+v\n%s", a.Answer, a.text())
 	}
 	ask(t, d, "family", `tool: Bash {"command":"mkdir -p conversations && echo from-host > ./conversations/note"}`)
-	host, container := answersIn(t, d, "host"), answersIn(t, d, "container")
-	for n, q := range questions {
-		if host[n] != container[n] {
-			t.Errorf("%s:\n--- host\n%s\n--- container\n%s", q.name, host[n], container[n])
+	host := answersIn(t, d, "host", boundary.NativeEngine)
+	for name, other := range map[string][]string{"bubblewrap": answersIn(t, d, "host", boundary.BubblewrapEngine), "container": answersIn(t, d, "container", "")} {
+		for n, q := range questions {
+			if host[n] != other[n] {
+				t.Errorf("%s:\n--- host\n%s\n--- %s\n%s", q.name, host[n], name, other[n])
+			}
 		}
 	}
 	stop()
