@@ -143,8 +143,8 @@ soak: build ## mixed traffic for SOAK_SECONDS (60) while memory, descriptors, go
 	@go run ./internal/chaostest/program soak build/soak
 
 .PHONY: test-all
-test-all: ## what takes long: make test, attacks, more chaos, a longer soak
-	@$(MAKE) --no-print-directory test
+test-all: ## what takes long: make test, as root and as a user, attacks, more chaos, a longer soak
+	@.ci/run
 	@NANOCLAW_TEST_LONG=1 $(STEP) "the conformance suite in containers" go test -count=1 -timeout 20m -run '^TestPodmanConforms$$' ./internal/boundary
 	@$(MAKE) --no-print-directory reproduce
 	@$(MAKE) --no-print-directory attack
