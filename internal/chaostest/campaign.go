@@ -115,6 +115,7 @@ const configuration = `{
 		"c": {"mode": "host", "hostModeAllowed": true, "confirm": "never", "chats": ["chaos:c"], "senders": ["chaos:ann"], "trigger": "always"},
 		"asks": {"mode": "host", "hostModeAllowed": true, "confirm": "each", "chats": ["chaos:asks"], "senders": ["chaos:ann"], "trigger": "always"},
 		"burst": {"mode": "host", "hostModeAllowed": true, "confirm": "never", "chats": ["chaos:burst"], "senders": ["chaos:ann"], "trigger": "always"},
+		"door": {"mode": "host", "hostModeAllowed": true, "confirm": "never", "chats": ["chaos:door"], "trigger": "always"},
 		"lost": {"mode": "host", "hostModeAllowed": true, "confirm": "never", "chats": ["chaos:gone"], "senders": ["chaos:ann"], "trigger": "always"},
 	},
 }`

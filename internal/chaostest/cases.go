@@ -3,12 +3,14 @@ package chaostest
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -25,7 +27,8 @@ func cases() map[steps.Step]func(c *campaign, ctx context.Context, p *process) {
 		steps.Recover: nil, steps.Accept: nil,
 		steps.Fire:    (*campaign).taskIsDue,
 		steps.HostAct: nil, steps.HostDone: nil,
-		steps.Claim: nil, steps.Hold: nil, steps.Free: nil, steps.Start: nil, steps.Stand: nil, steps.Running: nil,
+		steps.Paired: (*campaign).letStrangerIn,
+		steps.Claim:  nil, steps.Hold: nil, steps.Free: nil, steps.Start: nil, steps.Stand: nil, steps.Running: nil,
 		steps.Open: nil, steps.Ask: nil, steps.Join: (*campaign).joinTalk, steps.Finish: nil, steps.End: nil,
 		steps.Release:   (*campaign).stopInTheMiddle,
 		steps.ToolAsked: nil, steps.ToolActed: nil,
@@ -144,6 +147,31 @@ func (c *campaign) addTask(ctx context.Context) {
 		c.say("a task was not added for certain: %v %s", err, strings.TrimSpace(out))
 		c.judge.forget(w)
 	}
+}
+
+// door is a chat where nobody speaks: people of whom nothing is known give pairing codes
+// there. A code is answered once it has let them in.
+const (
+	door  chat.ChatID = "door"
+	letIn             = "You may speak here now."
+)
+
+// letStrangerIn has the owner make a pairing code and somebody unknown give it.
+func (c *campaign) letStrangerIn(ctx context.Context, p *process) {
+	if p.awaitReady(slow) != nil {
+		return
+	}
+	out, err := c.command(ctx, nil, "people", "pair", "--group", "door", "--json")
+	var made struct{ Code string }
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &made)
+	}
+	if err != nil {
+		c.problem("there is no pairing code: %v %s", err, out)
+		return
+	}
+	w := c.judge.write(door)
+	c.net.Say(door, chat.SenderID("new"+strconv.Itoa(w.n)), chat.MessageID(w.String()), "pair "+made.Code)
 }
 
 // term is the room of the owner's terminal in the judge's book.

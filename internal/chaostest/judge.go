@@ -41,6 +41,7 @@ type judge struct {
 	runs     map[chat.RunID]bool
 	last     map[chat.ChatID]int
 	tools    map[string]int
+	letIn    int // how often somebody heard that they may speak
 	disorder []string
 	seen     int // how much of what was shown is judged
 }
@@ -90,6 +91,11 @@ func (j *judge) look(n *Network) {
 			j.tools[s.Text]++
 		case s.Kind == chat.Reply:
 			j.replied(s)
+		case s.To.Chat == door && s.Text == letIn:
+			j.letIn++
+			w := word{door, j.letIn}
+			j.answered[w]++
+			j.endLocked(w)
 		case s.Failed:
 			for _, w := range slices.Concat(wordsIn(s.Text, s.To.Chat), wordsIn(s.Text, scheduled)) {
 				j.spoken[w]++
@@ -134,6 +140,9 @@ func (j *judge) conclude(fate func(word) (ended bool, what string)) (v verdict) 
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	v.reordered = j.disorder
+	if j.letIn > j.next[door] {
+		v.doubled = append(v.doubled, fmt.Sprintf("%d people were let in %d times", j.next[door], j.letIn))
+	}
 	for room, n := range j.next {
 		for i := 1; i <= n; i++ {
 			w := word{room, i}

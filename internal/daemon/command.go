@@ -23,10 +23,8 @@ import (
 // what was refused. None of it ever enters a prompt.
 func (d *Daemon) forHost(ctx context.Context, in chat.Inbound, v router.Verdict) {
 	switch {
-	case v.Action == router.Answer, v.Action == router.Do:
+	case v.Action == router.Answer, v.Action == router.Do, v.Pairing != "":
 		d.hostsOwn(ctx, in, v)
-	case v.Pairing != "":
-		d.pair(ctx, in, v)
 	case v.Unknown:
 		d.stranger(ctx, in, v)
 	case v.Words:

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"nanoclaw/internal/approval"
 	"nanoclaw/internal/channel"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/queue"
@@ -17,17 +18,20 @@ import (
 // hostRetry is how long a store that cannot be written is left alone.
 const hostRetry = time.Second
 
-// hostsOwn does what a message says to the host, an answer or a command, and notes
-// that it is done. The message is stored, in a state of its own, so a crash before
+// hostsOwn does what a message says to the host, an answer, a command or a stranger's
+// pairing code, and notes that it is done. The message is stored, in a state of its own, so a crash before
 // that has it done by the next start: a good answer counts in the transaction that
 // ends its question and never twice; a command may be carried out again, and each
 // has the same effect then. What is said about it has a key of its own.
 func (d *Daemon) hostsOwn(ctx context.Context, in chat.Inbound, v router.Verdict) {
 	steps.Before(steps.HostAct)
-	if v.Action == router.Answer {
+	switch v.Action {
+	case router.Answer:
 		d.answered(ctx, in, v)
-	} else {
+	case router.Do:
 		d.command(ctx, in, v)
+	default:
+		d.pair(ctx, in, v)
 	}
 	steps.After(steps.HostAct)
 	d.hostDone(ctx, v.Row)
@@ -73,12 +77,18 @@ func (d *Daemon) takeUpHosts(ctx context.Context) error {
 func (d *Daemon) takeUpHost(ctx context.Context, m queue.Message) {
 	v := d.router.Rules().Decide(m.Inbound)
 	v.Row, v.Again = m.Row, true
+	_, pairs := approval.ParsePairing(m.Text)
 	switch {
+	case m.Attempts > queue.MaxAttempts && pairs:
+		d.notice(ctx, m.Inbound, commandKey(m.From, m.ID), "The host could not try the pairing code. Ask the owner for another.", true)
 	case m.Attempts > queue.MaxAttempts:
 		d.notice(ctx, m.Inbound, commandKey(m.From, m.ID), fmt.Sprintf("Given up, since nanoclaw ended %d times before it was done: %s", queue.MaxAttempts, channel.OneLine(m.Text, 100)), true)
-	case v.Action == router.Answer, v.Action == router.Do:
+	case v.Action == router.Answer, v.Action == router.Do, v.Pairing != "":
 		v.Command = d.again(ctx, v.Command)
 		d.forHost(ctx, m.Inbound, v)
+		return
+	case v.Action == router.Ignore && pairs: // it may have let them in and not have told them
+		d.hostsOwn(ctx, m.Inbound, v)
 		return
 	case v.Action == router.Refuse:
 		d.forHost(ctx, m.Inbound, v)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"nanoclaw/internal/approval"
@@ -16,6 +17,7 @@ import (
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/router"
+	"nanoclaw/internal/steps"
 	"nanoclaw/internal/store"
 )
 
@@ -25,6 +27,7 @@ const (
 	maxPairWrong = 5         // wrong codes of a sender, and in a group
 	pairLock     = time.Hour // after that many
 	maxPairs     = 32        // open codes
+	maxTried     = 32        // tries that are remembered; one is followed at a time
 )
 
 // pairings are the open pairing codes, and what was guessed. They are kept in the
@@ -34,6 +37,16 @@ type pairings struct {
 	Codes  map[string]pairing   `json:"codes"`  // by hash
 	Wrong  map[string]int       `json:"wrong"`  // by group, and by group and sender
 	Locked map[string]time.Time `json:"locked"` // likewise, until when
+	Tried  []pairTry            `json:"tried"`  // the last, oldest first
+}
+
+// pairTry is what came of a code. It is kept in the transaction that uses the code up or
+// counts it as wrong, under the message that gave it: a process that ends before
+// it has followed that lets the next one follow it, and neither asks twice.
+type pairTry struct {
+	Row   int64   `json:"row"`
+	State paired  `json:"state"`
+	Code  pairing `json:"code,omitzero"` // of a good one
 }
 
 // pairing is an open code.
@@ -51,20 +64,25 @@ func hashOf(code string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// changePairs changes the pairings. The change counts once it is kept; after an
-// error all is as before.
-func (d *Daemon) changePairs(ctx context.Context, do func(*pairings)) error {
+// changePairs changes the pairings, with what is to be recorded of that in the same
+// transaction. The change counts once it is kept; after an error all is as before.
+func (d *Daemon) changePairs(ctx context.Context, do func(*pairings) []audit.Entry) error {
 	p := &d.people.pairs
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	next := pairings{Codes: maps.Clone(p.now.Codes), Wrong: maps.Clone(p.now.Wrong), Locked: maps.Clone(p.now.Locked)}
-	do(&next)
+	if d.store.Shared() { // another node may have had them since
+		if err := d.readPairsLocked(ctx); err != nil {
+			return err
+		}
+	}
+	next := pairings{Codes: maps.Clone(p.now.Codes), Wrong: maps.Clone(p.now.Wrong), Locked: maps.Clone(p.now.Locked), Tried: slices.Clone(p.now.Tried)}
+	entries := do(&next)
 	if reflect.DeepEqual(next, p.now) {
 		return nil
 	}
 	text, err := json.Marshal(next)
 	if err == nil {
-		err = d.store.SetMeta(ctx, pairingsKey, string(text))
+		err = d.store.SetMetaRecorded(ctx, pairingsKey, string(text), entries...)
 	}
 	if err != nil {
 		return fmt.Errorf("keep the pairing codes: %w", err)
@@ -78,13 +96,19 @@ func (d *Daemon) loadPairs(ctx context.Context) error {
 	p := &d.people.pairs
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return d.readPairsLocked(ctx)
+}
+
+func (d *Daemon) readPairsLocked(ctx context.Context) error {
 	text, err := d.store.Meta(ctx, pairingsKey)
 	if err != nil || text == "" {
 		return err
 	}
-	if err := json.Unmarshal([]byte(text), &p.now); err != nil {
+	var kept pairings
+	if err := json.Unmarshal([]byte(text), &kept); err != nil {
 		return fmt.Errorf("the pairing codes in the store cannot be read: %w", err)
 	}
+	d.people.pairs.now = kept
 	return nil
 }
 
@@ -154,6 +178,24 @@ func (p *pairings) try(code string, g chat.Group, sender string, now time.Time) 
 	return pairing{}, out
 }
 
+// tryFor is try for a message. A try that an earlier process made is not made again.
+func (p *pairings) tryFor(row int64, code string, g chat.Group, sender string, now time.Time) (out pairTry, fresh bool) {
+	if i := slices.IndexFunc(p.Tried, func(t pairTry) bool { return t.Row == row }); i >= 0 {
+		return p.Tried[i], false
+	}
+	if code == "" { // whoever wrote it may speak by now, and no try of theirs is open
+		return pairTry{}, false
+	}
+	out.Row = row
+	if out.Code, out.State = p.try(code, g, sender, now); out.State == pairSilent {
+		return out, false
+	}
+	if p.Tried = append(p.Tried, out); len(p.Tried) > maxTried {
+		p.Tried = p.Tried[len(p.Tried)-maxTried:]
+	}
+	return out, true
+}
+
 func (p *pairings) openIn(g chat.Group) bool {
 	for _, c := range p.Codes {
 		if c.Group == g {
@@ -187,7 +229,10 @@ func (d *Daemon) newPairing(ctx context.Context, g chat.Group, by approval.Who) 
 		return "", until, err
 	}
 	added := false
-	if err := d.changePairs(ctx, func(p *pairings) { added = p.add(code, pairing{g, until, by}, now) }); err != nil {
+	if err := d.changePairs(ctx, func(p *pairings) []audit.Entry {
+		added = p.add(code, pairing{g, until, by}, now)
+		return nil
+	}); err != nil {
 		return "", until, err
 	}
 	if !added {
@@ -214,26 +259,36 @@ func (d *Daemon) tellPairing(ctx context.Context, g chat.Group, by approval.Who)
 	return err
 }
 
-// pair takes a code that somebody unknown gave.
+// pair takes a code that somebody unknown gave. What an earlier process had done of
+// it is not done again, and each word about it has a key of its message.
 func (d *Daemon) pair(ctx context.Context, in chat.Inbound, v router.Verdict) {
 	ctx = context.WithoutCancel(ctx)
 	d.people.change.Lock()
-	var c pairing
-	var state paired
-	err := d.changePairs(ctx, func(p *pairings) { c, state = p.try(v.Pairing, v.Group, v.Who.Sender, time.Now()) })
+	var got pairTry
+	steps.Before(steps.Paired)
+	err := d.changePairs(ctx, func(p *pairings) []audit.Entry {
+		var fresh bool
+		if got, fresh = p.tryFor(v.Row, v.Pairing, v.Group, v.Who.Sender, time.Now()); !fresh {
+			return nil
+		}
+		return []audit.Entry{{At: time.Now(), Kind: audit.Pairing, Group: v.Group, Data: audit.PairingData{
+			State: string(got.State), Sender: v.Who.Sender, From: in.From.String(),
+		}}}
+	})
+	steps.After(steps.Paired)
+	c, state := got.Code, got.State
 	if err != nil { // what cannot be counted must not be tried
 		d.log.Error("a pairing code cannot be tried", "sender", v.Who.Sender, "group", v.Group, "err", err)
 		state = pairSilent
 	}
 	if state == pairSilent {
 		d.people.change.Unlock()
-		d.stranger(ctx, in, v)
+		if v.Unknown {
+			d.stranger(ctx, in, v)
+		}
 		return
 	}
 	defer d.people.change.Unlock()
-	d.record(ctx, audit.Entry{At: time.Now(), Kind: audit.Pairing, Group: v.Group, Data: audit.PairingData{
-		State: string(state), Sender: v.Who.Sender, From: in.From.String(),
-	}})
 	who := store.Stranger{Group: v.Group, Sender: v.Who.Sender, Name: channel.OneLine(in.Sender.Name, askName), From: in.From.String(), At: time.Now().UTC()}
 	key, text := fmt.Sprintf("pair:%s:%s", in.From, in.ID), ""
 	switch state {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -11,9 +12,11 @@ import (
 
 	"nanoclaw/internal/agent/agenttest"
 	"nanoclaw/internal/approval"
+	"nanoclaw/internal/audit"
 	"nanoclaw/internal/authority"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
+	"nanoclaw/internal/router"
 )
 
 // peopleConfig has main and two groups on the network: the owner is "me" there,
@@ -224,6 +227,69 @@ func TestPairing(t *testing.T) {
 	}
 	if _, err := d.Pair(t.Context(), control.PairRequest{Group: chat.Main}); code(err) != control.CodeUsage {
 		t.Errorf("a code for main: %v", err)
+	}
+}
+
+// TestPairingIsTakenUp: a code that a stranger gave is followed to its end by the next
+// process, wherever the one before ended, and counts once.
+func TestPairingIsTakenUp(t *testing.T) {
+	for _, tt := range []struct {
+		name, text string
+		before     func(t *testing.T, d *Daemon, in chat.Inbound, v router.Verdict)
+	}{
+		{"it was stored", "", func(*testing.T, *Daemon, chat.Inbound, router.Verdict) {}},
+		{"it was used up", "", func(t *testing.T, d *Daemon, _ chat.Inbound, v router.Verdict) {
+			must(t, d.changePairs(t.Context(), func(p *pairings) []audit.Entry {
+				p.tryFor(v.Row, v.Pairing, v.Group, v.Who.Sender, time.Now())
+				return nil
+			}))
+		}},
+		{"it was done", "", func(t *testing.T, d *Daemon, in chat.Inbound, v router.Verdict) { d.pair(t.Context(), in, v) }},
+		{"a wrong one was counted", "pair 0000-0000", func(t *testing.T, d *Daemon, in chat.Inbound, v router.Verdict) { d.pair(t.Context(), in, v) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			i := newInstall(t, peopleConfig)
+			d := i.open()
+			p, err := d.Pair(t.Context(), control.PairRequest{Group: "family"})
+			must(t, err)
+			in := chat.Inbound{From: chat.Address{Channel: "net", Chat: "fam"}, ID: "e1", Sender: chat.Sender{ID: "eve"}, Text: cmp.Or(tt.text, "pair "+p.Code), Sent: time.Now()}
+			v := d.router.Rules().Decide(in)
+			got, err := d.store.Accept(t.Context(), in, v, 10, 10)
+			must(t, err)
+			v.Row = got.Row
+			tt.before(t, d, in, v)
+			must(t, d.Close())
+			n := newChatNet()
+			d, stop := runOn(t, i, n)
+			want, wrong := "You may speak here now.", 0
+			if tt.text != "" {
+				want, wrong = "This pairing code is not good", 1
+			}
+			n.heard(t, "fam", want, 0)
+			d.people.pairs.mu.Lock()
+			if now := d.people.pairs.now; now.Wrong["family"] != wrong || len(now.Codes) != wrong {
+				t.Errorf("%d wrong codes are counted, and %d are open", now.Wrong["family"], len(now.Codes))
+			}
+			d.people.pairs.mu.Unlock()
+			if tt.text == "" {
+				n.says(t, "fam", "eve", "echo let in")
+				n.heard(t, "fam", "let in", 0)
+			}
+			stop()
+			d = i.open()
+			defer d.Close()
+			if got := n.count("fam", want); got != 1 {
+				t.Errorf("it was said %d times", got)
+			}
+			if f, err := d.store.Fate(t.Context(), in.From, in.ID); err != nil || f.State != "done" {
+				t.Errorf("the message is %+v, %v", f, err)
+			}
+			entries, err := d.AuditList(t.Context(), control.AuditQuery{Kind: "pairing"})
+			must(t, err)
+			if len(entries) != 2 && tt.name != "it was used up" { // made, and tried
+				t.Errorf("recorded: %+v", entries)
+			}
+		})
 	}
 }
 

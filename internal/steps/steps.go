@@ -21,8 +21,9 @@ const (
 	Accept  Step = "inbox.accept" // a message is stored; after it the network is told so
 	Fire    Step = "task.fire"    // a task that is due becomes a message, and its next time is set
 
-	HostAct  Step = "host.act"  // what a message says to the host is done
-	HostDone Step = "host.done" // that is noted
+	HostAct  Step = "host.act"   // what a message says to the host is done
+	HostDone Step = "host.done"  // that is noted
+	Paired   Step = "pair.tried" // a stranger's pairing code is used up, or counted as wrong
 
 	Claim   Step = "queue.claim"  // messages are given to a new run
 	Release Step = "run.release"  // they are given back, since we stop
@@ -64,7 +65,7 @@ const (
 // All gives every step. A test compares it with the constants.
 func All() []Step {
 	return []Step{
-		Recover, Accept, Fire, HostAct, HostDone,
+		Recover, Accept, Fire, HostAct, HostDone, Paired,
 		Claim, Release, Hold, Free, Start, Stand, Running, Open, Ask, Join, Finish, End,
 		ToolAsked, ToolActed,
 		Put, Sending, Delivery, Sent, Retry, Held, GiveUp,

@@ -50,7 +50,7 @@ func (s *Store) accept(ctx context.Context, t *tx, in chat.Inbound, body []byte,
 	if !errors.Is(err, sql.ErrNoRows) {
 		return err // stored already, or a failure
 	}
-	state, err := inboxState(v.Action)
+	state, err := inboxState(v)
 	if err != nil {
 		return err
 	}
@@ -114,8 +114,8 @@ func waitingOf(ctx context.Context, t *tx, g chat.Group, in chat.Inbound) (n int
 	return n, err
 }
 
-func inboxState(a router.Action) (string, error) {
-	switch a {
+func inboxState(v router.Verdict) (string, error) {
+	switch v.Action {
 	case router.Run:
 		return waiting, nil
 	case router.Context:
@@ -125,9 +125,12 @@ func inboxState(a router.Action) (string, error) {
 	case router.Ignore:
 		return ignored, nil
 	case router.Refuse:
+		if v.Pairing != "" { // the agent never sees it, but the host has to try the code
+			return hosts, nil
+		}
 		return refused, nil
 	}
-	return "", fmt.Errorf("store: %q is not an action for a message; this is a fault of the caller", a)
+	return "", fmt.Errorf("store: %q is not an action for a message; this is a fault of the caller", v.Action)
 }
 
 // pruneContext keeps the newest context of a group, and counts what it pushes out.

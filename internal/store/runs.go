@@ -306,6 +306,25 @@ func (s *Store) SetMeta(ctx context.Context, key, value string) error {
 	return nil
 }
 
+// SetMetaRecorded is SetMeta with audit entries in the same transaction.
+func (s *Store) SetMetaRecorded(ctx context.Context, key, value string, entries ...audit.Entry) error {
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		if err := setMeta(ctx, t, key, value); err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if err := addEntry(ctx, t, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("remember %q: %w", key, err)
+	}
+	return nil
+}
+
 func setMeta(ctx context.Context, t *tx, key, value string) error {
 	_, err := t.exec(ctx, `INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, key, value)
 	return err
