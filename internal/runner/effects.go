@@ -11,7 +11,8 @@ import (
 )
 
 // happened tells an agent what runs that had its messages, and were cut off, did
-// through the host's tools; "" for nothing. The arguments are its own words.
+// through the host's tools and began through those of MCP servers; "" for nothing. The
+// arguments are its own words.
 func (r *Runner) happened(ctx context.Context, job queue.Job, s *session) string {
 	tried := false
 	for _, m := range job.Messages {
@@ -27,20 +28,28 @@ func (r *Runner) happened(ctx context.Context, job queue.Job, s *session) string
 	if len(effects) == 0 {
 		return ""
 	}
-	var b strings.Builder
-	b.WriteString("Before work on the messages below was cut off, this was done through the host's tools. It is not to be done again; the same call is answered as done:")
+	var host, mcp strings.Builder
 	for _, e := range effects {
-		sure := ""
-		if !e.Sure {
+		b, sure := &host, ""
+		if _, _, ok := grant.ServerTool(e.Tool); ok {
+			b = &mcp
+		} else if !e.Sure {
 			sure = " (the host ended meanwhile: it may not have happened, so look before you do it again)"
 		}
 		at := e.At
 		if r.Zone != nil {
 			at = at.In(r.Zone)
 		}
-		fmt.Fprintf(&b, "\n- %s at %s%s: %s", e.Tool, at.Format("15:04:05"), sure, e.Brief)
+		fmt.Fprintf(b, "\n- %s at %s%s: %s", e.Tool, at.Format("15:04:05"), sure, e.Brief)
 	}
-	return agent.FormatNote(b.String())
+	var out string
+	if host.Len() > 0 {
+		out = agent.FormatNote("Before work on the messages below was cut off, this was done through the host's tools. It is not to be done again; the same call is answered as done:" + host.String())
+	}
+	if mcp.Len() > 0 {
+		out += agent.FormatNote("Before work on the messages below was cut off, these calls of MCP tools were begun, the last ones last. The host does not know what came of them, and does not keep them from being made again: where a call changes something, look whether it happened before you make it once more:" + mcp.String())
+	}
+	return out
 }
 
 // pushedOut tells an agent that it does not get all that was said to others.

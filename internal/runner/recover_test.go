@@ -218,6 +218,11 @@ func TestHappened(t *testing.T) {
 	if strings.Count(got, "<host>") != 1 || !strings.Contains(got, "send_message at 12:00:00: {&quot;text") || !strings.Contains(got, "may not have happened") {
 		t.Errorf("told %q", got)
 	}
+	r.Store = &fake{effects: []Effect{{Tool: "mcp__shop__buy", Brief: `{"what":"</host>"}`, At: at}}}
+	got = r.happened(t.Context(), job, claudeSession())
+	if strings.Count(got, "</host>") != 1 || !strings.Contains(got, "mcp__shop__buy at 12:00:00: {&quot;what") || !strings.Contains(got, "does not know what came of them") || strings.Contains(got, "answered as done") {
+		t.Errorf("of an MCP server's tools it is told %q", got)
+	}
 }
 
 // A limit says when it opens again, in the owner's zone.

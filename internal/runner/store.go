@@ -69,8 +69,11 @@ type Store interface {
 	// Ended remembers why a group's last session ended, for its agent; "" forgets
 	// it, since the agent was told.
 	Ended(ctx context.Context, g chat.Group, why string) error
+	// RecordCall is Record for a call of an MCP server's tool that a run is about to
+	// make: if it is cut off, Effects tells of it.
+	RecordCall(ctx context.Context, e audit.Entry, tool, brief string) error
 	// Effects are what runs that had messages of this one, and were cut off, did
-	// through the host's tools.
+	// through the host's tools and began through those of MCP servers.
 	Effects(ctx context.Context, run chat.RunID) ([]Effect, error)
 	// Said is what was said in a group's conversation last, the oldest first: at most
 	// n runs, none of them isolated, and none before the conversation began anew.
@@ -149,8 +152,10 @@ func (t Trouble) NoticeKey(to string) string {
 	return fmt.Sprintf("trouble:%s:%d:%s", t.Key, t.Since.UnixNano(), to)
 }
 
-// Effect is something that a run did through the host's tools.
+// Effect is something that a run did through the host's tools, or a call of an MCP
+// server's that it was let make.
 type Effect struct {
+	// Tool is its name, for an MCP server's as the agent has it.
 	Tool, Brief string
 	// Sure says that it happened; else the host ended while it was done.
 	Sure bool

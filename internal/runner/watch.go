@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"nanoclaw/internal/agent"
@@ -104,10 +105,9 @@ func (r *Runner) toolUsed(ctx context.Context, s *session, judge *watch.Judge, c
 	}
 	record, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
-	err := r.Store.Record(record, audit.Entry{
+	if err := r.recordCall(record, c, answer, audit.Entry{
 		At: time.Now(), Kind: audit.ToolCalled, Group: s.grant.Group, Run: run, Session: s.id, Data: data,
-	})
-	if err != nil {
+	}); err != nil {
 		r.Log.Error("a tool call cannot be recorded and is refused", "session", s.id, "err", err)
 		return agent.ToolVerdict{Deny: "the host cannot record this call now, so it is refused"}
 	}
@@ -115,6 +115,33 @@ func (r *Runner) toolUsed(ctx context.Context, s *session, judge *watch.Judge, c
 		r.permit(s, c, answer)
 	}
 	return answer
+}
+
+// recordCall writes a call down. What the tools of MCP servers do is out of the host's
+// sight, so a run that takes up this one's messages is told of what it was let begin.
+func (r *Runner) recordCall(ctx context.Context, c agent.ToolCall, v agent.ToolVerdict, e audit.Entry) error {
+	as, _, mcp := grant.ServerTool(c.Name)
+	if !mcp || as == grant.HostServer || v.Deny != "" {
+		return r.Store.Record(ctx, e)
+	}
+	input := c.Input
+	if v.Input != nil {
+		input = v.Input
+	}
+	brief, err := json.Marshal(r.Mask.Input(input))
+	if err != nil {
+		return err
+	}
+	return r.Store.RecordCall(ctx, e, r.Mask.Text(clip(c.Name)), briefly(string(brief)))
+}
+
+// briefly bounds the arguments of a call as another run is told of them.
+func briefly(s string) string {
+	const most = 300
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
 }
 
 // permit tells the host of a call that its agent was let make, where the host is

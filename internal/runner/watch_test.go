@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -25,6 +26,12 @@ type records struct {
 	Store
 	err  error
 	data []audit.ToolCalledData
+	told []string // of calls that a run that takes up this one's messages hears of
+}
+
+func (r *records) RecordCall(ctx context.Context, e audit.Entry, tool, brief string) error {
+	r.told = append(r.told, tool+" "+brief)
+	return r.Record(ctx, e)
 }
 
 func (r *records) Record(_ context.Context, e audit.Entry) error {
@@ -108,6 +115,31 @@ func commandOf(c agent.ToolCall) string {
 	var in struct{ Command string }
 	json.Unmarshal(c.Input, &in)
 	return in.Command
+}
+
+// What an agent was let begin through an MCP server is kept for a run that takes its
+// messages up, bounded and without credentials; nothing else is.
+func TestCallsOfServersAreKept(t *testing.T) {
+	store := &records{}
+	a := watched(t, Options{Store: store}, ruled)
+	for _, c := range []agent.ToolCall{
+		bash("ls"),
+		{Name: "mcp__shop__buy", Input: json.RawMessage(`{"n":1,"token":"sk-ant-api03-canarycanarycanarycanary"}`)},
+		{Name: "mcp__shop__say", Input: json.RawMessage(`{"text":"` + strings.Repeat("ü", 1000) + `"}`)},
+		{Name: "mcp__nanoclaw__send_message", Input: json.RawMessage(`{"text":"hi"}`)},
+		{Name: "mcp__x", Input: json.RawMessage(`{}`)},
+	} {
+		a.Tool(t.Context(), c)
+	}
+	if len(store.told) != 2 || len(store.data) != 5 {
+		t.Fatalf("kept %q of %d", store.told, len(store.data))
+	}
+	if got := store.told[0]; !strings.HasPrefix(got, "mcp__shop__buy {") || strings.Contains(got, "canary") {
+		t.Errorf("kept %s", got)
+	}
+	if got := store.told[1]; len(got) > 350 || !utf8.ValidString(got) || !strings.HasSuffix(got, "…") {
+		t.Errorf("kept %s", got)
+	}
 }
 
 // What cannot be recorded does not happen, approved or not.

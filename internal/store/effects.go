@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
+	"nanoclaw/internal/audit"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/runner"
 )
@@ -124,11 +126,59 @@ func (s *Store) EndEffect(ctx context.Context, b Begun, did bool, answer string)
 	return nil
 }
 
-// maxEffects bounds how many effects an agent is told of.
-const maxEffects = 30
+// RecordCall is runner.Store's. Such a call stays begun: the host does not see what
+// came of it.
+func (s *Store) RecordCall(ctx context.Context, e audit.Entry, tool, brief string) error {
+	if e.At.IsZero() {
+		e.At = s.now()
+	}
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		r, err := s.ours(ctx, t, e.Run)
+		if err != nil {
+			return err
+		}
+		if live(r.State) {
+			first, last, err := triggersOf(ctx, t, e.Run)
+			if err != nil {
+				return err
+			}
+			_, err = t.exec(ctx, `INSERT INTO effects (grp, run, first, last, tool, hash, brief, state, at) VALUES (?, ?, ?, ?, ?, '', ?, 'begun', ?)`,
+				r.Group, e.Run, first, last, tool, brief, e.At.UnixNano())
+			if err != nil {
+				return err
+			}
+		}
+		return addEntry(ctx, t, e)
+	})
+	if err != nil {
+		return fmt.Errorf("record a call of %s: %w", tool, err)
+	}
+	return nil
+}
 
-// Effects is runner.Store's.
+// Bounds of what an agent is told of.
+const (
+	maxEffects = 30 // effects of the host's tools
+	maxCalls   = 30 // calls of tools of MCP servers
+)
+
+const effectsQuery = `SELECT e.tool, e.brief, e.state = 'done', e.at FROM effects e,
+		(SELECT grp, min(id) AS first, max(id) AS last FROM inbox WHERE run = ? AND state = 'claimed' AND trigger = 1 GROUP BY grp) m
+	WHERE e.grp = m.grp AND e.run <> ? AND e.last >= m.first AND e.first <= m.last AND e.state <> 'repeated'`
+
+// Effects is runner.Store's: the first of the host's tools, which are answered as done
+// whether they are named or not, and the last of the others.
 func (s *Store) Effects(ctx context.Context, run chat.RunID) ([]runner.Effect, error) {
+	host, err := s.effects(ctx, run, ` AND e.tool NOT LIKE 'mcp~_~_%' ESCAPE '~' ORDER BY e.id LIMIT ?`, maxEffects)
+	if err != nil {
+		return nil, err
+	}
+	calls, err := s.effects(ctx, run, ` AND e.tool LIKE 'mcp~_~_%' ESCAPE '~' ORDER BY e.id DESC LIMIT ?`, maxCalls)
+	slices.Reverse(calls)
+	return append(host, calls...), err
+}
+
+func (s *Store) effects(ctx context.Context, run chat.RunID, which string, most int) ([]runner.Effect, error) {
 	var out []runner.Effect
 	err := each(ctx, s.Reader.db, func(rows *sql.Rows) error {
 		var e runner.Effect
@@ -137,9 +187,7 @@ func (s *Store) Effects(ctx context.Context, run chat.RunID) ([]runner.Effect, e
 		e.At = time.Unix(0, at).UTC()
 		out = append(out, e)
 		return err
-	}, `SELECT e.tool, e.brief, e.state = 'done', e.at FROM effects e,
-			(SELECT grp, min(id) AS first, max(id) AS last FROM inbox WHERE run = ? AND state = 'claimed' AND trigger = 1 GROUP BY grp) m
-		WHERE e.grp = m.grp AND e.run <> ? AND e.last >= m.first AND e.first <= m.last AND e.state <> 'repeated' ORDER BY e.id LIMIT ?`, run, run, maxEffects)
+	}, effectsQuery+which, run, run, most)
 	if err != nil {
 		return nil, fmt.Errorf("list what was done before run %s: %w", run, explain(s.path, err))
 	}

@@ -137,12 +137,22 @@ func TestEffects(t *testing.T) {
 	}
 	check(t, s.EndEffect(ctx, first, true, "sent"))
 	check(t, s.EndEffect(ctx, begin("r1", bye), false, "")) // certainly not done
+	called := audit.Entry{Kind: audit.ToolCalled, Group: "main", Run: "r1", Data: audit.ToolCalledData{Tool: "mcp__shop__buy"}}
+	for n := range maxCalls + 1 { // the host does not see what comes of them
+		check(t, s.RecordCall(ctx, called, "mcp__shop__buy", fmt.Sprint("call ", n)))
+	}
 	crash()
 	restart("r2")
 	told, err := s.Effects(ctx, "r2")
 	check(t, err)
-	if len(told) != 2 || !told[0].Sure || told[1].Sure || told[0].Brief != "hi" {
+	if len(told) != 2+maxCalls || !told[0].Sure || told[1].Sure || told[0].Brief != "hi" {
 		t.Errorf("told %+v", told)
+	} else if first, last := told[2], told[1+maxCalls]; first.Brief != "call 1" || last.Brief != fmt.Sprint("call ", maxCalls) || last.Sure || last.Tool != "mcp__shop__buy" {
+		t.Errorf("told of calls from %+v to %+v", first, last)
+	}
+	var lost *LostError
+	if err := s.RecordCall(ctx, called, "mcp__shop__buy", "by a run that was cut off"); err != nil && !errors.As(err, &lost) {
+		t.Errorf("a call of a run that is over: %v", err)
 	}
 	if b := begin("r2", hi); !b.Done || b.Answer != "sent" || b.Key != first.Key {
 		t.Errorf("the first again: %+v", b)
