@@ -92,6 +92,7 @@ type campaign struct {
 	judge *judge
 	rng   *rand.Rand
 	began time.Time
+	clock string // the file that says how far the hosts' clock is ahead
 
 	mu      sync.Mutex // guards all below
 	quiet   bool       // nobody writes
@@ -168,13 +169,13 @@ func (o Options) open() (c *campaign, done func(), err error) {
 	judge := newJudge()
 	model := newThinker(judge)
 	i, err := newInstall(filepath.Join(o.Dir, "i"), o.Program, configured(o.Claude),
-		"NANOCLAW_CHAOS_NET="+socket, "ANTHROPIC_BASE_URL="+model.URL, "ANTHROPIC_API_KEY=sk-ant-of-the-test")
+		"NANOCLAW_CHAOS_NET="+socket, "NANOCLAW_CHAOS_CLOCK="+filepath.Join(o.Dir, "clock"), "ANTHROPIC_BASE_URL="+model.URL, "ANTHROPIC_API_KEY=sk-ant-of-the-test")
 	if err != nil {
 		model.Close()
 		network.Close()
 		return nil, nil, err
 	}
-	c = &campaign{Options: o, install: i, net: network, model: model, judge: judge, rng: rand.New(rand.NewPCG(o.Seed, 2)), began: time.Now()}
+	c = &campaign{Options: o, install: i, net: network, model: model, judge: judge, rng: rand.New(rand.NewPCG(o.Seed, 2)), began: time.Now(), clock: filepath.Join(o.Dir, "clock")}
 	c.report.Reached = map[steps.Step]int{}
 	return c, func() {
 		i.log.Close()

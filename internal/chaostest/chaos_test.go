@@ -61,7 +61,7 @@ func TestChaos(t *testing.T) {
 	for name, want := range map[string]bool{shipped: false, killed: true} {
 		program, err := os.ReadFile(name)
 		must(t, err)
-		for _, mark := range []string{"NANOCLAW_CHAOS_KILL", "NANOCLAW_CHAOS_NET", "channel/chaosnet"} {
+		for _, mark := range []string{"NANOCLAW_CHAOS_KILL", "NANOCLAW_CHAOS_NET", "NANOCLAW_CHAOS_CLOCK", "channel/chaosnet"} {
 			if bytes.Contains(program, []byte(mark)) != want {
 				t.Errorf("%s holds %q: %t", name, mark, !want)
 			}
@@ -76,6 +76,7 @@ func TestChaos(t *testing.T) {
 			reached[part] = partOf(ctx, t, Options{Program: killed, Claude: claude, Dir: filepath.Join(dir, strconv.Itoa(part)), Part: part, Parts: len(reached)})
 		})
 	}
+	all.Go(func() { onSmallDisk(t, killed, filepath.Join(dir, "d")) })
 	all.Wait()
 	for _, s := range steps.All() {
 		if reached[0][s]+reached[1][s] == 0 && !t.Failed() {
@@ -93,9 +94,11 @@ func partOf(ctx context.Context, t *testing.T, o Options) map[steps.Step]int {
 	}
 	var log bytes.Buffer
 	o.Seed, o.Log = uint64(time.Now().UnixNano()), &log
-	if o.Part == 0 {
+	switch {
+	case o.Faults != nil:
+	case o.Part == 0:
 		o.Length = 2 * time.Second
-	} else {
+	default:
 		o.Faults = AllFaults()
 	}
 	r, err := Run(ctx, o)

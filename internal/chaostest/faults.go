@@ -2,6 +2,7 @@ package chaostest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,8 +14,9 @@ import (
 	"nanoclaw/internal/store"
 )
 
-// AllFaults names what a host is met with beside kills.
-func AllFaults() []string { return []string{"locked", "frozen"} }
+// AllFaults names what a host is met with beside kills. One more, full, is only for a
+// folder that is a small disk.
+func AllFaults() []string { return []string{"locked", "frozen", "clock"} }
 
 // everyFault does what was asked for to one host, and kills it then.
 func (c *campaign) everyFault(ctx context.Context) error {
@@ -29,14 +31,14 @@ func (c *campaign) everyFault(ctx context.Context) error {
 		return err
 	}
 	for _, name := range c.Faults {
-		do := map[string]func(context.Context, *process) error{"locked": c.locked, "frozen": c.frozen}[name]
+		do := map[string]func(context.Context, *process) error{"locked": c.locked, "frozen": c.frozen, "clock": c.clockJumps, "full": c.full}[name]
 		if do == nil {
 			return fmt.Errorf("there is no fault %q: there are %v", name, AllFaults())
 		}
 		if err := do(ctx, p); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		c.say("the host was %s and went on", name)
+		c.say("the host met %s and went on", name)
 	}
 	p.kill()
 	c.count("")
@@ -93,5 +95,56 @@ func (c *campaign) frozen(_ context.Context, p *process) error {
 	p.signal(syscall.SIGSTOP)
 	time.Sleep(2 * time.Second)
 	p.signal(syscall.SIGCONT)
+	return c.goesOn(p)
+}
+
+// clockJumps has the clock go two hours ahead, three back, and right again, while
+// people write and are answered.
+func (c *campaign) clockJumps(_ context.Context, p *process) error {
+	for _, ahead := range []time.Duration{2 * time.Hour, -time.Hour, 0} {
+		if err := c.setClock(ahead); err != nil {
+			return err
+		}
+		if err := c.goesOn(p); err != nil {
+			return fmt.Errorf("with the clock %v ahead: %w", ahead, err)
+		}
+	}
+	return nil
+}
+
+// setClock sets how far the clock of each host is ahead.
+func (c *campaign) setClock(ahead time.Duration) error {
+	next := c.clock + ".next"
+	if err := os.WriteFile(next, fmt.Appendf(nil, "%d", int(ahead.Seconds())), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(next, c.clock)
+}
+
+// full leaves no byte free on the disk of the installation, store and groups, for a
+// while, and frees it again. Meanwhile nothing can be promised; what was, is kept.
+func (c *campaign) full(_ context.Context, p *process) error {
+	file := filepath.Join(c.dir, "full")
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	began := c.net.taken()
+	for until := time.Now().Add(3 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		for err = nil; err == nil; { // what others free is taken too
+			_, err = f.Write(make([]byte, 4096))
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			return err
+		}
+	}
+	c.say("the disk was full; %d messages were taken meanwhile", c.net.taken()-began)
+	if err := os.Remove(file); err != nil {
+		return err
+	}
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
 	return c.goesOn(p)
 }

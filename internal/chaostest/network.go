@@ -114,6 +114,16 @@ func (n *Network) Say(in chat.ChatID, sender chat.SenderID, id chat.MessageID, t
 	}
 }
 
+// taken is how many messages the host said that it had.
+func (n *Network) taken() (sum int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, r := range n.rooms {
+		sum += len(r.stored)
+	}
+	return sum
+}
+
 func (n *Network) roomLocked(id chat.ChatID) *room {
 	r := n.rooms[id]
 	if r == nil {

@@ -12,6 +12,7 @@ import (
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/router"
+	"nanoclaw/internal/steps"
 )
 
 // newDesk makes the desk for questions to the owner. What the configuration and
@@ -22,6 +23,7 @@ func (d *Daemon) newDesk() {
 		d.mask.Learn(d.opt.Getenv(name))
 	}
 	d.desk = approval.New(approval.Options{
+		Now:   steps.Now,
 		Store: d.store,
 		Mask:  d.mask.Text,
 		Role:  d.answerRole,

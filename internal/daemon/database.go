@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"nanoclaw/internal/config"
+	"nanoclaw/internal/steps"
 	"nanoclaw/internal/store"
 )
 
@@ -20,6 +21,7 @@ func (d *Daemon) openStore(ctx context.Context) error {
 		return err
 	}
 	d.store, err = store.Open(ctx, d.opt.Paths.DataDir, store.Options{
+		Now:   steps.Now,
 		Owner: ownerName(), Database: database, Node: d.nodes.name, Version: d.opt.Version, OnLink: d.linked,
 	})
 	return err

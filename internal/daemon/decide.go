@@ -14,6 +14,7 @@ import (
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/privilege"
+	"nanoclaw/internal/steps"
 )
 
 // configGroup is a group of the configuration.
@@ -53,7 +54,7 @@ func (d *Daemon) request(ctx context.Context, g chat.Group, t grant.Trigger) (gr
 	if err != nil {
 		return grant.Request{}, err
 	}
-	now := time.Now()
+	now := steps.Now()
 	runs, oldest, err := d.store.HostRuns(ctx, g, now.Add(-time.Hour))
 	if err != nil {
 		return grant.Request{}, err

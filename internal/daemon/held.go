@@ -10,13 +10,14 @@ import (
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/runner"
+	"nanoclaw/internal/steps"
 	"nanoclaw/internal/store"
 )
 
 // heldMessages lists what waits for a time or an answer, with the reason in words.
 // What only waits for its turn is not held.
 func (d *Daemon) heldMessages(ctx context.Context) ([]control.HeldMessages, error) {
-	held, err := d.store.HeldMessages(ctx, time.Now())
+	held, err := d.store.HeldMessages(ctx, steps.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +39,7 @@ func (d *Daemon) heldMessages(ctx context.Context) ([]control.HeldMessages, erro
 
 // resting are the groups that are paused and have messages waiting.
 func (d *Daemon) resting(ctx context.Context) (out []control.HeldMessages, err error) {
-	waiting, err := d.store.DueMessages(ctx, time.Now())
+	waiting, err := d.store.DueMessages(ctx, steps.Now())
 	for _, w := range waiting {
 		if why := d.queue.Rests(w.Group); why != "" {
 			out = append(out, control.HeldMessages{Group: w.Group, Count: w.Count, Why: why})
@@ -106,7 +107,7 @@ func (d *Daemon) whyHeld(ctx context.Context, f store.Named, id chat.MessageID) 
 	if err != nil {
 		return "", err
 	}
-	if hold == "" || !until.After(time.Now()) {
+	if hold == "" || !until.After(steps.Now()) {
 		if rests := d.queue.Rests(d.router.Rules().GroupOf(f.From)); rests != "" {
 			return "it waits: " + rests + "\n", nil
 		}

@@ -44,7 +44,7 @@ func (h *heart) once(ctx context.Context) error {
 	runs := h.live()
 	held, err := h.beat(ctx)
 	if err == nil {
-		h.last = time.Now()
+		h.last = steps.Now()
 	} else if !h.shared || time.Since(h.last) < store.LeaseTime {
 		return err
 	}
@@ -59,7 +59,7 @@ func (h *heart) once(ctx context.Context) error {
 // keepBeating beats until stop is called, also while the daemon ends its runs, and
 // takes back what a silent holder had.
 func (d *Daemon) keepBeating(ctx context.Context) (stop func()) {
-	h := &heart{live: d.runner.Live, lose: d.runner.Lost, shared: d.store.Shared(), last: time.Now(),
+	h := &heart{live: d.runner.Live, lose: d.runner.Lost, shared: d.store.Shared(), last: steps.Now(),
 		beat: func(ctx context.Context) ([]chat.RunID, error) { return d.store.Beat(ctx, d.store.Owner()) }}
 	stopping := ctx
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -115,7 +115,7 @@ func (d *Daemon) takeOver(ctx context.Context) error {
 // were given up are told so in the same transaction.
 func (d *Daemon) takeBack(ctx context.Context) (queue.TakenBack, error) {
 	steps.Before(steps.Recover)
-	back, err := d.store.Recover(ctx, queue.MaxAttempts, time.Now())
+	back, err := d.store.Recover(ctx, queue.MaxAttempts, steps.Now())
 	steps.After(steps.Recover)
 	return back, err
 }
@@ -169,7 +169,7 @@ func (d *Daemon) during(ctx context.Context, name string, part func(context.Cont
 		<-done
 		return
 	}
-	for last := time.Now(); time.Since(last) < store.LeaseTime; {
+	for last := steps.Now(); time.Since(last) < store.LeaseTime; {
 		if !waited(ctx, d.every()) {
 			return
 		}
@@ -179,7 +179,7 @@ func (d *Daemon) during(ctx context.Context, name string, part func(context.Cont
 			return
 		}
 		if err == nil {
-			last = time.Now()
+			last = steps.Now()
 		}
 	}
 }

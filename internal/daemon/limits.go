@@ -36,7 +36,7 @@ func (l *limiter) zone() *time.Location { return zone(l.d.machine.TimeZone) }
 
 // today is the day and its end.
 func (l *limiter) today() (day string, ends time.Time) {
-	now := time.Now().In(l.zone())
+	now := steps.Now().In(l.zone())
 	y, m, d := now.Date()
 	return store.DayOf(now, l.zone()), time.Date(y, m, d+1, 0, 0, 0, 0, l.zone())
 }
@@ -68,7 +68,7 @@ const (
 
 // Unconsented is runner.Limiter's.
 func (l *limiter) Unconsented(e approval.Effect) error {
-	until := time.Now().Add(time.Duration(l.d.config.HostMode.ConfirmTime) + time.Minute) // past the question's own end
+	until := steps.Now().Add(time.Duration(l.d.config.HostMode.ConfirmTime) + time.Minute) // past the question's own end
 	w := &grant.Wait{Until: until, Window: until, Hold: grant.HoldKey(confirmHold, e.Hash()), Refusal: grant.Refusal{
 		Rule: confirmRule, Text: fmt.Sprintf("Group %s runs natively on the owner's machine, so the owner is asked first.", e.Group),
 		Hint: "The message waits for the answer.",
@@ -96,7 +96,7 @@ func (l *limiter) Held(job queue.Job, w *grant.Wait) {
 			l.d.log.Error("what an account used cannot be read", "account", w.Account.Key(), "err", err)
 			return
 		}
-		e, wait = l.extension(job.Group, "", day, *w.Account, u), time.Until(ends)
+		e, wait = l.extension(job.Group, "", day, *w.Account, u), ends.Sub(steps.Now())
 	default:
 		return
 	}
@@ -121,7 +121,7 @@ func (l *limiter) answeredRun(ctx context.Context, e approval.Effect, s approval
 
 // ended refuses the messages that a question was about.
 func (l *limiter) ended(ctx context.Context, e approval.Effect, why string) error {
-	now := time.Now()
+	now := steps.Now()
 	n, err := l.d.store.EndHeld(ctx, grant.HoldKey(confirmHold, e.Hash()), why, func(in chat.Inbound) chat.Outbound {
 		return chat.Outbound{
 			To: in.From, Kind: chat.Notice, Text: why + " The message is not answered.", Group: e.Group, Failed: true, Last: true,
@@ -212,8 +212,8 @@ func judge(want grant.Amount, ends time.Time) func(grant.Account, grant.Used) er
 // heldMessage says in words why a message waits; "" if it does not.
 func (l *limiter) heldMessage(ctx context.Context, from chat.Address, id chat.MessageID) (string, error) {
 	hold, until, err := l.d.store.HeldUntil(ctx, from, id)
-	if err != nil || hold == "" || !until.After(time.Now()) {
+	if err != nil || hold == "" || !until.After(steps.Now()) {
 		return "", err
 	}
-	return "it waits (" + hold + ") and goes on by itself " + l.d.runner.When(until, time.Now()), nil
+	return "it waits (" + hold + ") and goes on by itself " + l.d.runner.When(until, steps.Now()), nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/control"
+	"nanoclaw/internal/steps"
 	"nanoclaw/internal/store"
 )
 
@@ -27,7 +28,7 @@ func (d *Daemon) retain(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		p, err := d.store.Prune(ctx, keepUntil(d.config.Retention, time.Now()))
+		p, err := d.store.Prune(ctx, keepUntil(d.config.Retention, steps.Now()))
 		if err != nil && ctx.Err() == nil {
 			d.log.Error("what is over could not be removed", "err", err)
 		}
@@ -40,7 +41,7 @@ func (d *Daemon) retain(ctx context.Context) {
 // Retain removes now what is over and too old, or says what that would be.
 func (d *Daemon) Retain(ctx context.Context, r control.RetainRequest) ([]control.Retained, error) {
 	c := d.config.Retention
-	keep := keepUntil(c, time.Now())
+	keep := keepUntil(c, steps.Now())
 	keep.Try = r.Try
 	gone, err := d.store.Prune(ctx, keep)
 	if err != nil {

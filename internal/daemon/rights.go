@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"nanoclaw/internal/approval"
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
+	"nanoclaw/internal/steps"
 	"nanoclaw/internal/store"
 )
 
@@ -35,7 +35,7 @@ func (d *Daemon) loadRights(ctx context.Context) error {
 // rightsNow lists those whose time is not over.
 func (d *Daemon) rightsNow() []store.Right {
 	var out []store.Right
-	all, now := d.rights.all.Load(), time.Now()
+	all, now := d.rights.all.Load(), steps.Now()
 	if all == nil {
 		return nil
 	}
@@ -63,7 +63,7 @@ func (d *Daemon) allow(ctx context.Context, r store.Right, who approval.Who, why
 	d.rights.change.Lock()
 	defer d.rights.change.Unlock()
 	r.By, r.From = string(who.Sender.ID), who.From.String()
-	_, err := d.store.Allow(ctx, r, audit.Entry{At: time.Now(), Kind: audit.RightAllowed, Group: r.Group, Data: audit.RightData{
+	_, err := d.store.Allow(ctx, r, audit.Entry{At: steps.Now(), Kind: audit.RightAllowed, Group: r.Group, Data: audit.RightData{
 		Right: r.Kind, Subject: r.Subject, Hash: r.Hash, Until: r.Until, By: r.By, From: r.From, Reason: why,
 	}})
 	if err != nil {
@@ -80,7 +80,7 @@ func (d *Daemon) disallow(ctx context.Context, id int64, who approval.Who, why s
 		if r.ID != id {
 			continue
 		}
-		err := d.store.Disallow(ctx, id, audit.Entry{At: time.Now(), Kind: audit.RightEnded, Group: r.Group, Data: audit.RightData{
+		err := d.store.Disallow(ctx, id, audit.Entry{At: steps.Now(), Kind: audit.RightEnded, Group: r.Group, Data: audit.RightData{
 			Right: r.Kind, Subject: r.Subject, Hash: r.Hash, Until: r.Until, By: string(who.Sender.ID), From: who.From.String(), Reason: why,
 		}})
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/queue"
 	"nanoclaw/internal/schedule"
+	"nanoclaw/internal/steps"
 	"nanoclaw/internal/store"
 	"nanoclaw/internal/task"
 )
@@ -41,7 +42,7 @@ func (d *Daemon) TaskAdd(ctx context.Context, r control.TaskSpec) (task.Task, er
 	if err != nil {
 		return task.Task{}, err
 	}
-	now := time.Now().UTC()
+	now := steps.Now().UTC()
 	t := task.Task{ID: chat.NewTaskID(), Group: r.Group, To: to, Created: now, Spec: schedule.Spec{Zone: d.taskZone(), Anchor: now}}
 	if err := d.applyTask(&t, r); err != nil {
 		return task.Task{}, err
@@ -56,7 +57,7 @@ func (d *Daemon) TaskAdd(ctx context.Context, r control.TaskSpec) (task.Task, er
 
 // TaskEdit changes a task. It is then the owner's own, with all that it says.
 func (d *Daemon) TaskEdit(ctx context.Context, r control.TaskSpec) (task.Task, error) {
-	now := time.Now().UTC()
+	now := steps.Now().UTC()
 	t, err := d.store.ChangeTask(ctx, r.ID, func(t *task.Task) (audit.Entry, error) {
 		was := *t
 		if t.Spec.Anchor.IsZero() {
@@ -97,7 +98,7 @@ func (d *Daemon) applyTask(t *task.Task, r control.TaskSpec) error {
 	}
 	s, err := schedule.Parse(t.Spec)
 	if err == nil {
-		err = s.CheckEvery(time.Duration(d.config.Limits.TaskInterval), time.Now())
+		err = s.CheckEvery(time.Duration(d.config.Limits.TaskInterval), steps.Now())
 	}
 	if err != nil {
 		return badTask(err)
@@ -182,7 +183,7 @@ func (d *Daemon) runTask(ctx context.Context, t task.Task) error {
 	if t.State == task.Asked {
 		return badTask(fmt.Errorf("task %s waits for your yes to host mode: nanoclaw approvals", t.ID))
 	}
-	now := time.Now().UTC()
+	now := steps.Now().UTC()
 	f := task.Firing{Task: t, Now: now, Manual: true, Queued: d.config.Limits.QueuedMessages}
 	f.Run = []time.Time{now.Truncate(time.Second)}
 	fired, err := d.store.Fire(ctx, f)

@@ -15,6 +15,7 @@ import (
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/hosttools"
 	"nanoclaw/internal/schedule"
+	"nanoclaw/internal/steps"
 	"nanoclaw/internal/store"
 	"nanoclaw/internal/task"
 )
@@ -22,6 +23,7 @@ import (
 // newScheduler makes the scheduler of this daemon.
 func (d *Daemon) newScheduler() *task.Scheduler {
 	return task.New(task.Options{
+		Now:   steps.Now,
 		Store: d.store, Rests: d.queue.Rests, Unfit: d.unfit, Queued: d.config.Limits.QueuedMessages,
 		Fallback: console.Address(chat.Main), Log: d.log,
 		Wake: func(chat.Group) { d.queue.Wake() },
@@ -164,7 +166,7 @@ const (
 
 // changeTask pauses a task, or lets it go on from now.
 func (d *Daemon) changeTask(ctx context.Context, id chat.TaskID, verb, by string) (task.Task, error) {
-	now := time.Now()
+	now := steps.Now()
 	t, err := d.store.ChangeTask(ctx, id, func(t *task.Task) (audit.Entry, error) {
 		switch {
 		case t.State == task.Asked:
@@ -203,7 +205,7 @@ func changedTask(act string, t task.Task, by string, from chat.Address) audit.En
 	if from != (chat.Address{}) {
 		d.From = from.String()
 	}
-	return audit.Entry{At: time.Now(), Kind: audit.TaskChanged, Group: t.Group, Data: d, Brief: audit.TaskChangedData{Act: act, ID: t.ID, By: by, Reason: t.Reason}}
+	return audit.Entry{At: steps.Now(), Kind: audit.TaskChanged, Group: t.Group, Data: d, Brief: audit.TaskChangedData{Act: act, ID: t.ID, By: by, Reason: t.Reason}}
 }
 
 // actTask is the question whether a task may run in host mode.
@@ -238,7 +240,7 @@ func (d *Daemon) taskAnswered(ctx context.Context, e approval.Effect, s approval
 		if s != approval.Approved {
 			act = "refuse host mode"
 			t.Rest(task.Paused, fmt.Sprintf("the owner did not allow host mode (%s)", s))
-		} else if err := t.Begin(time.Now()); err != nil {
+		} else if err := t.Begin(steps.Now()); err != nil {
 			t.Rest(task.Broken, err.Error())
 		} else {
 			t.HostMode = true

@@ -15,6 +15,7 @@ import (
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/router"
 	"nanoclaw/internal/runner"
+	"nanoclaw/internal/steps"
 	"nanoclaw/internal/store"
 )
 
@@ -33,7 +34,7 @@ func (l *limiter) untroubled(ctx context.Context, g grant.Grant, joins bool) (tr
 	if g.Model != nil {
 		keys = append(keys, runner.ModelTrouble(g.Model.Provider))
 	}
-	now := time.Now()
+	now := steps.Now()
 	for _, t := range all {
 		if !slices.Contains(keys, t.Key) {
 			continue
@@ -129,7 +130,7 @@ func (d *Daemon) DeadAct(ctx context.Context, r control.DeadAct) (control.DeadLe
 	if err != nil {
 		return control.DeadLetter{}, err
 	}
-	m, err := d.store.Unstick(ctx, r.ID, act, audit.Entry{At: time.Now(), Kind: audit.OwnerActed, Data: audit.OwnerActedData{
+	m, err := d.store.Unstick(ctx, r.ID, act, audit.Entry{At: steps.Now(), Kind: audit.OwnerActed, Data: audit.OwnerActedData{
 		Act: "dead " + r.Act, Target: fmt.Sprint(r.ID),
 	}})
 	if errors.Is(err, store.ErrNotFound) {

@@ -65,7 +65,7 @@ func (o *Outbox) Wake() {
 // Put stores a message and wakes the loop.
 func (o *Outbox) Put(ctx context.Context, m chat.Outbound) (chat.Outbound, error) {
 	steps.Before(steps.Put)
-	m, err := o.store.Put(ctx, m, time.Now())
+	m, err := o.store.Put(ctx, m, steps.Now())
 	steps.After(steps.Put)
 	if err == nil {
 		o.Wake()
@@ -117,15 +117,15 @@ func (o *Outbox) timer(ctx context.Context, failed error) <-chan time.Time {
 	}
 	// What is due already is being delivered, or waits behind an earlier message
 	// of its chat: no reason to spin.
-	if wait := time.Until(next); wait > 0 {
-		return time.After(wait)
+	if wait := next.Sub(steps.Now()); wait > 0 {
+		return time.After(min(wait, Longest))
 	}
 	return time.After(o.pause)
 }
 
 // pass begins to deliver what is due.
 func (o *Outbox) pass(ctx context.Context) error {
-	due, err := o.store.Due(ctx, time.Now(), batch)
+	due, err := o.store.Due(ctx, steps.Now(), batch)
 	if err != nil {
 		return err
 	}
@@ -204,10 +204,10 @@ func (o *Outbox) shown(ch Channel, m chat.Outbound) chat.Outbound {
 func (o *Outbox) deliver(ctx context.Context, p Pending) (over bool, err error) {
 	ch := o.channels(p.To.Channel)
 	if ch == nil {
-		return true, o.store.GiveUp(ctx, p.ID, "there is no channel "+string(p.To.Channel), time.Now())
+		return true, o.store.GiveUp(ctx, p.ID, "there is no channel "+string(p.To.Channel), steps.Now())
 	}
 	steps.Before(steps.Sending)
-	err = o.store.Sending(ctx, p.ID, time.Now())
+	err = o.store.Sending(ctx, p.ID, steps.Now())
 	steps.After(steps.Sending)
 	if err != nil {
 		return false, err
@@ -254,7 +254,7 @@ func (o *Outbox) persist(ctx context.Context, do func() error) error {
 
 // settle writes down what an attempt came to.
 func (o *Outbox) settle(ctx context.Context, p Pending, id chat.MessageID, err error) (over bool, failed error) {
-	now := time.Now()
+	now := steps.Now()
 	write := func(s steps.Step, do func() error) error {
 		steps.Before(s)
 		defer steps.After(s)

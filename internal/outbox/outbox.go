@@ -7,13 +7,18 @@ import (
 	"nanoclaw/internal/chat"
 )
 
+// Longest is more than any message waits for its next attempt. What is due only after
+// that was written while the clock was ahead of what it is now, and is due at once.
+const Longest = 5 * time.Minute
+
 // Store is what the outbox needs of the store.
 type Store interface {
 	// Put stores a message with its audit entry. A message whose Key is already
 	// stored changes nothing. ID is chosen by the store.
 	Put(ctx context.Context, m chat.Outbound, at time.Time) (chat.Outbound, error)
 	// Due lists messages to deliver now, oldest first, at most n, and never one
-	// whose chat has an older undelivered message that is not due.
+	// whose chat has an older undelivered message that is not due. What would be due
+	// later than Longest from now is due.
 	Due(ctx context.Context, now time.Time, n int) ([]Pending, error)
 	// NextDue is when the next message becomes due; zero if none waits.
 	NextDue(ctx context.Context) (time.Time, error)

@@ -316,7 +316,7 @@ func (q *Queue) opens(ctx context.Context) *time.Timer {
 		stopped.Stop()
 		return stopped
 	}
-	return time.NewTimer(min(max(time.Until(at), 0), maxSleep))
+	return time.NewTimer(min(max(at.Sub(steps.Now()), 0), maxSleep))
 }
 
 // again looks once more after a pause: the store was busy or its disk full.
@@ -361,7 +361,7 @@ func (q *Queue) pass(ctx context.Context) error {
 			continue
 		}
 		steps.Before(steps.Claim)
-		job, err := q.store.Claim(ctx, g, chat.NewRunID(), time.Now())
+		job, err := q.store.Claim(ctx, g, chat.NewRunID(), steps.Now())
 		steps.After(steps.Claim)
 		if err != nil || job == nil {
 			q.leave(g)

@@ -6,13 +6,13 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
-	"time"
 
 	"nanoclaw/internal/agent"
 	"nanoclaw/internal/audit"
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/queue"
+	"nanoclaw/internal/steps"
 )
 
 // converse lets the agent answer: first what an earlier run was cut off with, as
@@ -139,7 +139,7 @@ func clears(job queue.Job) bool {
 // would change its session behind our back.
 func (r *Runner) clear(ctx context.Context, job queue.Job, g grant.Grant, t grant.Trigger, log *slog.Logger) {
 	r.forgetWarm(ctx, job.Group, g)
-	at := time.Now()
+	at := steps.Now()
 	err := r.Store.Start(ctx, job.Run, Start{Mode: string(g.Mode), Agent: g.Agent, At: at, Conversation: Conversation{Forget: true}, Standing: true},
 		r.started(job, "", g, t, false, at))
 	r.end(ctx, job, nil, agent.Result{Text: "A new conversation begins with your next message."}, err, log)
@@ -151,5 +151,5 @@ func (r *Runner) joinedEntry(job queue.Job, s *session, t grant.Trigger, next []
 	for _, m := range next {
 		data.Rows = append(data.Rows, m.Row)
 	}
-	return audit.Entry{At: time.Now(), Kind: audit.RunJoined, Group: job.Group, Run: job.Run, Session: s.id, Data: data}
+	return audit.Entry{At: steps.Now(), Kind: audit.RunJoined, Group: job.Group, Run: job.Run, Session: s.id, Data: data}
 }

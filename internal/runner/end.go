@@ -33,7 +33,7 @@ func (r *Runner) refuse(ctx context.Context, job queue.Job, err error, log *slog
 		return
 	}
 	log.Info("a run is refused", "rule", no.Rule)
-	at := time.Now()
+	at := steps.Now()
 	o := Outcome{State: Refused, At: at, Error: no.Error(), Task: job.Last().Task, TaskBroken: breaks(job, no)}
 	if o.TaskBroken == "" { // else the store tells it, with what becomes of the task
 		o.Replies = []chat.Outbound{notice(job, no.Error())}
@@ -53,7 +53,7 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 	spent, _ := errors.AsType[*spentError](cause)
 	stopping := cause != nil && !errors.Is(cause, errStopped) && !errors.Is(cause, errTooLong) && spent == nil || lost(err)
 	o := outcome(res, err, cause)
-	o.At = time.Now()
+	o.At = steps.Now()
 	if cause == nil && s.cut() == nil && !res.Interrupted {
 		r.afterwards(ctx, job, s, res, err, &o, log)
 	}
@@ -89,7 +89,7 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 	if o.Task = job.Last().Task; s != nil && s.asleep && o.State == Succeeded {
 		o.notWoken(s)
 	}
-	o.At, o.Unread = time.Now(), r.notSeen(job.Run)
+	o.At, o.Unread = steps.Now(), r.notSeen(job.Run)
 	used := r.used(job.Run)
 	o.counted(used)
 	o.Replies = replies(job, res, o, r.tell(job, res, err, o, o.At), r.wayOut(job.Run), notice)
@@ -124,7 +124,7 @@ func (r *Runner) changed(ctx context.Context, job queue.Job, s *session) {
 		return
 	}
 	err := r.Store.Record(ctx, audit.Entry{
-		At: time.Now(), Kind: audit.FilesChanged, Group: job.Group, Run: job.Run, Session: s.id, Data: audit.FilesChangedData{Folders: folders},
+		At: steps.Now(), Kind: audit.FilesChanged, Group: job.Group, Run: job.Run, Session: s.id, Data: audit.FilesChangedData{Folders: folders},
 	})
 	if err != nil {
 		r.Log.Error("the files that a run changed could not be recorded", "run", job.Run, "err", err)

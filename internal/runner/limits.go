@@ -121,7 +121,7 @@ func Askers(msgs []queue.Message, joins bool) []grant.Asker {
 // hold lets the messages of a job wait that may not be worked on yet. Others of the
 // job are taken up again at once.
 func (r *Runner) hold(ctx context.Context, job queue.Job, w *grant.Wait, log *slog.Logger) {
-	now := time.Now()
+	now := steps.Now()
 	h := Hold{Key: w.Hold, Until: w.Until, Window: w.Window, Notice: HeldNotice(job.Group, job.Last().From, w, r.when(w.Until, now))}
 	if t := r.troubleOf(ctx, w); t != nil {
 		h.Notice.Text, h.Notice.Key = r.troubleWords(*t, now), t.NoticeKey(job.Last().From.String())

@@ -11,6 +11,7 @@ import (
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/queue"
+	"nanoclaw/internal/steps"
 )
 
 const (
@@ -87,7 +88,7 @@ func (r *Runner) trim() chat.Group {
 		return ""
 	}
 	for _, g := range r.Prepare {
-		if r.Rests(g) == "" && !r.working(g) && r.pool.room(g) && r.tries.due(g, time.Now()) {
+		if r.Rests(g) == "" && !r.working(g) && r.pool.room(g) && r.tries.due(g, steps.Now()) {
 			return g
 		}
 	}
@@ -110,10 +111,10 @@ func (r *Runner) prepareNext(ctx context.Context, g chat.Group) {
 		r.tries.never(g)
 		r.Unready(g, err.Error())
 	case errors.As(err, &no): // whoever writes is told the same, in words
-		r.tries.pause(g, time.Now())
+		r.tries.pause(g, steps.Now())
 		r.Log.Info("no session is prepared", "group", g, "rule", no.Rule)
 	default:
-		r.tries.pause(g, time.Now())
+		r.tries.pause(g, steps.Now())
 		r.Log.Warn("a session could not be prepared", "group", g, "err", err)
 		r.Unready(g, err.Error())
 	}
@@ -152,7 +153,7 @@ func (r *Runner) prepare(ctx context.Context, group chat.Group) error {
 	if err != nil {
 		return err
 	}
-	s.prepared, s.began = true, time.Now()
+	s.prepared, s.began = true, steps.Now()
 	if err = r.pick(ctx, queue.Job{Group: group}, s); err == nil {
 		err = r.standUp(ctx, s)
 	}

@@ -15,6 +15,7 @@ import (
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/grant"
 	"nanoclaw/internal/queue"
+	"nanoclaw/internal/steps"
 )
 
 // What becomes of messages whose run failed, by the class of the failure:
@@ -219,7 +220,7 @@ func (r *Runner) over(key string) {
 	if strings.HasPrefix(key, "model/") {
 		text = "The model answers again, and what waited goes on."
 	}
-	found, err := r.Store.Over(context.Background(), key, text, time.Now())
+	found, err := r.Store.Over(context.Background(), key, text, steps.Now())
 	if err != nil {
 		r.Log.Error("that something goes again could not be noted; it is noted with the next try", "trouble", key, "err", err)
 	}

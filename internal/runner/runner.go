@@ -313,7 +313,7 @@ func (r *Runner) forgetWarm(ctx context.Context, group chat.Group, g grant.Grant
 // begin writes the run down, and starts its session.
 func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.Trigger, warm bool, l *Reservation) error {
 	s.serve(job.Run)
-	at := time.Now()
+	at := steps.Now()
 	r.logServers(job.Run, s.grant)
 	steps.Before(steps.Start)
 	err := r.Store.Start(ctx, job.Run, Start{Mode: string(s.grant.Mode), Agent: s.grant.Agent, Session: s.id, At: at, Conversation: s.talk, Reservation: l, Standing: warm, Idle: idle(job, s.grant.Agent, warm)},
@@ -325,7 +325,7 @@ func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.T
 	if err != nil {
 		return err
 	}
-	s.served = time.Now()
+	s.served = steps.Now()
 	r.mended(job.Run, agent.ClassBoundary)
 	if warm {
 		return nil

@@ -218,7 +218,7 @@ func (s *session) cut() error {
 // started is the entry about a boundary that stands.
 func (s *session) started() audit.Entry {
 	return audit.Entry{
-		At: time.Now(), Kind: audit.SessionStarted, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id,
+		At: steps.Now(), Kind: audit.SessionStarted, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id,
 		Data: audit.SessionStartedData{
 			Engine: s.box.Engine(), Layers: s.box.Layers(), Missing: s.box.Missing(), InitPID: s.box.PID(),
 			Prepared: s.box.Prepared(), Attestation: s.box.Attestation(),
@@ -307,7 +307,7 @@ func (r *Runner) openAgent(ctx context.Context, s *session) (agent.Conversation,
 // no further: no run counts it, and a process inside could make up any of it.
 func (r *Runner) unasked(s *session, u agent.Unasked) {
 	err := r.Store.Record(context.Background(), audit.Entry{
-		At: time.Now(), Kind: audit.AgentUnasked, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id,
+		At: steps.Now(), Kind: audit.AgentUnasked, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id,
 		Data: audit.AgentUnaskedData{Origin: u.Origin, Text: u.Text, More: u.More},
 	})
 	if err != nil {
@@ -330,7 +330,7 @@ func (r *Runner) closeSession(s *session) {
 	}
 	steps.Before(steps.End)
 	err := r.Store.Record(context.Background(), audit.Entry{
-		At: time.Now(), Kind: audit.SessionEnded, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id, Data: data,
+		At: steps.Now(), Kind: audit.SessionEnded, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id, Data: data,
 	})
 	steps.After(steps.End)
 	if err != nil {
@@ -385,7 +385,7 @@ func (r *Runner) endWaiting(s *session, why string) {
 	}
 	r.closeSession(s)
 	if s.prepared && !s.used {
-		r.tries.lost(s.grant.Group, time.Since(s.began), time.Now())
+		r.tries.lost(s.grant.Group, time.Since(s.began), steps.Now())
 	}
 	r.nudge()
 }

@@ -1,9 +1,10 @@
 // Package steps names the durable steps of the path that a message takes, so
-// that the host can be killed at each of them by name.
+// that the host can be killed at each of them by name, and has the clock by which the
+// host decides what is due, so that it can be made to jump.
 //
 // Before and After stand around the one call that makes a step durable. In what
 // we ship they are empty functions, which the compiler leaves out together with
-// the names: the program has no hook, and no variable turns one on. A build with
+// the names, and Now is the machine's: the program has no hook, and no variable turns one on. A build with
 // the tag "chaos", which only tests make, kills itself there if it is told to
 // (chaos.go).
 //

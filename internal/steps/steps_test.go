@@ -111,7 +111,7 @@ func note(used map[string]map[string]bool, name string, fun ast.Expr) {
 
 // What we ship is built without the hook, and with it only where it is asked for.
 func TestShippedHasNoHook(t *testing.T) {
-	for tags, want := range map[string]string{"": "[none.go steps.go]", "chaos": "[chaos.go steps.go]"} {
+	for tags, want := range map[string]string{"": "[clock.go none.go steps.go]", "chaos": "[chaos.go clock_chaos.go steps.go]"} {
 		out, err := exec.Command("go", "list", "-tags", tags, "-f", "{{.GoFiles}}", ".").Output()
 		if err != nil {
 			t.Fatal(err)

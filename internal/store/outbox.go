@@ -112,8 +112,8 @@ const older = `SELECT 1 FROM outbox p WHERE p.channel = o.channel AND p.chat = o
 
 const (
 	dueQuery = `SELECT ` + outboundColumns + ` FROM outbox o
-	WHERE o.state = 'pending' AND o.held = 0 AND o.due <= ?
-	AND NOT EXISTS (` + older + ` AND (p.state = 'sending' OR p.held = 1 OR p.due > ?))`
+	WHERE o.state = 'pending' AND o.held = 0 AND (o.due <= ? OR o.due > ?)
+	AND NOT EXISTS (` + older + ` AND (p.state = 'sending' OR p.held = 1 OR p.due > ? AND p.due <= ?))`
 	inOrder = ` ORDER BY o.id LIMIT ?`
 )
 
@@ -122,7 +122,8 @@ const (
 func (s *Store) Due(ctx context.Context, now time.Time, n int) ([]outbox.Pending, error) {
 	var due []outbox.Pending
 	and, args := s.deliverable()
-	args = append(append([]any{now.UnixNano(), now.UnixNano()}, args...), n)
+	soon, never := now.UnixNano(), now.Add(outbox.Longest).UnixNano()
+	args = append(append([]any{soon, never, soon, never}, args...), n)
 	err := each(ctx, s.Reader.db, func(rows *sql.Rows) error {
 		p, err := scanOutbound(rows)
 		due = append(due, p)

@@ -122,6 +122,12 @@ func TestOutboxOrder(t *testing.T) {
 	if got := one[int](t, s, `SELECT attempts FROM outbox WHERE id = ?`, a1); got != 2 {
 		t.Errorf("%d attempts of a1", got)
 	}
+	if got := due(t, s, noon.Add(-2*time.Minute)); got != "" {
+		t.Errorf("before its time, %q is due", got)
+	}
+	if got := due(t, s, noon.Add(-2*time.Hour)); got != "a2" { // the clock was ahead and was set back
+		t.Errorf("after the clock went back, %q is due", got)
+	}
 	list, err := s.Due(ctx, later, 1)
 	if err != nil || len(list) != 1 {
 		t.Errorf("limit: %v, %v", list, err)
