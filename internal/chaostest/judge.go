@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"nanoclaw/internal/chat"
@@ -91,7 +92,7 @@ func (j *judge) look(n *Network) {
 			j.tools[s.Text]++
 		case s.Kind == chat.Reply:
 			j.replied(s)
-		case s.To.Chat == door && s.Text == letIn:
+		case s.To.Chat == door && strings.HasSuffix(s.Text, letIn):
 			j.letIn++
 			w := word{door, j.letIn}
 			j.answered[w]++

@@ -191,7 +191,7 @@ func bare(b *testing.B, d *Daemon, g grant.Grant) func(command string) string {
 	must(b, err)
 	native, err := m.open()
 	must(b, err)
-	uid, err := d.uid(b.Context(), chat.Main)
+	uid, err := d.uid(b.Context(), g.Group)
 	must(b, err)
 	return func(command string) string {
 		s, err := native.Start(b.Context(), boundary.Spec{Grant: g, Session: chat.NewSessionID(), UID: uid})
