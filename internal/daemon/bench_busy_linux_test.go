@@ -110,20 +110,20 @@ func BenchmarkBusyGroups(b *testing.B) {
 		next := 0
 		turns := []func(){
 			func() {
-				runs = append(runs, atOnce(100, func(w, k int) {
+				runs = append(runs, atOnce(60, func(w, k int) {
 					in := names[(w+2*k)%len(names)]
 					n.say(b, in, clock)
 					n.answerIn(in)
 				}))
 			},
-			func() { starts = append(starts, atOnce(100, func(int, int) { start(clock) })) },
+			func() { starts = append(starts, atOnce(60, func(int, int) { start(clock) })) },
 		}
 		newTimes().inTurn(round, turns...)
 		between := time.Duration(2 / runs[len(runs)-1] * float64(time.Second))
 		var mu sync.Mutex
 		var all sync.WaitGroup
 		tick := time.NewTicker(between)
-		for range 100 {
+		for range 60 {
 			<-tick.C
 			in := names[next%len(names)]
 			next++

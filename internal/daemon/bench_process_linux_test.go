@@ -89,14 +89,69 @@ func BenchmarkIdleMemory(b *testing.B) {
 	b.Log(text.String())
 }
 
+// BenchmarkIdleGroups is what the daemon needs while nothing happens, with two groups and
+// with ten thousand, each with a chat and a past: memory, and how much of one processor.
+func BenchmarkIdleGroups(b *testing.B) {
+	var many strings.Builder
+	many.WriteString(`{"version": 1, "hostMode": {"enabled": true}, "agent": {"kind": "shell"}, "groups": {"main": {"mode": "host", "hostModeAllowed": true}`)
+	for k := range 10_000 {
+		fmt.Fprintf(&many, `, "g%d": {"chats": ["slack:c%d"], "senders": ["slack:u1", "slack:u2"]}`, k, k)
+	}
+	many.WriteString("}}")
+	all := []process{daemonWith(b, hostConfig), daemonWith(b, many.String())}
+	got := map[string][]float64{}
+	for b.Loop() {
+		for k, p := range all {
+			ready := p.start(b)
+			time.Sleep(3 * time.Second) // idle is a matter of time
+			before := cpuOf(b, ready.pid)
+			time.Sleep(5 * time.Second)
+			used, now := cpuOf(b, ready.pid)-before, memoryOf(b, ready.pid)
+			ready.stop()
+			name := []string{"2", "10000"}[k]
+			got[name+"-groups-cpu-%"] = append(got[name+"-groups-cpu-%"], 100*used.Seconds()/5)
+			for _, kind := range []string{"VmRSS", "RssAnon"} {
+				got[name+"-groups-"+kind+"-MB"] = append(got[name+"-groups-"+kind+"-MB"], now[kind])
+			}
+		}
+	}
+	for name, values := range got {
+		slices.Sort(values)
+		b.ReportMetric(values[len(values)/2], name)
+	}
+	b.ReportMetric(0, "ns/op")
+	b.Log("aim: 0.5 % of a processor, and 40 MB with ten thousand groups")
+}
+
+// cpuOf is how long a process was on a processor (its threads' schedstat).
+func cpuOf(b *testing.B, pid int) time.Duration {
+	b.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	must(b, err)
+	var sum time.Duration
+	for _, task := range tasks {
+		text, err := os.ReadFile(task)
+		if err != nil {
+			continue // a thread that ended
+		}
+		ns, err := strconv.ParseInt(strings.Fields(string(text))[0], 10, 64)
+		must(b, err)
+		sum += time.Duration(ns)
+	}
+	return sum
+}
+
 // daemonProcess is "nanoclaw run" on an installation of its own, which has been
 // started once.
-func daemonProcess(b *testing.B) process {
+func daemonProcess(b *testing.B) process { return daemonWith(b, hostConfig) }
+
+// daemonWith is the same with a configuration.
+func daemonWith(b *testing.B, text string) process {
 	b.Helper()
 	if inside, _ := filepath.Glob("../../cmd/nanoclaw/inside/nanoclaw-init-linux-" + runtime.GOARCH); inside == nil {
 		b.Fatal("the program would have no nanoclaw-init inside: run make build first")
 	}
-	i := newInstall(b, hostConfig)
+	i := newInstall(b, text)
 	p := process{name: "nanoclaw", argv: []string{built(b, "nanoclaw/cmd/nanoclaw"), "run"}, env: i.environ(), lives: true}
 	p.start(b).stop()
 	return p

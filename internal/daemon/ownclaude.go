@@ -49,12 +49,13 @@ func (d *Daemon) apart(groups ...chat.Group) error {
 		fi, _ := os.Stat(place)
 		theirs = append(theirs, fi)
 	}
+	seen := map[string]os.FileInfo{} // they share the folders above them
 	mixed := func(place, own string) error {
 		return fmt.Errorf("%s is, holds or lies in %s, the folder of your own Claude Code: conversations, settings and credentials of both would be mixed\nfix: remove the link between them, or choose another place with NANOCLAW_HOME", place, own)
 	}
 	for _, own := range d.machine.OwnClaude {
 		// The data folder as a whole may hold it, where no agent gets.
-		if i := sameAsAny(above(own), theirs[1:]); i >= 0 {
+		if i := sameAsAny(above(own, seen), theirs[1:]); i >= 0 {
 			return mixed(places[1+i], own)
 		}
 		fi, err := os.Stat(own)
@@ -62,7 +63,7 @@ func (d *Daemon) apart(groups ...chat.Group) error {
 			continue // what is not there holds nothing
 		}
 		for _, place := range places {
-			if sameAsAny(above(place), []os.FileInfo{fi}) >= 0 {
+			if sameAsAny(above(place, seen), []os.FileInfo{fi}) >= 0 {
 				return mixed(place, own)
 			}
 		}
@@ -78,10 +79,16 @@ func sameAsAny(others, files []os.FileInfo) int {
 }
 
 // above gives a file and all folders above it, as far as they exist. What does
-// not exist yet lies where its nearest folder that exists does.
-func above(p string) (out []os.FileInfo) {
+// not exist yet lies where its nearest folder that exists does. What was seen is not
+// looked at again.
+func above(p string, seen map[string]os.FileInfo) (out []os.FileInfo) {
 	for p = real(p); ; p = filepath.Dir(p) {
-		if fi, err := os.Stat(p); err == nil {
+		fi, known := seen[p]
+		if !known {
+			fi, _ = os.Stat(p)
+			seen[p] = fi
+		}
+		if fi != nil {
 			out = append(out, fi)
 		}
 		if p == filepath.Dir(p) {
