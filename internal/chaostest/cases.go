@@ -153,7 +153,7 @@ func (c *campaign) addTask(ctx context.Context) {
 // there. A code is answered once it has let them in.
 const (
 	door  chat.ChatID = "door"
-	letIn             = "You may speak here now."
+	letIn string      = "You may speak here now."
 )
 
 // letStrangerIn has the owner make a pairing code and somebody unknown give it.

@@ -88,8 +88,7 @@ func (d *Daemon) takeUpHost(ctx context.Context, m queue.Message) {
 		d.forHost(ctx, m.Inbound, v)
 		return
 	case v.Action == router.Ignore && pairs: // it may have let them in and not have told them
-		d.hostsOwn(ctx, m.Inbound, v)
-		return
+		d.pair(ctx, m.Inbound, v)
 	case v.Action == router.Refuse:
 		d.forHost(ctx, m.Inbound, v)
 	}
