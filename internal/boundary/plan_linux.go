@@ -40,6 +40,9 @@ const firstFD = 3
 // parts are read-only mounts of an engine's own, which no rule of Landlock will
 // name.
 func (n *Native) plan(spec Spec, id identity, parts ...grant.Mount) (*plan, error) {
+	if err := cores(reachable(rlimitCore, 1), corePattern); err != nil {
+		return nil, err
+	}
 	all, err := n.resolveAll(spec.Grant.Mounts)
 	for _, m := range parts {
 		var s source

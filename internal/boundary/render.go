@@ -102,8 +102,9 @@ const (
 // There is none on address space: programs with garbage collection reserve far
 // more than they use.
 func rlimits(l grant.Limits) []wire.Rlimit {
-	// No cores: a limit of 1, see confine's rules about cores.
-	out := []wire.Rlimit{{Resource: rlimitCore, Value: 1}, {Resource: rlimitMsgQueue}}
+	// No cores: a limit of 1, see confine's rules about cores; 0 if nothing more can
+	// be had, where that holds: see cores.
+	out := []wire.Rlimit{{Resource: rlimitCore, Value: reachable(rlimitCore, 1)}, {Resource: rlimitMsgQueue}}
 	for _, r := range []struct {
 		resource int
 		value    int64
