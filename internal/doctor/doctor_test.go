@@ -200,7 +200,7 @@ func TestExamine(t *testing.T) {
 		{"a container that forbids the boundary", func(in *Input) {
 			in.Probe = &Probe{Err: errors.New("mount proc: operation not permitted")}
 			machine(in, map[string]*fstest.MapFile{".dockerenv": text("")})
-		}, "surroundings", Warn, "container", "--security-opt systempaths=unconfined"},
+		}, "surroundings", Warn, "container", "--user 1000:1000 --cap-drop ALL"},
 		{"WSL", func(in *Input) {
 			machine(in, map[string]*fstest.MapFile{"proc/sys/kernel/osrelease": text("5.15.153.1-microsoft-standard-WSL2")})
 		}, "surroundings", Note, "/mnt", ""},
@@ -270,8 +270,12 @@ func TestExamine(t *testing.T) {
 		{"a file that others can read", func(in *Input) {
 			machine(in, map[string]*fstest.MapFile{
 				"home/ada/.local/share/nanoclaw/audit.key": {Mode: 0o640}, "home/ada/.local/share/nanoclaw/audit.pub": {Mode: 0o644},
+				"home/ada/.local/share/nanoclaw/nanoclaw-init": {Mode: 0o755},
 			})
 		}, "private files", Warn, "open to others: /home/ada/.local/share/nanoclaw/audit.key (mode 0640)", "chmod go= /home/ada/.local/share/nanoclaw/audit.key"},
+		{"an init that others can change", func(in *Input) {
+			machine(in, map[string]*fstest.MapFile{"home/ada/.local/share/nanoclaw/nanoclaw-init": {Mode: 0o775}})
+		}, "private files", Warn, "open to others: /home/ada/.local/share/nanoclaw/nanoclaw-init (mode 0775)", "chmod go= /home/ada/.local/share/nanoclaw/nanoclaw-init"},
 		{"a key folder that others can read", func(in *Input) {
 			in.Paths.KeyDir = "/home/ada/.local/state/nanoclaw"
 			machine(in, map[string]*fstest.MapFile{"home/ada/.local/state/nanoclaw": folder(0o750)})
@@ -359,13 +363,14 @@ func TestPrograms(t *testing.T) {
 	in := ada()
 	in.Root = os.DirFS(root)
 	in.Config.Tools = []string{"/opt/rust/bin"}
+	in.Program = "/home/ada/.local/bin/nanoclaw"
 	in.SearchPath = strings.Join([]string{"/usr/bin", "/bin", "/opt/go/bin", "/opt/go/bin/", ".", "", "/home/ada/node/bin", "/home/ada/.local/bin",
 		"/home/ada/.local/share/nanoclaw/groups/main/home", "/opt/many", "/not/there"}, ":")
 	want := []Check{
 		{"PATH", Note, "/opt/go/bin has 1 program that agents do not have: go", `"tools": ["/opt/rust/bin","/opt/go/bin"]   in the configuration`},
 		{"PATH", Note, "/home/ada/node/bin has 2 programs that agents do not have: node, npm", `"tools": ["/opt/rust/bin","~/node/bin","~/node"]   in the configuration`},
 		// ~/.local holds our own data, so it is not offered for what tool needs.
-		{"PATH", Note, "/home/ada/.local/bin has 2 programs that agents do not have: nanoclaw, tool", `"tools": ["/opt/rust/bin","~/.local/bin"]   in the configuration`},
+		{"PATH", Note, "/home/ada/.local/bin has 1 program that agents do not have: tool", `"tools": ["/opt/rust/bin","~/.local/bin"]   in the configuration`},
 		{"PATH", Note, "/opt/many has 8 programs that agents do not have: a, b, c, d, e, f and 2 more", `"tools": ["/opt/rust/bin","/opt/many"]   in the configuration`},
 	}
 	if d := cmp.Diff(want, in.programs()); d != "" {

@@ -23,8 +23,18 @@ func (in Input) exposed() []Check {
 	return checks
 }
 
-// public are files of the data folder that hold no secret.
-var public = []string{"audit.pub"}
+// public are files of the data folder that hold no secret: the key that proves the
+// audit log, and the program that containers and srt run inside, as other uids.
+var public = []string{"audit.pub", "nanoclaw-init"}
+
+// others are the bits of a mode that no file of that name may have: nobody else may
+// change even what holds no secret.
+func others(name string) fs.FileMode {
+	if slices.Contains(public, name) {
+		return 0o022
+	}
+	return 0o077
+}
 
 // files checks that what lies in the installation's folders is the owner's alone.
 // The folders are closed as well; this is for the day when one was opened.
@@ -39,11 +49,11 @@ func (in Input) files() Check {
 		}
 		for _, e := range entries {
 			info, err := e.Info()
-			if err != nil || e.IsDir() || e.Type()&fs.ModeSymlink != 0 || slices.Contains(public, e.Name()) {
+			if err != nil || e.IsDir() || e.Type()&fs.ModeSymlink != 0 {
 				continue
 			}
 			seen++
-			if info.Mode().Perm()&0o077 != 0 {
+			if info.Mode().Perm()&others(e.Name()) != 0 {
 				open = append(open, fmt.Sprintf("%s (mode %04o)", path.Join(dir, e.Name()), info.Mode().Perm()))
 			}
 		}

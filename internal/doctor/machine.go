@@ -216,7 +216,9 @@ func (in Input) container() (Check, bool) {
 		if in.Probe != nil && in.Probe.Err != nil {
 			c.State = Warn
 			c.Detail += ", whose own filters may forbid the boundary"
-			c.Fix = "run nanoclaw on the host itself, or start the container with\n--security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined"
+			c.Fix = "run nanoclaw on the host itself, or start the container as an ordinary user with\n" +
+				"--user 1000:1000 --cap-drop ALL --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined\n" +
+				"(podman: unmask=ALL for the last); as root in it, it also takes --cap-add SYS_ADMIN"
 		}
 		return c, true
 	}

@@ -84,6 +84,9 @@ func (in Input) executables(dir string) (names, links []string) {
 		if err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
 			continue
 		}
+		if p == in.Program {
+			continue // nanoclaw is not for agents
+		}
 		names = append(names, e.Name())
 		if e.Type()&fs.ModeSymlink != 0 {
 			links = append(links, install.Follow(in.Root, p))
