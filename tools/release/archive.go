@@ -65,15 +65,19 @@ func zip(data []byte) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// archive writes the program, with its documents and completions, in one folder.
+// archive writes the program, with its documents, manual and completions, in one folder.
 func (r *release) archive(p platform, program []byte, docs, texts map[string][]byte) error {
 	top := strings.TrimSuffix(r.name(p, ""), "/")
 	entries := map[string]entry{top + "/nanoclaw": {data: program, mode: 0o755}}
 	for name, text := range docs {
 		entries[top+"/"+name] = entry{data: text, mode: 0o644}
 	}
-	for shell, text := range texts {
-		entries[top+"/completions/nanoclaw."+shell] = entry{data: text, mode: 0o644}
+	for kind, text := range texts {
+		name := top + "/completions/nanoclaw." + kind
+		if kind == manual {
+			name = top + "/man/nanoclaw.1"
+		}
+		entries[name] = entry{data: text, mode: 0o644}
 	}
 	data, err := tarball(entries, r.epoch)
 	if err != nil {

@@ -173,7 +173,11 @@ var shells = map[string]string{
 	"fish": "share/fish/vendor_completions.d/nanoclaw.fish",
 }
 
-// completions asks the program of this machine's kind for them.
+// manual is the name of the page of the manual, which is a text as those for shells are.
+const manual = "man"
+
+// completions asks the program of this machine's kind for them, and for its page of
+// the manual.
 func (r *release) completions() (map[string][]byte, error) {
 	home, err := os.MkdirTemp("", "nanoclaw-home-")
 	if err != nil {
@@ -188,7 +192,9 @@ func (r *release) completions() (map[string][]byte, error) {
 		}
 		texts[shell] = text
 	}
-	return texts, nil
+	page, err := output(home, []string{"NANOCLAW_HOME=" + home}, r.program(platform{runtime.GOOS, runtime.GOARCH}), "man")
+	texts[manual] = page
+	return texts, err
 }
 
 // documents are the files of the commit that go along with a program.

@@ -41,9 +41,14 @@ func (r *release) debian(p platform, program []byte, docs, texts map[string][]by
 			files["usr/share/doc/nanoclaw/"+name] = entry{data: text, mode: 0o644}
 		}
 	}
-	for shell, text := range texts {
-		files["usr/"+shells[shell]] = entry{data: text, mode: 0o644}
+	for shell, name := range shells {
+		files["usr/"+name] = entry{data: texts[shell], mode: 0o644}
 	}
+	page, err := zip(texts[manual])
+	if err != nil {
+		return err
+	}
+	files["usr/share/man/man1/nanoclaw.1.gz"] = entry{data: page, mode: 0o644}
 	size := 0
 	for _, f := range files {
 		size += len(f.data)

@@ -40,13 +40,14 @@ func TestDebianPackage(t *testing.T) {
 		echo "state: $(dpkg-query --admindir=$ROOT/var/lib/dpkg -W -f '${Status} ${Version}' nanoclaw)"
 		$ROOT/usr/bin/nanoclaw version
 		ls $ROOT/usr/share/doc/nanoclaw/copyright $ROOT/usr/share/bash-completion/completions/nanoclaw
+		gunzip -c $ROOT/usr/share/man/man1/nanoclaw.1.gz | head -n 1
 		find $ROOT -perm /6022 ! -type l ! -path "$ROOT"
 		dpkg --root=$ROOT --log=/dev/null --remove nanoclaw
 		echo "left: $(find $ROOT -type f ! -path "$ROOT/var/*")"`)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"parts: ./ ./control \n", "state: install ok installed 1.2.0~rc.1\n", "nanoclaw " /* its version */, "copyright\n", "completions/nanoclaw\n", "left: \n"} {
+	for _, want := range []string{"parts: ./ ./control \n", "state: install ok installed 1.2.0~rc.1\n", "nanoclaw " /* its version */, "copyright\n", "completions/nanoclaw\n", ".TH NANOCLAW 1 ", "left: \n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it does not say %q:\n%s", want, out)
 		}

@@ -142,7 +142,7 @@ func TestArchive(t *testing.T) {
 		got[strings.TrimPrefix(h.Name, r.name(host, "")+"/")] = h.Mode
 	}
 	for name, mode := range map[string]int64{"nanoclaw": 0o755, "LICENSE": 0o644, "NOTICE": 0o644, "README.md": 0o644, "docs/releases.md": 0o644,
-		"completions/nanoclaw.bash": 0o644, "completions/nanoclaw.zsh": 0o644, "completions/nanoclaw.fish": 0o644} {
+		"completions/nanoclaw.bash": 0o644, "completions/nanoclaw.zsh": 0o644, "completions/nanoclaw.fish": 0o644, "man/nanoclaw.1": 0o644} {
 		if got[name] != mode {
 			t.Errorf("%s has mode %o, want %o", name, got[name], mode)
 		}
