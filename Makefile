@@ -89,6 +89,10 @@ reproduce: need-go ## make the release of this kind of machine twice, in two fol
 test-release: need-go build
 	@cd tools && ../$(STEP) "vet (release)" go vet ./release && ../$(STEP) "tests (release)" go test -timeout 10m ./release
 
+.PHONY: newuser
+newuser: need-go ## go the way of somebody new, from a bare Debian to a conversation, as root and as a user (needs root); WAYS=release for that alone
+	@$(STEP) "somebody new" tools/newuser $(WAYS)
+
 .PHONY: fmt
 fmt: need-go
 	@$(STEP) format sh -c 'bad=$$(gofmt -l *.go cmd internal adapters tools/release) && [ -z "$$bad" ] || { echo "run gofmt -w on:" $$bad >&2; exit 1; }'
@@ -147,6 +151,7 @@ test-all: ## what takes long: make test, as root and as a user, attacks, more ch
 	@.ci/run
 	@NANOCLAW_TEST_LONG=1 $(STEP) "the conformance suite in containers" go test -count=1 -timeout 20m -run '^TestPodmanConforms$$' ./internal/boundary
 	@$(MAKE) --no-print-directory reproduce
+	@if [ "$$(id -u)" = 0 ]; then $(MAKE) --no-print-directory newuser; else echo "== not run as root: make newuser was left out" >&2; fi
 	@$(MAKE) --no-print-directory attack
 	@CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(MAKE) --no-print-directory chaos
 	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(MAKE) --no-print-directory soak

@@ -48,14 +48,19 @@ func main() {
 	version := flag.String("version", "", "the version (default: the tag of the commit, else v0.0.0-TIME-COMMIT)")
 	unsigned := flag.Bool("unsigned", false, "sign nothing; the programs then know no release key, unless NANOCLAW_RELEASE_PUBLIC gives it")
 	twice := flag.Bool("reproduce", false, "make the release of this system and architecture twice, in two folders and with two build caches, and compare every byte")
+	here := flag.Bool("here", false, "make that of this system and architecture alone, to try it; it is not to be published")
 	flag.Parse()
-	if err := run(*source, *out, *version, *unsigned, *twice); err != nil {
+	platforms := all
+	if *here {
+		platforms = []platform{{runtime.GOOS, runtime.GOARCH}}
+	}
+	if err := run(*source, *out, *version, platforms, *unsigned, *twice); err != nil {
 		fmt.Fprintln(os.Stderr, "release:", err)
 		os.Exit(1)
 	}
 }
 
-func run(source, out, version string, unsigned, twice bool) error {
+func run(source, out, version string, platforms []platform, unsigned, twice bool) error {
 	epoch, described, err := commit(source)
 	if err != nil {
 		return err
@@ -69,7 +74,7 @@ func run(source, out, version string, unsigned, twice bool) error {
 	if twice {
 		return reproduce(source, release{version: version, epoch: epoch, public: os.Getenv("NANOCLAW_RELEASE_PUBLIC")})
 	}
-	r := release{out: out, version: version, epoch: epoch, platforms: all, public: os.Getenv("NANOCLAW_RELEASE_PUBLIC")}
+	r := release{out: out, version: version, epoch: epoch, platforms: platforms, public: os.Getenv("NANOCLAW_RELEASE_PUBLIC")}
 	sign := func([]byte) error { return nil }
 	if !unsigned {
 		if r.public, sign, err = signer(source, out, version); err != nil {
