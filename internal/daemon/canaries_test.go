@@ -3,6 +3,7 @@ package daemon
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"nanoclaw/internal/wire"
@@ -49,5 +50,29 @@ func TestCanariesOfAKilledDaemon(t *testing.T) {
 	}
 	if now, _ := filepath.Glob(filepath.Join(d.canariesDir(), "*")); len(now) != len(lists) {
 		t.Errorf("after a probe: %v", now)
+	}
+}
+
+// A home that each session has of its own, as /tmp, is not written to by the probe: it
+// would find its own folder and take it for the owner's. The canary stays.
+func TestProbeOfAHomeInTmp(t *testing.T) {
+	d := newInstall(t, hostConfig).open()
+	defer d.Close()
+	d.machine.OwnerHome = t.TempDir()
+	_, dirs, remove, err := d.plant()
+	must(t, err)
+	remove()
+	if !slices.Contains(dirs, d.machine.OwnerHome) {
+		t.Errorf("nobody tries to write into the home: %q", dirs)
+	}
+	d.machine.OwnerHome = "/tmp"
+	canaries, dirs, remove, err := d.plant()
+	must(t, err)
+	defer remove()
+	if slices.Contains(dirs, "/tmp") {
+		t.Errorf("the probe is to write into %q", dirs)
+	}
+	if !slices.ContainsFunc(canaries, func(c wire.Canary) bool { return filepath.Dir(c.Path) == "/tmp" }) {
+		t.Errorf("no canary is in the home: %v", canaries)
 	}
 }

@@ -251,8 +251,16 @@ func (d *Daemon) plant() (canaries []wire.Canary, dirs []string, remove func(), 
 		d.log.Info("the probe plants nothing in the owner's home", "why", err)
 		return canaries, dirs, clear, nil
 	}
-	return append(canaries, atHome...), append(dirs, d.machine.OwnerHome), func() { clear(); clearHome() }, nil
+	if !slices.Contains(sessionsOwn, filepath.Clean(d.machine.OwnerHome)) {
+		dirs = append(dirs, d.machine.OwnerHome)
+	}
+	return append(canaries, atHome...), dirs, func() { clear(); clearHome() }, nil
 }
+
+// sessionsOwn are folders that each session has of its own. Somebody whose home is one
+// of them, as that of some services is, does not share it: what may be written there
+// inside is another folder, and the canary is what must not be found in it.
+var sessionsOwn = []string{"/tmp", "/dev/shm"}
 
 // foreignNames are the names of our own variables that the grant does not have.
 func (d *Daemon) foreignNames(g grant.Grant) []string {
