@@ -31,9 +31,9 @@ var (
 	// answerLike is an answer to a question, wherever it stands and however it is
 	// adorned.
 	answerLike = regexp.MustCompile(`(?is)(approve|deny)([^0-9a-z]{1,8})([0-9a-z]{4}-?[0-9a-z]{4})`)
-	// unfinished is what may yet become one, or a code, with the bytes of a last
-	// character that is not whole.
-	unfinished = regexp.MustCompile(`(?is)(?:(?:approve|deny)[^0-9a-z]{0,11})?[0-9a-z-]*$`)
+	// begun is what may yet become one, with the bytes of a last character that is
+	// not whole.
+	begun = regexp.MustCompile(`(?is)(?:approve|deny)[^0-9a-z]{0,11}[0-9a-z-]*$`)
 )
 
 // Hide takes out of a text that people wrote what is between them and the host:
@@ -70,32 +70,45 @@ func apart(r rune) bool {
 
 // codesHidden hides the codes that the desk gave out, in every way to write them.
 func (d *Desk) codesHidden(text string) string {
-	d.mu.Lock()
-	codes := d.codes
-	d.mu.Unlock()
+	codes := d.given()
 	if len(codes) == 0 {
 		return text
 	}
 	var b strings.Builder
 	done := 0
 	for i := 0; i+codeLen <= len(text); i++ {
-		for _, n := range []int{codeLen, codeLen + 1} {
-			if i+n > len(text) || n > codeLen && text[i+codeLen/2] != '-' || strings.ContainsFunc(text[i:i+n], apart) {
-				continue
-			}
-			if code, ok := parseCode(text[i : i+n]); ok && slices.Contains(codes, code) {
-				b.WriteString(text[done:i] + hiddenCode)
-				done = i + n
-				i = done - 1
-				break
-			}
+		if n := codeAt(codes, text[i:]); n > 0 {
+			b.WriteString(text[done:i] + hiddenCode)
+			done = i + n
+			i = done - 1
 		}
 	}
 	return b.String() + text[done:]
 }
 
+// given are the codes that the desk gave out.
+func (d *Desk) given() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.codes
+}
+
+// codeAt is the length of the code that a text begins with, 0 for none.
+func codeAt(codes []string, text string) int {
+	for _, n := range []int{codeLen, codeLen + 1} {
+		if n > len(text) || n > codeLen && text[codeLen/2] != '-' || strings.ContainsFunc(text[:n], apart) {
+			continue
+		}
+		if code, ok := parseCode(text[:n]); ok && slices.Contains(codes, code) {
+			return n
+		}
+	}
+	return 0
+}
+
 // Stream is Disown for text that comes in pieces: what may be the beginning of
-// something that is taken out waits for the next piece.
+// something that is taken out waits for the next piece, and nothing else does, so that
+// the first word of an answer is shown when it comes.
 type Stream struct {
 	desk *Desk
 	rest string
@@ -107,7 +120,7 @@ func (d *Desk) Stream() *Stream { return &Stream{desk: d} }
 // Next gives what can be shown after one more piece.
 func (s *Stream) Next(piece string) string {
 	text := s.rest + piece
-	at := unfinished.FindStringIndex(text)[0] // it matches the empty end too
+	at := s.desk.unfinished(text)
 	if len(text)-at > longestTail {
 		at = len(text)
 	}
@@ -120,4 +133,46 @@ func (s *Stream) End() string {
 	text := s.desk.Disown(s.rest)
 	s.rest = ""
 	return text
+}
+
+// unfinished is where in a text begins what may yet become an answer or a code that the
+// desk gave out, and never within one that is whole; its length where nothing does.
+func (d *Desk) unfinished(text string) int {
+	codes := d.given()
+	at := begins(codes, text)
+	for moved := true; moved; {
+		moved = false
+		for i := max(0, at-codeLen); i < at; i++ {
+			if i+codeAt(codes, text[i:]) > at {
+				at, moved = i, true
+			}
+		}
+		for _, m := range answerLike.FindAllStringIndex(text, -1) {
+			if m[0] < at && at < m[1] {
+				at, moved = m[0], true
+			}
+		}
+	}
+	return at
+}
+
+// begins is where the end of a text may be the beginning of an answer or a code.
+func begins(codes []string, text string) int {
+	if at := begun.FindStringIndex(text); at != nil {
+		return at[0]
+	}
+	for i := max(0, len(text)-codeLen); i < len(text); i++ {
+		end := strings.ToLower(text[i:])
+		if strings.HasPrefix("approve", end) || strings.HasPrefix("deny", end) {
+			return i
+		}
+		if strings.ContainsFunc(end, apart) {
+			continue
+		}
+		end = alike.Replace(end)
+		if slices.ContainsFunc(codes, func(code string) bool { return strings.HasPrefix(code, end) }) {
+			return i
+		}
+	}
+	return len(text)
 }

@@ -32,6 +32,7 @@ func TestHide(t *testing.T) {
 		{"an answer with another code", "deny `k4m2-9x7a`", "deny `" + hiddenCode + "`", "deny `" + noCode + "`"},
 		{"adorned", "**approve**: k4m2-9x7a", "**approve**: " + hiddenCode, "**approve**: " + noCode},
 		{"on the next line", "approve\n> k4m29x7a", "approve\n> " + hiddenCode, "approve\n> " + noCode},
+		{"one that ends as another begins", "approve 1234deny! now", "approve " + hiddenCode + "! now", "approve " + noCode + "! now"},
 		{"no code", "approve sentence and deny the plan", "approve sentence and deny the plan", ""},
 		{"a card", "what is this?\n> " + chat.HostMark + "May I?\n> To allow this once, answer: approve " + code, "what is this?\n> " + hiddenCard,
 			"what is this?\n> " + chat.HostMark + "May I?\n> To allow this once, answer: approve " + hiddenCode},
@@ -62,6 +63,29 @@ func TestHide(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What is no beginning of anything that is taken out is shown when it comes: the first
+// word of an answer, above all.
+func TestStreamShowsAtOnce(t *testing.T) {
+	d, code := askedDesk(t)
+	for _, c := range []struct{ piece, shown string }{
+		{"hello", "hello"},
+		{"Here is", "Here is"},
+		{"2026-11", "2026-11"},
+		{"the app", "the "},
+		{"I ap", "I "},
+		{"deny", ""},
+		{"approve the ", "approve the "},
+		{"approve ", ""},
+		{"it is " + code[:3], "it is "},
+		{"it is " + code[:len(code)-1], "it is "},
+		{"it is " + strings.ToUpper(code[:6]), "it is "},
+	} {
+		if got := d.Stream().Next(c.piece); got != c.shown {
+			t.Errorf("of %q is shown %q, want %q", c.piece, got, c.shown)
+		}
 	}
 }
 
