@@ -230,6 +230,7 @@ func firstTokens(b *testing.B, d *Daemon, rounds int, start func() *byHand) {
 			times.inTurn(round,
 				func() {
 					times.add("cold", toFirst(b, time.Now(), main))
+					time.Sleep(breath)
 					times.add("warm", toFirst(b, time.Now(), main))
 				},
 				func() { times.add("prepared", toFirst(b, time.Now(), family)) },
@@ -237,6 +238,7 @@ func firstTokens(b *testing.B, d *Daemon, rounds int, start func() *byHand) {
 					began := time.Now()
 					h := start()
 					times.add("cold by hand", toFirst(b, began, h))
+					time.Sleep(breath)
 					times.add("warm by hand", toFirst(b, time.Now(), h))
 					h.end()
 				},
@@ -267,13 +269,23 @@ func (t *times) added(b *testing.B, ours, theirs, aim string) {
 		ms(mine), ms(hand), ms(mine-hand), float64(mine)/float64(hand), len(t.all[ours]), ms(least), ms(leastByHand), ms(least-leastByHand), aim)
 }
 
+// breath is how long a model takes between the first piece of an answer and its end, at
+// the least; and how long people take before they write again. What is done at the
+// end of a turn is not measured with what is done until the first piece.
+const breath = 20 * time.Millisecond
+
 // pieces is how many pieces of text a flood has, one each millisecond.
 const pieces = 2000
 
 // flood is a model that floods when it is told to.
 func flood(r agenttest.Request) agenttest.Step {
 	if !strings.Contains(r.UserText, "flood") {
-		return agenttest.Step{Text: "hello"}
+		return agenttest.Step{Pieces: func(yield func(string) bool) {
+			if yield("hello") {
+				time.Sleep(breath)
+				yield(" there")
+			}
+		}}
 	}
 	return agenttest.Step{Pieces: func(yield func(string) bool) {
 		began := time.Now()
