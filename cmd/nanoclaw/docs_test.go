@@ -29,6 +29,7 @@ var onlyParsed = map[string]string{
 	"nanoclaw why":           "needs a run, whose name is made at random",
 	"nanoclaw receipt":       "needs a run, whose name is made at random",
 	"nanoclaw logs --run":    "needs a run, whose name is made at random",
+	"nanoclaw logs -f":       "ends when it is told to; the script daemon has it",
 	"nanoclaw image":         "needs a container engine",
 	"nanoclaw doctor":        "says what this machine lacks, which may be something",
 	"nanoclaw demo":          "is run by a script of its own",

@@ -15,6 +15,8 @@ import (
 
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/control"
+	"nanoclaw/internal/hostlog"
+	"nanoclaw/internal/watch"
 )
 
 func (a *app) runCmd() *cobra.Command {
@@ -23,8 +25,8 @@ func (a *app) runCmd() *cobra.Command {
 		Use:   "run",
 		Short: "Run the daemon in the foreground",
 		Long: `Run the daemon in the foreground: channels, queue, agents and the control socket.
-It prints one line when it is ready, logs to stderr, and ends on SIGTERM or
-Ctrl-C; a second one ends it at once. With --json it logs JSON. A service manager
+It prints one line when it is ready, logs to stderr and to files that nanoclaw
+logs -f shows, and ends on SIGTERM or Ctrl-C; a second one ends it at once. With --json it logs JSON. A service manager
 that started it is told that it is ready, that it lives, and that it ends.`,
 		Example: "  nanoclaw run\n  nanoclaw run --json 2>> nanoclaw.log",
 		Args:    cobra.NoArgs,
@@ -48,6 +50,11 @@ func (a *app) runDaemon(ctx context.Context, verbose bool) error {
 		return err
 	}
 	log := a.logger(verbose)
+	log, closeLog, err := a.keepLog(log, paths, verbose)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
 	h, err := a.openForDaemon(ctx, paths, log)
 	if err != nil {
 		return err
@@ -92,12 +99,29 @@ func alreadyRuns(err error) error {
 	return &control.Error{Code: control.CodeFailed, Message: "nanoclaw already runs: " + err.Error(), Hint: "nanoclaw status shows it"}
 }
 
+// keepLog has what the daemon logs be kept in files too, without credentials, which
+// nanoclaw logs -f shows.
+func (a *app) keepLog(log *slog.Logger, paths config.Paths, verbose bool) (*slog.Logger, func(), error) {
+	if err := paths.EnsureDirs(); err != nil {
+		return nil, nil, err
+	}
+	h, c, err := hostlog.Open(hostlog.Folder(paths.DataDir), logLevel(verbose), watch.NewMasker().Text)
+	if err != nil {
+		return nil, nil, err
+	}
+	return slog.New(slog.NewMultiHandler(log.Handler(), h)), func() { c.Close() }, nil
+}
+
+func logLevel(verbose bool) slog.Level {
+	if verbose {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
+
 // logger is the daemon's log: JSON for machines, colour for a terminal.
 func (a *app) logger(verbose bool) *slog.Logger {
-	level := slog.LevelInfo
-	if verbose {
-		level = slog.LevelDebug
-	}
+	level := logLevel(verbose)
 	if a.json {
 		return slog.New(slog.NewJSONHandler(a.err, &slog.HandlerOptions{Level: level}))
 	}
