@@ -60,6 +60,8 @@ type Filter struct {
 	Until time.Time `json:"until,omitzero"`
 	// After leaves out rows up to this id.
 	After int64 `json:"-"`
+	// Before leaves out rows from this id on; 0 leaves out none.
+	Before int64 `json:"-"`
 	// Limit bounds the number of rows; 0 means all.
 	Limit int `json:"-"`
 	// Newest asks for the newest first.
@@ -69,12 +71,13 @@ type Filter struct {
 // all reports whether the filter leaves out nothing.
 func (f Filter) all() bool {
 	return f.Group == "" && f.Run == "" && f.Session == "" && len(f.Kinds) == 0 &&
-		f.Since.IsZero() && f.Until.IsZero() && f.After == 0 && f.Limit == 0
+		f.Since.IsZero() && f.Until.IsZero() && f.After == 0 && f.Before == 0 && f.Limit == 0
 }
 
 // Match reports whether a row is chosen, apart from Limit.
 func (f Filter) Match(r Row) bool {
 	return (f.Group == "" || f.Group == r.Group) &&
+		(f.Before == 0 || r.ID < f.Before) &&
 		(f.Run == "" || f.Run == r.Run) &&
 		(f.Session == "" || f.Session == r.Session) &&
 		(len(f.Kinds) == 0 || slices.Contains(f.Kinds, r.Kind)) &&

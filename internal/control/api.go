@@ -339,7 +339,9 @@ type GroupInfo struct {
 type RunsQuery struct {
 	Group chat.Group `json:"group,omitempty"`
 	Live  bool       `json:"live,omitempty"` // only runs that go on
-	Limit int        `json:"limit,omitempty"`
+	// Before asks for those that were made before this one.
+	Before chat.RunID `json:"before,omitempty"`
+	Limit  int        `json:"limit,omitempty"`
 }
 
 // RunInfo is one run.

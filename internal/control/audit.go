@@ -46,7 +46,9 @@ type AuditQuery struct {
 	Until time.Time `json:"until,omitzero"`
 	// Sender chooses what that sender wrote, and the runs that they began.
 	Sender chat.SenderID `json:"sender,omitempty"`
-	Limit  int           `json:"limit,omitempty"`
+	// Before asks for entries before this one; 0 ends at the newest.
+	Before int64 `json:"before,omitempty"`
+	Limit  int   `json:"limit,omitempty"`
 }
 
 // AuditEntry is one entry as the store has it.

@@ -110,7 +110,15 @@ func isRefusal(err error) bool {
 
 // Runs lists runs, the newest first.
 func (d *Daemon) Runs(ctx context.Context, q control.RunsQuery) ([]control.RunInfo, error) {
-	runs, err := d.store.ListRuns(ctx, store.RunFilter{Group: q.Group, Live: q.Live, Limit: q.Limit})
+	f := store.RunFilter{Group: q.Group, Live: q.Live, Limit: q.Limit}
+	if q.Before != "" {
+		r, err := d.store.Run(ctx, q.Before)
+		if err != nil {
+			return nil, asControl(err)
+		}
+		f.Before = r.Row
+	}
+	runs, err := d.store.ListRuns(ctx, f)
 	out := make([]control.RunInfo, len(runs))
 	for i, r := range runs {
 		out[i] = runInfo(r)
@@ -137,7 +145,7 @@ func runInfo(r store.RunInfo) control.RunInfo {
 
 // AuditList lists entries, the oldest first.
 func (d *Daemon) AuditList(ctx context.Context, q control.AuditQuery) ([]control.AuditEntry, error) {
-	f := audit.Filter{Group: q.Group, Run: q.Run, Since: q.Since, Until: q.Until, Newest: true}
+	f := audit.Filter{Group: q.Group, Run: q.Run, Since: q.Since, Until: q.Until, Before: q.Before, Newest: true}
 	limit := cmp.Or(max(q.Limit, 0), 200)
 	if q.Sender == "" {
 		f.Limit = limit

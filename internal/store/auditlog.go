@@ -174,6 +174,9 @@ func rowsQuery(f audit.Filter) (string, []any) {
 	if f.After != 0 { // without it also rows that no store of ours numbered: Verify must see them
 		add("a.id > ?", f.After)
 	}
+	if f.Before != 0 {
+		add("a.id < ?", f.Before)
+	}
 	if f.Run != "" {
 		add("a.run <> '' AND a.run = ?", f.Run) // the first half lets the partial index serve
 	}

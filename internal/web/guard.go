@@ -126,11 +126,19 @@ func (s *Server) failWith(w http.ResponseWriter, r *http.Request, err error) {
 	case control.CodeRefused:
 		status = http.StatusForbidden
 	}
-	text := e.Message
-	if e.Hint != "" {
-		text += "\n" + e.Hint
+	s.fail(w, r, status, inWords(err))
+}
+
+// inWords is an error with what to do about it.
+func inWords(err error) string {
+	var e *control.Error
+	if !errors.As(err, &e) {
+		return err.Error()
 	}
-	s.fail(w, r, status, text)
+	if e.Hint == "" {
+		return e.Message
+	}
+	return e.Message + "\n" + e.Hint
 }
 
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, status int, text string) {

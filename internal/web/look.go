@@ -60,6 +60,17 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request, name string, f fra
 	return nil
 }
 
+// showSlowly is show for what takes long: it needs time of its own, or reads much.
+func (s *Server) showSlowly(w http.ResponseWriter, r *http.Request, name string, f frame, get func() (any, error)) error {
+	open, err := s.host.Approvals(r.Context())
+	if err != nil {
+		return err
+	}
+	f.Open, f.Now = len(open), s.now()
+	s.pages.writeSlowly(w, name, f, get)
+	return nil
+}
+
 type nowBody struct {
 	control.Status
 	Questions []control.Approval
@@ -249,12 +260,26 @@ func calendar(all []task.Task) (days []dueDay) {
 // shown is how many runs or entries a page has.
 const shown = 100
 
+// runsBody is a page of the runs, the newest first.
+type runsBody struct {
+	Group chat.Group
+	Runs  []control.RunInfo
+	First bool
+	Older chat.RunID // before which the next page begins, "" for none
+}
+
 func (s *Server) runsPage(w http.ResponseWriter, r *http.Request) error {
-	runs, err := s.host.Runs(r.Context(), control.RunsQuery{Group: chat.Group(r.FormValue("group")), Limit: shown})
-	if err != nil {
+	b := runsBody{Group: chat.Group(r.FormValue("group"))}
+	q := control.RunsQuery{Group: b.Group, Before: chat.RunID(r.FormValue("before")), Limit: shown}
+	var err error
+	if b.Runs, err = s.host.Runs(r.Context(), q); err != nil {
 		return err
 	}
-	return s.show(w, r, "runs", frame{Title: "Runs", Here: "runs", Live: true, Body: runs})
+	if len(b.Runs) == shown {
+		b.Older = b.Runs[shown-1].ID
+	}
+	b.First = q.Before == ""
+	return s.show(w, r, "runs", frame{Title: "Runs", Here: "runs", Live: b.First, Body: b})
 }
 
 // runBody is a run's story: in words, and as it was recorded.
@@ -290,25 +315,37 @@ type auditBody struct {
 	Query   control.AuditQuery
 	Entries []control.AuditEntry
 	Report  *control.AuditReport
+	// Older is the entry before which the next page ends, 0 for none.
+	Older int64
 }
 
 func (s *Server) auditPage(w http.ResponseWriter, r *http.Request) error {
 	b := auditBody{Query: control.AuditQuery{
 		Group: chat.Group(r.FormValue("group")), Kind: strings.TrimSpace(r.FormValue("kind")), Limit: shown,
 	}}
-	var err error
-	if b.Entries, err = s.host.AuditList(r.Context(), b.Query); err != nil {
-		return err
-	}
-	slices.Reverse(b.Entries) // the newest first
-	if r.FormValue("verify") != "" {
-		report, err := s.host.AuditVerify(r.Context(), control.VerifyQuery{})
-		if err != nil {
-			return err
+	if v := r.FormValue("before"); v != "" {
+		var err error
+		if b.Query.Before, err = strconv.ParseInt(v, 10, 64); err != nil {
+			return &control.Error{Code: control.CodeUsage, Message: strconv.Quote(v) + " is not the number of an entry"}
 		}
-		b.Report = &report
 	}
-	return s.show(w, r, "audit", frame{Title: "Audit", Here: "audit", Body: b})
+	return s.showSlowly(w, r, "audit", frame{Title: "Audit", Here: "audit"}, func() (_ any, err error) {
+		if b.Entries, err = s.host.AuditList(r.Context(), b.Query); err != nil {
+			return nil, err
+		}
+		slices.Reverse(b.Entries) // the newest first
+		if len(b.Entries) == shown {
+			b.Older = b.Entries[shown-1].ID
+		}
+		if r.FormValue("verify") != "" {
+			report, err := s.host.AuditVerify(r.Context(), control.VerifyQuery{})
+			if err != nil {
+				return nil, err
+			}
+			b.Report = &report
+		}
+		return b, nil
+	})
 }
 
 func (s *Server) channelsPage(w http.ResponseWriter, r *http.Request) error {
@@ -362,9 +399,7 @@ func (s *Server) peoplePage(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) doctorPage(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Minute)
 	defer cancel()
-	report, err := s.host.Doctor(ctx, control.DoctorQuery{Probe: r.FormValue("probe") != ""})
-	if err != nil {
-		return err
-	}
-	return s.show(w, r, "doctor", frame{Title: "Doctor", Here: "doctor", Body: report})
+	return s.showSlowly(w, r, "doctor", frame{Title: "Doctor", Here: "doctor"}, func() (any, error) {
+		return s.host.Doctor(ctx, control.DoctorQuery{Probe: r.FormValue("probe") != ""})
+	})
 }

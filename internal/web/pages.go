@@ -131,6 +131,32 @@ func (p *pages) write(w http.ResponseWriter, _ *http.Request, status int, name s
 	w.Write(page.Bytes()) // an error here means that nobody reads any more
 }
 
+// writeSlowly shows a page whose content takes long: its frame at once, so that there is
+// something to see, and the content when get has it. What get fails with stands in its place.
+func (p *pages) writeSlowly(w http.ResponseWriter, name string, f frame, get func() (any, error)) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	part := func(name, of string) bool {
+		var text bytes.Buffer
+		if err := p.by[name].ExecuteTemplate(&text, of, f); err != nil {
+			return false
+		}
+		_, err := w.Write(text.Bytes())
+		return err == nil
+	}
+	if !part(name, "top") || http.NewResponseController(w).Flush() != nil {
+		return // nobody reads any more
+	}
+	var err error
+	if f.Body, err = get(); err != nil {
+		name, f.Body = "error", inWords(err)
+	}
+	if !part(name, "body") {
+		name, f.Body = "error", "this page cannot be shown"
+		part(name, "body")
+	}
+	part(name, "end")
+}
+
 // static serves the style and the script, which belong to the program.
 func (s *Server) static(w http.ResponseWriter, r *http.Request) {
 	http.ServeFileFS(w, r, staticFiles, "static/"+r.PathValue("file"))

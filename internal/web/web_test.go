@@ -109,7 +109,7 @@ func opened(t *testing.T, h control.Host) (*Server, control.DashboardLink) {
 }
 
 // browser has a jar, follows nothing, and says where it comes from as browsers do.
-func browser(t *testing.T) *http.Client {
+func browser(t testing.TB) *http.Client {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -118,7 +118,7 @@ func browser(t *testing.T) *http.Client {
 	return &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-func signIn(t *testing.T, c *http.Client, l control.DashboardLink) (base string, status int) {
+func signIn(t testing.TB, c *http.Client, l control.DashboardLink) (base string, status int) {
 	t.Helper()
 	u, err := url.Parse(l.Plain)
 	if err != nil {
@@ -133,7 +133,7 @@ func signIn(t *testing.T, c *http.Client, l control.DashboardLink) (base string,
 	return base, r.StatusCode
 }
 
-func fetch(t *testing.T, c *http.Client, method, address string, form url.Values, header ...string) (int, string) {
+func fetch(t testing.TB, c *http.Client, method, address string, form url.Values, header ...string) (int, string) {
 	t.Helper()
 	q, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(form.Encode()))
 	if err != nil {
