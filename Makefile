@@ -47,7 +47,7 @@ run: build ## chat with a confined agent (needs Go and make alone); ARGS="--grou
 	@bin/nanoclaw chat $(ARGS)
 
 .PHONY: test
-test: deps claude srt docker ## install what the tests need (as root), then check everything
+test: deps claude srt docker axe ## install what the tests need (as root), then check everything
 	@$(MAKE) --no-print-directory check
 
 .PHONY: check
@@ -168,6 +168,11 @@ deps: ## install the Debian packages that the tests need (as root), or name what
 claude:
 	@tools/claude/install
 
+# What the dashboard's pages are checked by for people who do not see or click.
+.PHONY: axe
+axe:
+	@tools/axe/install
+
 .PHONY: srt
 srt:
 	@tools/srt/install
@@ -178,7 +183,7 @@ docker:
 
 .PHONY: clean
 clean: ## remove what was built
-	@rm -rf bin build tools/bin tools/claude/node_modules tools/claude/claude tools/srt/node_modules tools/docker/root $(INSIDE)/nanoclaw-init-*
+	@rm -rf bin build tools/bin tools/claude/node_modules tools/claude/claude tools/srt/node_modules tools/axe/node_modules tools/docker/root $(INSIDE)/nanoclaw-init-*
 
 .PHONY: need-go
 need-go:

@@ -170,10 +170,27 @@ func TestInABrowser(t *testing.T) {
 	}
 }
 
-// everyPage looks at every page: nothing is wider than the screen, there is one
-// heading, and each thing that can be pressed or filled has a name.
+// axeCore is the program with which axe-core judges a page.
+func axeCore(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../tools/axe/node_modules/axe-core/axe.min.js")
+	if err != nil {
+		t.Fatal("fetch axe-core (make axe): ", err)
+	}
+	return string(text)
+}
+
+// judged has axe-core judge a page by all of its rules, the best practices too.
+const judged = `;
+axe.run(document).then((r) => r.violations.map((v) =>
+  v.id + " (" + v.impact + "): " + v.help + ": " + v.nodes.map((n) => n.html + " " + (n.any.concat(n.all, n.none).map((c) => c.message).join("; "))).slice(0, 3).join(" | ")))`
+
+// everyPage looks at every page: axe-core finds nothing, nothing is wider than the
+// screen, there is one heading, and each thing that can be pressed or filled has a
+// name.
 func everyPage(t *testing.T, ctx context.Context, base string) {
 	t.Helper()
+	axe := axeCore(t)
 	screens := []struct {
 		name   string
 		wide   int64
@@ -187,8 +204,11 @@ func everyPage(t *testing.T, ctx context.Context, base string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, path := range []string{"/", "/groups", "/groups/family", "/groups/family/chat", "/approvals", "/tasks", "/runs", "/runs/r0abc", "/audit?verify=1", "/channels", "/channels/whatsapp?login=1", "/people", "/doctor"} {
+		for _, path := range []string{"/", "/groups", "/groups/family", "/groups/family/chat", "/approvals", "/tasks", "/runs", "/runs/r0abc", "/audit?verify=1", "/channels", "/channels/whatsapp?login=1", "/people", "/nodes", "/doctor"} {
 			run(t, ctx, path, chromedp.Navigate(base+path), chromedp.WaitVisible(chromedp.CSS("h1")))
+			if wrong, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](axe+judged, chromedp.EvalAwaitPromise)); err != nil || len(wrong) > 0 {
+				t.Errorf("%s, %s, by axe: %v\n%s", path, screen.name, err, strings.Join(wrong, "\n"))
+			}
 			if wrong, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](complaints)); err != nil || len(wrong) > 0 {
 				t.Errorf("%s, %s: %q, %v", path, screen.name, wrong, err)
 			}

@@ -33,6 +33,7 @@ func (s *Server) all() []page {
 		{"GET /channels", authority.StatusAll, s.channelsPage},
 		{"GET /channels/{channel}", authority.Credentials, s.channelPage},
 		{"GET /people", authority.Inspect, s.peoplePage},
+		{"GET /nodes", authority.Inspect, s.nodesPage},
 		{"GET /doctor", authority.Examine, s.doctorPage},
 		{"GET /live", authority.StatusAll, s.live},
 
@@ -394,6 +395,14 @@ func (s *Server) peoplePage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.show(w, r, "people", frame{Title: "People", Here: "people", Live: true, Body: people})
+}
+
+func (s *Server) nodesPage(w http.ResponseWriter, r *http.Request) error {
+	nodes, err := s.host.Nodes(r.Context())
+	if err != nil {
+		return err
+	}
+	return s.show(w, r, "nodes", frame{Title: "Nodes", Here: "nodes", Live: true, Body: nodes})
 }
 
 func (s *Server) doctorPage(w http.ResponseWriter, r *http.Request) error {

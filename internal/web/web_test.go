@@ -57,6 +57,12 @@ func fullHost() *controltest.Host {
 				Modes:    []control.GroupMode{{Group: "family", Mode: "host", Engine: "native", Layers: []string{"landlock ABI 7"}, Other: "container", Loses: []string{hostile}}},
 			}, nil
 		},
+		OnNodes: func(context.Context) ([]control.Node, error) {
+			return []control.Node{
+				{Name: "attic", Version: "1", Started: noon, Heard: noon, Lives: true, Here: true, Duties: []control.Duty{{Name: "scheduler", Since: noon}}, Groups: []chat.Group{"family"}},
+				{Name: "cellar" + hostile, Version: "1", Started: noon, Heard: noon},
+			}, nil
+		},
 		OnGroups: func(context.Context) ([]control.GroupInfo, error) {
 			return []control.GroupInfo{{Name: "main", Mode: "host", Agent: "claude"}, {Name: "family", Mode: "host", Agent: "claude", Chats: []string{hostile}, Refusal: hostile}}, nil
 		},
@@ -293,7 +299,7 @@ func TestWordsOfOthersAreText(t *testing.T) {
 	_, l := opened(t, fullHost())
 	c := browser(t)
 	base, _ := signIn(t, c, l)
-	for _, path := range []string{"/", "/groups", "/groups/family", "/groups/family/chat", "/approvals", "/tasks", "/runs", "/runs/r0abc", "/audit?verify=1", "/channels", "/channels/slack", "/channels/whatsapp?login=1", "/people", "/doctor?probe=1"} {
+	for _, path := range []string{"/", "/groups", "/groups/family", "/groups/family/chat", "/approvals", "/tasks", "/runs", "/runs/r0abc", "/audit?verify=1", "/channels", "/channels/slack", "/channels/whatsapp?login=1", "/people", "/nodes", "/doctor?probe=1"} {
 		status, body := fetch(t, c, "GET", base+path, nil)
 		if status != http.StatusOK || !strings.Contains(body, "&lt;script&gt;") {
 			t.Errorf("%s: %d, without the words: %s", path, status, body)

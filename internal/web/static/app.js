@@ -15,9 +15,9 @@ if (login && location.hash.length > 1) {
   login.querySelector("button").focus();
 }
 
-const main = document.querySelector("main[data-live]");
+const main = document.querySelector("main[data-live], main[data-renew]");
 if (main) {
-  let busy = false, again = false;
+  let busy = false, again = false, timer = 0;
   const renew = async () => {
     if (busy) { again = true; return; }
     // What somebody is writing is not taken away from under them.
@@ -30,14 +30,17 @@ if (main) {
       if (!answer.ok) return;
       const page = new DOMParser().parseFromString(ours.createHTML(await answer.text()), "text/html");
       const open = Array.from(main.querySelectorAll("details[open]"), (d) => d.id);
-      main.replaceChildren(...page.querySelector("main").childNodes);
+      const next = page.querySelector("main");
+      if (!next.dataset.renew) clearInterval(timer);
+      main.replaceChildren(...next.childNodes);
       for (const d of main.querySelectorAll("details")) d.open = open.includes(d.id);
     } finally {
       busy = false;
       if (again) { again = false; renew(); }
     }
   };
-  new EventSource("/live").addEventListener("change", renew);
+  if (main.dataset.renew) timer = setInterval(renew, 1000 * main.dataset.renew);
+  else new EventSource("/live").addEventListener("change", renew);
 }
 
 const talk = document.getElementById("talk");
