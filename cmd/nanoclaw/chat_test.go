@@ -209,7 +209,8 @@ func TestCtrlCInterruptsTheRunAndNotTheProgram(t *testing.T) {
 	keys.WriteString("\x03")
 	shown.expect(t, "interrupted by you")
 	keys.WriteString("again\r")
-	shown.expect(t, "still here")
+	// What is typed before the prompt is there is typed during the run.
+	shown.expect(t, "still here\r\nmain> ")
 	// At the prompt the first one empties the line and the second one leaves.
 	keys.WriteString("half a thought\x03")
 	shown.expect(t, "Ctrl-D leaves")

@@ -260,6 +260,11 @@ func (p *Planted) keys() error {
 // connection is one too many.
 func (p *Planted) listen() error {
 	t := &p.Task
+	var cores unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_CORE, &cores); err != nil {
+		return err
+	}
+	t.NoCores = cores.Max == 0
 	t.Abstract = "nanoclaw-attack-" + rand.Text()
 	t.Sockets = []string{p.path("home/agent.sock")}
 	for _, at := range [][2]string{

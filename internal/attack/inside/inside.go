@@ -63,6 +63,9 @@ type Task struct {
 	Workspace string `json:"workspace"`
 	Project   string `json:"project"`
 	Sealed    string `json:"sealed"`
+	// NoCores says that the host itself may have no limit on cores above 0. Sessions
+	// have 0 then, and start only where no handler is started for that (boundary).
+	NoCores bool `json:"no_cores"`
 	// Mount is a read-only mount point, Mask one that hides something.
 	Mount string `json:"mount"`
 	Mask  string `json:"mask"`
