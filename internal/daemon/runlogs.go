@@ -35,6 +35,8 @@ type runLogs struct {
 	files sync.Mutex
 	// profiles are what was rendered last for a group.
 	profiles map[chat.Group]profile
+	// folders are those of the groups that had a run.
+	folders map[chat.Group]*runlog.Folder
 }
 
 type loggedRun struct {
@@ -88,10 +90,23 @@ func (l *runLogs) writeNext() bool {
 	l.waiting = l.waiting[1:]
 	l.mu.Unlock()
 	next.header.Profile = l.profile(next)
-	if err := runlog.Write(l.dir(next.header.Group), next.header, l.limits()); err != nil {
+	if err := l.folder(next.header.Group).Write(next.header, l.limits()); err != nil {
 		l.d.log.Error("the file of a run could not be written", "run", next.header.Run, "err", err)
 	}
 	return true
+}
+
+// folder is where the files of a group go. Only write and forget call it.
+func (l *runLogs) folder(g chat.Group) *runlog.Folder {
+	f := l.folders[g]
+	if f == nil {
+		f = runlog.NewFolder(l.dir(g))
+		if l.folders == nil {
+			l.folders = map[chat.Group]*runlog.Folder{}
+		}
+		l.folders[g] = f
+	}
+	return f
 }
 
 // profile is the hash of what "policy show --render" prints for the grant. Only
@@ -146,6 +161,7 @@ func (l *runLogs) forget(g chat.Group) error {
 		}
 	}
 	l.mu.Unlock()
+	delete(l.folders, g) // it is looked at anew
 	return runlog.Forget(l.dir(g))
 }
 

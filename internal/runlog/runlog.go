@@ -160,42 +160,86 @@ type Limits struct {
 	Size  int64 // of all together, in bytes
 }
 
-// Write writes the file of a run into a folder, in place of what was there of it,
-// and removes the oldest ones beyond the limits. The folder is made where it is
-// missing; nobody else may be able to write there.
-func Write(dir string, h Header, l Limits) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	text := []byte(h.String())
-	// A reader has the one or the other, and after a crash neither is half.
-	f, err := os.CreateTemp(dir, ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, h.Name()))
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return err
-	}
-	return trim(dir, l, time.Now())
+// Folder writes the files of one group. It knows what lies there from the first time
+// it looked, so that it does not look for each run; nobody else adds files. It is for
+// one at a time.
+type Folder struct {
+	dir    string
+	known  bool
+	files  int
+	size   int64
+	oldest time.Time // no file was written last before
 }
 
-// trim removes what is beyond the limits, and what a crash left half written.
-func trim(dir string, l Limits, now time.Time) error {
-	all, err := list(dir)
+// NewFolder is for the files in dir, which is made where it is missing; nobody else may
+// be able to write there.
+func NewFolder(dir string) *Folder { return &Folder{dir: dir} }
+
+// Write writes the file of a run, in place of what was there of it, and removes the
+// oldest ones where the limits are passed: a little more than must be, so that not each
+// run has to look for them.
+func (f *Folder) Write(h Header, l Limits) error {
+	if err := os.MkdirAll(f.dir, 0o700); err != nil {
+		return err
+	}
+	text, file := []byte(h.String()), filepath.Join(f.dir, h.Name())
+	f.files, f.size = f.files+1, f.size+int64(len(text))
+	if was, err := os.Lstat(file); err == nil {
+		f.files, f.size = f.files-1, f.size-was.Size()
+	}
+	// A reader has the one or the other, and after a crash neither is half.
+	half, err := os.CreateTemp(f.dir, ".new-*")
+	if err == nil {
+		_, err = half.Write(text)
+		if err = errors.Join(err, half.Close()); err == nil {
+			err = os.Rename(half.Name(), file)
+		}
+		if err != nil {
+			os.Remove(half.Name())
+		}
+	}
+	if err != nil {
+		f.known = false
+		return err
+	}
+	now := time.Now()
+	if f.known && !l.passed(f.files, f.size, f.oldest, now) {
+		return nil
+	}
+	return f.trim(l, now)
+}
+
+// passed says that what lies in a folder is beyond the limits.
+func (l Limits) passed(files int, size int64, oldest, now time.Time) bool {
+	return l.Files > 0 && files > l.Files || l.Size > 0 && size > l.Size || l.Keep > 0 && now.Sub(oldest) > l.Keep
+}
+
+// trim removes what is beyond the limits, with a sixteenth of them for those to come,
+// and what a crash left half written. The newest file stays.
+func (f *Folder) trim(l Limits, now time.Time) error {
+	all, err := list(f.dir)
 	if err != nil {
 		return err
 	}
-	var size int64
+	*f = Folder{dir: f.dir, known: true, oldest: now}
+	var sum int64 // of the files so far
+	for _, e := range all {
+		sum += e.Size
+	}
+	if l.passed(len(all), sum, now, now) {
+		l.Files, l.Size = l.Files-l.Files/16, l.Size-l.Size/16
+	}
+	sum = 0
 	for i, e := range all {
-		size += e.Size
-		over := l.Files > 0 && i >= l.Files || l.Size > 0 && size > l.Size || l.Keep > 0 && now.Sub(e.At) > l.Keep
-		if i > 0 && over {
-			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name)))
+		if sum += e.Size; i > 0 && l.passed(i+1, sum, e.At, now) {
+			if bad := os.Remove(filepath.Join(f.dir, e.Name)); bad != nil {
+				err, f.known = errors.Join(err, bad), false
+			}
+			continue
+		}
+		f.files, f.size = f.files+1, f.size+e.Size
+		if e.At.Before(f.oldest) {
+			f.oldest = e.At
 		}
 	}
 	return err

@@ -84,12 +84,12 @@ func TestFolder(t *testing.T) {
 	if all, err := List(dir, 10); err != nil || all != nil {
 		t.Errorf("of no folder: %v, %v", all, err)
 	}
-	l := Limits{Files: 3}
+	l, folder := Limits{Files: 3}, NewFolder(dir)
 	for i := range 5 {
 		h := sample()
 		h.Run, h.Started = chat.RunID(fmt.Sprint("r", i)), at.Add(time.Duration(i)*time.Second)
 		for range 2 { // begun and ended
-			if err := Write(dir, h, l); err != nil {
+			if err := folder.Write(h, l); err != nil {
 				t.Fatal(err)
 			}
 			h.Ended, h.Exit = h.Started.Add(time.Second), "succeeded"
@@ -115,13 +115,42 @@ func TestFolder(t *testing.T) {
 	}
 }
 
+// A folder that is full is looked at once for many runs, and is never beyond its limits.
+func TestFullFolder(t *testing.T) {
+	dir := t.TempDir()
+	l, folder := Limits{Files: 32}, NewFolder(dir)
+	looked := 0
+	for i := range 100 {
+		h := sample()
+		h.Run, h.Started = chat.RunID(fmt.Sprint("r", i)), at.Add(time.Duration(i)*time.Second)
+		before := folder.files
+		if err := folder.Write(h, l); err != nil {
+			t.Fatal(err)
+		}
+		names := files(t, dir)
+		if len(names) != folder.files || len(names) > l.Files {
+			t.Fatalf("%d files, known as %d, after %d runs", len(names), folder.files, i+1)
+		}
+		if folder.files <= before {
+			looked++
+		}
+	}
+	if looked == 0 || looked > 34 {
+		t.Errorf("looked for old files %d times in 100 runs", looked)
+	}
+	if _, _, err := Find(dir, "r99"); err != nil {
+		t.Error(err)
+	}
+}
+
 // By age and by size too; the run that is written now stays in any case.
 func TestBounds(t *testing.T) {
 	dir := t.TempDir()
 	write := func(i int, l Limits, answer string) {
 		h := sample()
 		h.Run, h.Started, h.Answer = chat.RunID(fmt.Sprint("r", i)), at.Add(time.Duration(i)*time.Second), answer
-		if err := Write(dir, h, l); err != nil {
+		if err := NewFolder(dir).Write(h, l); err != nil { // as after a restart
+
 			t.Fatal(err)
 		}
 	}
