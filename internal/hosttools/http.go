@@ -21,7 +21,7 @@ const maxConns = 16
 // answers. Who calls was settled by the stream that the connection came on, so
 // there is nothing to authenticate here.
 func newHTTP(s *Server) *http.Server {
-	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s.mcp }, &mcp.StreamableHTTPOptions{
+	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s.mcp() }, &mcp.StreamableHTTPOptions{
 		Stateless: true, JSONResponse: true, MaxRequestBodyBytes: maxMessage, PropagateRequestCancellation: true,
 	})
 	return &http.Server{

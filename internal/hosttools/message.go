@@ -56,7 +56,7 @@ func (s *Server) exchange(ctx context.Context, req *jsonrpc.Request) (json.RawMe
 	if req.Method != "initialize" {
 		state.InitializeParams = &mcp.InitializeParams{}
 	}
-	session, err := s.mcp.Connect(ctx, one, &mcp.ServerSessionOptions{State: state})
+	session, err := s.mcp().Connect(ctx, one, &mcp.ServerSessionOptions{State: state})
 	if err != nil {
 		return nil, err
 	}

@@ -69,7 +69,7 @@ type Server struct {
 	id    Identity
 	host  Host
 	tools map[string]tool
-	mcp   *mcp.Server
+	mcp   func() *mcp.Server // made when the first message comes, which a shell never sends
 	http  *http.Server
 	conns *connQueue
 	calls limiter // of tools
@@ -88,21 +88,29 @@ type Server struct {
 func New(id Identity, granted []grant.Tool, host Host) *Server {
 	s := &Server{id: id, host: host, tools: map[string]tool{}, conns: newConnQueue(), calls: newLimiter(burst, refill), talk: newLimiter(talkBurst, talkRefill)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.mcp = mcp.NewServer(&mcp.Implementation{Name: "nanoclaw", Version: "1"}, &mcp.ServerOptions{
+	for _, t := range all() {
+		if named(granted, t.name) && authority.Decide(t.act, s.who()).Outcome != authority.Deny {
+			s.tools[t.name] = t
+		}
+	}
+	s.mcp = sync.OnceValue(s.newMCP)
+	s.http = newHTTP(s)
+	go s.http.Serve(s.conns)
+	return s
+}
+
+// newMCP makes what speaks the protocol.
+func (s *Server) newMCP() *mcp.Server {
+	m := mcp.NewServer(&mcp.Implementation{Name: "nanoclaw", Version: "1"}, &mcp.ServerOptions{
 		Logger: slog.New(slog.DiscardHandler), // its words would come from inside
 		// Tools alone, and a list that never changes: no logging, nothing to subscribe to.
 		Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
 	})
-	for _, t := range all() {
-		if named(granted, t.name) && authority.Decide(t.act, s.who()).Outcome != authority.Deny {
-			s.tools[t.name] = t
-			s.mcp.AddTool(&mcp.Tool{Name: t.name, Description: t.description, InputSchema: t.schema}, nothing)
-		}
+	for _, t := range s.tools {
+		m.AddTool(&mcp.Tool{Name: t.name, Description: t.description, InputSchema: t.schema}, nothing)
 	}
-	s.mcp.AddReceivingMiddleware(s.guard)
-	s.http = newHTTP(s)
-	go s.http.Serve(s.conns)
-	return s
+	m.AddReceivingMiddleware(s.guard)
+	return m
 }
 
 // Names are the tools that there can be, for the grant to choose from.

@@ -2,10 +2,11 @@ package hosttools
 
 import (
 	"encoding/json"
+	"sync"
 )
 
 // all lists the tools. The order is the one in which they are told of.
-func all() []tool {
+var all = sync.OnceValue(func() []tool {
 	return []tool{
 		sendMessage(), listGroups(), registerGroup(), scheduleTask(), listTasks(), updateTask(),
 		actTask(PauseTask, "Pause a scheduled task: it is not due until it is resumed. What it would have done meanwhile is left out."),
@@ -13,7 +14,7 @@ func all() []tool {
 		actTask(CancelTask, "Cancel a scheduled task for good: it is forgotten, with its history. If it runs now, the run is ended."),
 		sendFile(), sendImage(),
 	}
-}
+})
 
 // object is a JSON Schema for arguments: nothing beside the properties.
 func object(properties map[string]string, required ...string) json.RawMessage {
