@@ -49,13 +49,13 @@ func (d *Daemon) apart(groups ...chat.Group) error {
 		fi, _ := os.Stat(place)
 		theirs = append(theirs, fi)
 	}
-	seen := map[string]os.FileInfo{} // they share the folders above them
+	seen := newSeen() // they share the folders above them
 	mixed := func(place, own string) error {
 		return fmt.Errorf("%s is, holds or lies in %s, the folder of your own Claude Code: conversations, settings and credentials of both would be mixed\nfix: remove the link between them, or choose another place with NANOCLAW_HOME", place, own)
 	}
 	for _, own := range d.machine.OwnClaude {
 		// The data folder as a whole may hold it, where no agent gets.
-		if i := sameAsAny(above(own, seen), theirs[1:]); i >= 0 {
+		if i := sameAsAny(seen.above(own), theirs[1:]); i >= 0 {
 			return mixed(places[1+i], own)
 		}
 		fi, err := os.Stat(own)
@@ -63,7 +63,7 @@ func (d *Daemon) apart(groups ...chat.Group) error {
 			continue // what is not there holds nothing
 		}
 		for _, place := range places {
-			if sameAsAny(above(place, seen), []os.FileInfo{fi}) >= 0 {
+			if sameAsAny(seen.above(place), []os.FileInfo{fi}) >= 0 {
 				return mixed(place, own)
 			}
 		}
@@ -78,15 +78,22 @@ func sameAsAny(others, files []os.FileInfo) int {
 	})
 }
 
+// seen is what was looked at, which is not looked at again.
+type seen struct {
+	files map[string]os.FileInfo // nil for what is not there
+	real  map[string]string
+}
+
+func newSeen() seen { return seen{map[string]os.FileInfo{}, map[string]string{}} }
+
 // above gives a file and all folders above it, as far as they exist. What does
-// not exist yet lies where its nearest folder that exists does. What was seen is not
-// looked at again.
-func above(p string, seen map[string]os.FileInfo) (out []os.FileInfo) {
-	for p = real(p); ; p = filepath.Dir(p) {
-		fi, known := seen[p]
+// not exist yet lies where its nearest folder that exists does.
+func (s seen) above(p string) (out []os.FileInfo) {
+	for p = s.follow(p); ; p = filepath.Dir(p) {
+		fi, known := s.files[p]
 		if !known {
 			fi, _ = os.Stat(p)
-			seen[p] = fi
+			s.files[p] = fi
 		}
 		if fi != nil {
 			out = append(out, fi)
@@ -95,6 +102,22 @@ func above(p string, seen map[string]os.FileInfo) (out []os.FileInfo) {
 			return out
 		}
 	}
+}
+
+// follow is real for an absolute path, by its folder's.
+func (s seen) follow(p string) string {
+	if r, known := s.real[p]; known {
+		return r
+	}
+	r := p
+	if dir := filepath.Dir(p); dir != p {
+		r = filepath.Join(s.follow(dir), filepath.Base(p))
+		if fi, err := os.Lstat(r); err == nil && fi.Mode()&os.ModeSymlink != 0 {
+			r = real(r)
+		}
+	}
+	s.real[p] = r
+	return r
 }
 
 // real follows the links of a path as far as it exists.
