@@ -47,14 +47,15 @@ func (r *Runner) refuse(ctx context.Context, job queue.Job, err error, log *slog
 // answered after the next start.
 func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.Result, err error, log *slog.Logger) {
 	cause := context.Cause(ctx)
-	if cut := s.cut(); cut != nil && (err != nil || res.Failed) {
+	cut := s.cut()
+	if cut != nil && (err != nil || res.Failed) {
 		err = cut // what the agent says of its end is only a consequence
 	}
 	spent, _ := errors.AsType[*spentError](cause)
 	stopping := cause != nil && !errors.Is(cause, errStopped) && !errors.Is(cause, errTooLong) && spent == nil || lost(err)
 	o := outcome(res, err, cause)
 	o.At = steps.Now()
-	if cause == nil && s.cut() == nil && !res.Interrupted {
+	if cause == nil && cut == nil && !res.Interrupted {
 		r.afterwards(ctx, job, s, res, err, &o, log)
 	}
 	// An agent that is to go on where it was is started anew, and finds what it did.

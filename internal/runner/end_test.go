@@ -156,8 +156,8 @@ func TestShellPrompt(t *testing.T) {
 	}
 }
 
-// Only a run that can do nothing before its first request to the model may be on the
-// disk as late as that.
+// Only a run that can do nothing before Running, or before its first request to the
+// model, may be on the disk as late as that.
 func TestIdle(t *testing.T) {
 	task := func(script string) queue.Job {
 		return queue.Job{Messages: []queue.Message{{Trigger: true, Inbound: chat.Inbound{Task: &chat.TaskRef{Script: script}}}}}
@@ -172,7 +172,8 @@ func TestIdle(t *testing.T) {
 		{"a message to one that waits", job, grant.Claude, true, true},
 		{"a task for it", task(""), grant.Claude, true, true},
 		{"a task whose script runs first", task("date"), grant.Claude, true, false},
-		{"a session that is to be started", job, grant.Claude, false, false},
+		{"a session that is to be started, which Running precedes", job, grant.Claude, false, true},
+		{"a shell that is to be started", job, grant.Shell, false, true},
 		{"a shell, which does at once what it is told", job, grant.Shell, true, false},
 	} {
 		if got := idle(c.job, c.kind, c.warm); got != c.want {

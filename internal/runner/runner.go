@@ -336,11 +336,12 @@ func (r *Runner) begin(ctx context.Context, job queue.Job, s *session, t grant.T
 	return err
 }
 
-// idle says that a run does nothing before its first request to the model, which is
-// written down before it goes out (egress.Gateway): so it is for a Claude Code that
-// stands there already and is given no script to run first.
+// idle says that a run does nothing before another change of its own is on the disk.
+// For a new session that is Running, before which nothing of anybody's runs inside. For
+// a Claude Code that stands there already, and is given no script to run first, it is
+// the entry about its first request to the model, before that goes out (egress.Gateway).
 func idle(job queue.Job, kind string, warm bool) bool {
-	return warm && kind == grant.Claude && (job.Last().Task == nil || job.Last().Task.Script == "")
+	return !warm || kind == grant.Claude && (job.Last().Task == nil || job.Last().Task.Script == "")
 }
 
 // started is the entry about a run that begins.

@@ -329,7 +329,9 @@ func (r *Runner) closeSession(s *session) {
 		return
 	}
 	steps.Before(steps.End)
-	err := r.Store.Record(context.Background(), audit.Entry{
+	// What follows it, the end of its run first of all, takes it along to the disk. A
+	// machine that loses its power before has ended the session too.
+	err := r.Store.RecordLater(context.Background(), audit.Entry{
 		At: steps.Now(), Kind: audit.SessionEnded, Group: s.grant.Group, Run: s.caller().Run(), Session: s.id, Data: data,
 	})
 	steps.After(steps.End)

@@ -31,6 +31,9 @@ const (
 type Store interface {
 	// Record appends an audit entry by itself.
 	Record(ctx context.Context, e audit.Entry) error
+	// RecordLater is Record for what nothing outside rests on: should the machine lose
+	// its power before anything else was recorded, the entry may be lost.
+	RecordLater(ctx context.Context, e audit.Entry) error
 	// Start moves a run from queued to starting and records mode, agent, session,
 	// conversation and the audit entry, in one transaction, before anything is done.
 	// What its reservation sets aside is set aside in that transaction, if each account

@@ -22,11 +22,18 @@ func (s *Store) moveRun(ctx context.Context, t *tx, run chat.RunID, to runner.St
 }
 
 // Record is runner.Store's.
-func (s *Store) Record(ctx context.Context, e audit.Entry) error {
+func (s *Store) Record(ctx context.Context, e audit.Entry) error { return s.record(ctx, e, atOnce) }
+
+// RecordLater is runner.Store's.
+func (s *Store) RecordLater(ctx context.Context, e audit.Entry) error {
+	return s.record(ctx, e, withNext)
+}
+
+func (s *Store) record(ctx context.Context, e audit.Entry, by when) error {
 	if e.At.IsZero() {
 		e.At = s.now()
 	}
-	err := s.write(ctx, func(ctx context.Context, t *tx) error { return addEntry(ctx, t, e) })
+	err := s.w.write(ctx, by, func(ctx context.Context, t *tx) error { return addEntry(ctx, t, e) })
 	if err != nil {
 		return fmt.Errorf("record %s: %w", e.Kind, err)
 	}
