@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -9,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -83,6 +85,9 @@ func (d *Daemon) planTo(a *accepted, c *config.Config, texts map[chat.Group]stri
 	next, err := newAccepted(c, texts, lending, "", a.Salt)
 	if err != nil {
 		return plan.Plan{}, nil, err
+	}
+	if bytes.Equal(a.Config, next.Config) && reflect.DeepEqual(a.Lending, lending) && maps.Equal(a.Prompts, next.Prompts) {
+		return plan.Plan{}, next, nil // the same, which most starts find
 	}
 	was, err := config.FromCanonical(a.Config)
 	if err != nil {

@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -39,6 +41,9 @@ func (d *Daemon) apart(groups ...chat.Group) error {
 	places := []string{d.opt.Paths.DataDir, d.machine.GlobalDir}
 	for _, g := range groups {
 		dir := d.machine.GroupDir(g)
+		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+			continue // what is not there holds nothing, and will lie where GroupsDir does
+		}
 		places = append(places, filepath.Join(dir, "workspace"), filepath.Join(dir, "home"), d.machine.ClaudeStateDir(g), d.machine.ClaudeConfigDir(g))
 		for _, name := range d.machine.ClaudeState {
 			places = append(places, filepath.Join(d.machine.ClaudeStateDir(g), name))
@@ -62,7 +67,7 @@ func (d *Daemon) apart(groups ...chat.Group) error {
 		if err != nil {
 			continue // what is not there holds nothing
 		}
-		for _, place := range places {
+		for _, place := range append(places, d.machine.GroupsDir) {
 			if sameAsAny(seen.above(place), []os.FileInfo{fi}) >= 0 {
 				return mixed(place, own)
 			}
