@@ -398,6 +398,11 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	parts.Go(func() {
 		d.keepSpares(ctx)
 		d.rest()
+		select {
+		case <-ctx.Done():
+		case <-time.After(lookedAround):
+			d.rest() // what the other parts touched at their own starts
+		}
 		d.runner.Tend(ctx)
 	})
 	<-ctx.Done()
@@ -411,6 +416,9 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	d.ended(context.WithoutCancel(ctx))
 	return errors.Join(err, d.store.Leave(context.WithoutCancel(ctx)))
 }
+
+// lookedAround is how long after the start everything has looked around once.
+const lookedAround = 1500 * time.Millisecond
 
 // rest gives back what only the start needed.
 func (d *Daemon) rest() {

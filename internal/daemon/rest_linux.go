@@ -7,10 +7,10 @@ import (
 	"syscall"
 )
 
-// releaseProgram unmaps the read-only data of our own program file. A start
-// touches most of it, an idle daemon little: initialisers, tables, the embedded
+// releaseProgram unmaps the code and the read-only data of our own program file. A
+// start touches most of it, an idle daemon little: initialisers, tables, the embedded
 // nanoclaw-init. What is wanted again comes from the page cache, which the
-// kernel may now shrink. It gives how many bytes were let go; none if /proc is
+// kernel may now shrink: a page fault for each 64 KiB, once. It gives how many bytes were let go; none if /proc is
 // not to be had, which costs nothing but memory.
 func releaseProgram() int {
 	program, err := os.Readlink("/proc/self/exe")
@@ -27,7 +27,7 @@ func releaseProgram() int {
 		f := strings.Fields(line)
 		switch {
 		case len(f) >= 6 && strings.Contains(f[0], "-"):
-			if from, to = addresses(f[0]); f[1] != "r--p" || strings.Join(f[5:], " ") != program {
+			if from, to = addresses(f[0]); f[1] != "r--p" && f[1] != "r-xp" || strings.Join(f[5:], " ") != program {
 				to = 0
 			}
 		case to != 0 && len(f) == 3 && f[0] == "Anonymous:" && f[1] == "0":
