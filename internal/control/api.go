@@ -145,6 +145,9 @@ type Observer interface {
 	// Doctor examines this machine; with Probe it starts a boundary and lets the
 	// probe try to break out. With Attack it tries the catalogue of attacks instead.
 	Doctor(ctx context.Context, q DoctorQuery) (DoctorReport, error)
+	// Health says whether the host can do now what it is there for. It tries what it
+	// says; no boundary is started for it that stood before.
+	Health(ctx context.Context) (Health, error)
 	// AuditList lists entries, the oldest first.
 	AuditList(ctx context.Context, q AuditQuery) ([]AuditEntry, error)
 	// AuditExport writes the log as JSON lines with its proofs: all of it, or the

@@ -258,6 +258,11 @@ func (c *Client) Doctor(ctx context.Context, q DoctorQuery) (DoctorReport, error
 	return call[DoctorReport](ctx, c, "doctor", q)
 }
 
+// Health says whether the host can do now what it is there for.
+func (c *Client) Health(ctx context.Context) (Health, error) {
+	return call[Health](ctx, c, "health", nothing{})
+}
+
 // AuditList lists entries of the audit log.
 func (c *Client) AuditList(ctx context.Context, q AuditQuery) ([]AuditEntry, error) {
 	return call[[]AuditEntry](ctx, c, "audit/list", q)

@@ -157,6 +157,9 @@ func TestActs(t *testing.T) {
 		OnList: func(_ context.Context, q control.AuditQuery) ([]control.AuditEntry, error) {
 			return []control.AuditEntry{{ID: 1, Kind: q.Kind, At: at}}, nil
 		},
+		OnHealth: func(context.Context) (control.Health, error) {
+			return control.HealthOf(at, []control.Check{{Name: "store", State: "ok"}}), nil
+		},
 		OnVerify: func(context.Context, control.VerifyQuery) (control.AuditReport, error) {
 			return control.AuditReport{Bad: "entry 3"}, nil
 		},
@@ -182,6 +185,7 @@ func TestActs(t *testing.T) {
 		{"trust", func() (any, error) { return c.Trust(ctx, control.TrustRequest{Group: "g", Hash: "h"}) }, control.Trust{Group: "g", Hash: "h", Done: true}},
 		{"mcp", func() (any, error) { return c.Servers(ctx, control.ServersQuery{Name: "s", Test: true}) }, []control.ServerInfo{{Name: "s", State: "true"}}},
 		{"doctor", func() (any, error) { return c.Doctor(ctx, control.DoctorQuery{Probe: true}) }, control.DoctorReport{Checks: []control.Check{{Name: "probe", State: "true"}}}},
+		{"health", func() (any, error) { return c.Health(ctx) }, control.Health{Ready: true, At: at, Checks: []control.Check{{Name: "store", State: "ok"}}}},
 		{"stop", func() (any, error) { return c.Stop(ctx, control.StopRequest{Run: "r1"}) }, control.Stopped{Runs: []chat.RunID{"r1"}}},
 		{"send", func() (any, error) { return c.Send(ctx, control.SayRequest{Group: "g", Text: "x"}) }, chat.MessageID("id of x")},
 		{"wait", func() (any, error) { return c.Wait(ctx, "g", "m") }, control.Answer{Message: "m", State: "succeeded"}},

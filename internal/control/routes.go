@@ -93,6 +93,7 @@ func (s *Server) acts() []route {
 		{"mcp/pin", authority.MCPChange, act(h.PinServer)},
 		{"trust", authority.FolderTrust, act(h.Trust)},
 		{"doctor", authority.Examine, act(h.Doctor)},
+		{"health", authority.StatusAll, act(func(ctx context.Context, _ nothing) (Health, error) { return h.Health(ctx) })},
 		{"quarantine", authority.Inspect, act(h.Quarantine)},
 		{"quarantine/act", authority.Quarantine, act(h.QuarantineAct)},
 		{"dead", authority.Inspect, act(func(ctx context.Context, _ nothing) ([]DeadLetter, error) { return h.Dead(ctx) })},

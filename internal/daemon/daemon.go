@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"nanoclaw/internal/agent"
@@ -140,6 +141,8 @@ type Daemon struct {
 
 	// nodes are the other processes that share the store.
 	nodes nodes
+
+	up atomic.Bool // Run has taken up everything
 
 	stopMu sync.Mutex
 	stop   context.CancelCauseFunc
@@ -388,6 +391,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 		parts.Go(func() { d.keepHosts(ctx) })
 	}
 	parts.Go(func() { d.mcp.watch.Run(ctx) })
+	d.up.Store(true)
 	if ready != nil {
 		ready()
 	}
@@ -406,6 +410,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 		d.runner.Tend(ctx)
 	})
 	<-ctx.Done()
+	d.up.Store(false)
 	parts.Wait()
 	d.runner.Close()
 	d.models.close()

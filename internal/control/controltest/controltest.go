@@ -39,6 +39,7 @@ type Host struct {
 	OnPin          func(context.Context, control.PinRequest) (control.Pin, error)
 	OnTrust        func(context.Context, control.TrustRequest) (control.Trust, error)
 	OnDoctor       func(context.Context, control.DoctorQuery) (control.DoctorReport, error)
+	OnHealth       func(context.Context) (control.Health, error)
 	OnList         func(context.Context, control.AuditQuery) ([]control.AuditEntry, error)
 	OnExport       func(context.Context, control.ExportQuery, io.Writer) error
 	OnPause        func(context.Context, control.PauseRequest) (struct{}, error)
@@ -383,3 +384,6 @@ func (h *Host) TaskAct(ctx context.Context, r control.TaskAct) (control.TaskDone
 func (h *Host) TaskHistory(ctx context.Context, id chat.TaskID) (control.TaskPast, error) {
 	return call(h.OnTaskHistory, ctx, id)
 }
+
+// Health calls OnHealth.
+func (h *Host) Health(ctx context.Context) (control.Health, error) { return ask(h.OnHealth, ctx) }
