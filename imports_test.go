@@ -79,6 +79,7 @@ var ladder = []rung{
 	{"install", "", "fetches one program and finds it; what may run it, and where, is decided elsewhere"},
 	{"upgrade", "", "puts a signed program in place of another; daemon, store and key are for others"},
 	{"control", "authority chat task", "who is on the socket, and what they asked"},
+	{"observe", "audit chat control egress", "made of what the audit log gets; no stage knows of it"},
 	{"web", "authority channel chat control grant qr task", "one more surface over the acts of the socket"},
 
 	{"attack/inside", "", "runs inside, as the attacker; what it shares with the host is its task"},
@@ -93,7 +94,7 @@ var ladder = []rung{
 	{"imports", "agent audit beneath chat config credential grant oldstore schedule store task", "an old installation as a value, a plan, and its steps; who may say yes to it is asked elsewhere"},
 	{"doctor", "chat config grant hostproc install wire", "reports what this machine can do; it decides nothing"},
 
-	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/chaosnet channel/console channel/discord channel/external channel/httpapi channel/slack channel/telegram channel/webhook channel/webserve chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver outbox plan pressure privilege queue router runlog runner schedule steps store task touched watch why wire", "the one place that wires everything"},
+	{"daemon", "agent approval attack attest audit authority backup beneath boundary channel channel/chaosnet channel/console channel/discord channel/external channel/httpapi channel/slack channel/telegram channel/webhook channel/webserve chat config control credential delayed doctor egress filewatch grant hostproc hosttools install mcpserver observe outbox plan pressure privilege queue router runlog runner schedule steps store task touched watch why wire", "the one place that wires everything"},
 }
 
 // programs are the commands, which may import what is named.

@@ -81,6 +81,8 @@ type Config struct {
 	// Audit says where the record of what happened is anchored beside the data
 	// folder.
 	Audit Audit `json:"audit"`
+	// Observe says who may see in numbers how the daemon is.
+	Observe Observe `json:"observe"`
 	// Upgrade says whose programs may take the place of this one: nanoclaw upgrade.
 	Upgrade Upgrade `json:"upgrade"`
 	// MCPServers are servers of the Model Context Protocol, by name, in the form of

@@ -84,7 +84,7 @@ func TestDecodeProblems(t *testing.T) {
 		{"unknown key, nothing near", `{"boundary": {"x": 1}}`,
 			`c.jsonc:1:15: boundary.x: expected a known key, found "x" (known here: engine, landlockFloor, spares, srt)`},
 		{"key that looks like a path", `{"a.b": 1}`,
-			`c.jsonc:1:2: ["a.b"]: expected a known key, found "a.b" (known here: $schema, version, database, nodes, assistant, agent, model, providers, executionMode, hostMode, boundary, container, tools, permissionMode, permissions, approvals, limits, rates, budgets, quarantine, runLogs, retention, egress, audit, upgrade, mcpServers, globalMcpInheritance, channels, people, groups)`},
+			`c.jsonc:1:2: ["a.b"]: expected a known key, found "a.b" (known here: $schema, version, database, nodes, assistant, agent, model, providers, executionMode, hostMode, boundary, container, tools, permissionMode, permissions, approvals, limits, rates, budgets, quarantine, runLogs, retention, egress, audit, observe, upgrade, mcpServers, globalMcpInheritance, channels, people, groups)`},
 		{"text for number", `{"version": "1"}`,
 			`c.jsonc:1:13: version: expected a whole number, found the text "1"`},
 		{"number for text", `{"assistant": {"name": 1e3}}`,
@@ -116,7 +116,7 @@ func TestDecodeProblems(t *testing.T) {
 		{"columns are characters", `{"groups": {"main": {"egress": ["ä€😀"], "x": 1}}}`,
 			`c.jsonc:1:41: groups.main.x: expected a known key, found "x" (known here: node, mode, image, hostModeAllowed, confirm, hostRunsPerHour, rates, budget, agent, chats, trigger, senders, mounts, egress, egressDeny, egressHosts, egressAsk, approvals, permissionMode, permissions, model, fallbackModel, effort, maxTurns, prompt, promptFile, provider, serverTools, prepared)`},
 		{"column after a byte order mark", "\ufeff{\"x\": 1}",
-			`c.jsonc:1:2: x: expected a known key, found "x" (known here: $schema, version, database, nodes, assistant, agent, model, providers, executionMode, hostMode, boundary, container, tools, permissionMode, permissions, approvals, limits, rates, budgets, quarantine, runLogs, retention, egress, audit, upgrade, mcpServers, globalMcpInheritance, channels, people, groups)`},
+			`c.jsonc:1:2: x: expected a known key, found "x" (known here: $schema, version, database, nodes, assistant, agent, model, providers, executionMode, hostMode, boundary, container, tools, permissionMode, permissions, approvals, limits, rates, budgets, quarantine, runLogs, retention, egress, audit, observe, upgrade, mcpServers, globalMcpInheritance, channels, people, groups)`},
 		{"all at once, in the order of the file", "{\"version\": 2,\n\"executionMode\": \"hots\",\n\"hostMode\": {\"enabled\": 1}}",
 			`c.jsonc:1:13: version: expected 1, found 2 (a newer nanoclaw may know this format)
 c.jsonc:2:18: executionMode: expected "container" or "host", found "hots" (did you mean "host"?)

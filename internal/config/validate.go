@@ -36,6 +36,7 @@ func (c *Config) Validate(o Options) Problems {
 	v.way(c.Egress, o)
 	v.program(at("audit", "anchor"), c.Audit.Anchor)
 	v.program(at("upgrade", "key"), c.Upgrade.Key)
+	v.observe(c.Observe)
 	if c.Audit.AnchorChat != 0 {
 		between(&v, at("audit", "anchorChat"), c.Audit.AnchorChat, Duration(time.Minute), Duration(366*24*time.Hour))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/grant"
+	"nanoclaw/internal/observe"
 	"nanoclaw/internal/outbox"
 	"nanoclaw/internal/pressure"
 	"nanoclaw/internal/queue"
@@ -144,6 +146,10 @@ type Daemon struct {
 
 	up atomic.Bool // Run has taken up everything
 
+	// metrics are nil if nobody wants them; metricsAt is made by Run, unless it is there.
+	metrics   *observe.Metrics
+	metricsAt net.Listener
+
 	stopMu sync.Mutex
 	stop   context.CancelCauseFunc
 }
@@ -224,6 +230,7 @@ func (d *Daemon) build(ctx context.Context) error {
 	if err := d.openChannels(); err != nil {
 		return err
 	}
+	d.openObserve()
 	d.outbox = outbox.New(d.store, d.channelOf, d.log)
 	d.outbox.OnChange(d.changed.fire)
 	d.outbox.OnAgentWords(d.desk.Disown)
@@ -383,6 +390,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	}
 	parts.Go(func() { d.servePrograms(ctx) })
 	parts.Go(func() { d.watchNetworks(ctx) })
+	parts.Go(func() { d.serveMetrics(ctx) })
 	parts.Go(func() { d.queue.Run(ctx) })
 	parts.Go(func() { d.tellQueues(ctx) })
 	parts.Go(func() { d.duty(ctx, "scheduler", d.tasks.Run) })

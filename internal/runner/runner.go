@@ -366,6 +366,9 @@ type cause struct {
 	Warm   bool          `json:"warm"`
 }
 
+// BegunBy is the row of the message that began the run.
+func (c cause) BegunBy() int64 { return c.Row }
+
 // triggerOf says why a job runs. Only what the channel proved counts.
 func triggerOf(job queue.Job) grant.Trigger {
 	last := job.Last()

@@ -36,6 +36,9 @@ func addEntry(ctx context.Context, t *tx, e audit.Entry) error {
 			return err
 		}
 	}
+	if t.keep {
+		t.entries = append(t.entries, e)
+	}
 	return nil
 }
 

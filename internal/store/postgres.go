@@ -128,7 +128,7 @@ func (s *Store) connectPostgres(ctx context.Context, cfg *pgx.ConnConfig) error 
 	if err != nil {
 		return explain(s.path, err)
 	}
-	s.w = startWriter(conn, s.path, s.audited, l)
+	s.w = startWriter(conn, s.path, s.audited, s.heard, l)
 	s.listening = cfg
 	return nil
 }

@@ -62,6 +62,7 @@ var onBoth = map[string]func(*testing.T){
 	"TestEverythingAtOnce":                     TestEverythingAtOnce,
 	"TestExtend":                               TestExtend,
 	"TestFate":                                 TestFate,
+	"TestEntriesAreHeard":                      TestEntriesAreHeard,
 	"TestFinishIsAllOrNothing":                 TestFinishIsAllOrNothing,
 	"TestFinishOfAnInterruptedRunLosesNothing": TestFinishOfAnInterruptedRunLosesNothing,
 	"TestHeldMessagesWaitForSomebody":          TestHeldMessagesWaitForSomebody,

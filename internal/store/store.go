@@ -70,6 +70,7 @@ type Store struct {
 	db      *sql.DB // of the one writing connection
 	w       *writer
 	onAudit atomic.Pointer[func()]
+	onEntry atomic.Pointer[func([]audit.Entry)]
 	onLink  func(error)
 	rate    atomic.Pointer[MessageRate]
 	onLost  atomic.Pointer[func(queue.Lost) chat.Outbound]
@@ -172,7 +173,7 @@ func (s *Store) connect(ctx context.Context) error {
 	if err != nil {
 		return explain(s.path, err)
 	}
-	s.w = startWriter(conn, s.path, s.audited, nil)
+	s.w = startWriter(conn, s.path, s.audited, s.heard, nil)
 	return nil
 }
 
@@ -217,6 +218,17 @@ func (r *Reader) Close() error { return r.db.Close() }
 // OnAudit sets the function to call after each commit that added audit entries,
 // such as the sequencer's Kick. It must not block.
 func (s *Store) OnAudit(f func()) { s.onAudit.Store(&f) }
+
+// OnEntries sets the function to call with the audit entries of each commit, in their
+// order and as their writers gave them. It must not block: the next commit waits for it.
+func (s *Store) OnEntries(f func([]audit.Entry)) { s.onEntry.Store(&f) }
+
+func (s *Store) heard() func([]audit.Entry) {
+	if f := s.onEntry.Load(); f != nil {
+		return *f
+	}
+	return nil
+}
 
 func (s *Store) audited() {
 	if f := s.onAudit.Load(); f != nil {

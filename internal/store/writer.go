@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"nanoclaw/internal/audit"
 )
 
 // maxShared is how many changes may share one commit.
@@ -21,6 +23,9 @@ type tx struct {
 	stmts map[string]*sql.Stmt // prepared once for the life of the connection
 	// audited is set when an audit entry was added.
 	audited bool
+	// entries are those that were added, if keep says that somebody wants to hear them.
+	entries []audit.Entry
+	keep    bool
 }
 
 func (t *tx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
@@ -101,15 +106,17 @@ type writer struct {
 	// on a new connection.
 	synced  bool
 	audited func() // called after a commit that added audit entries
+	// heard gives who is told of the entries themselves after it, nil for nobody.
+	heard func() func([]audit.Entry)
 
 	quit chan struct{} // closed by stop: no more changes
 	done chan struct{} // closed by loop at its end
 	once sync.Once
 }
 
-func startWriter(conn *sql.Conn, path string, audited func(), l *link) *writer {
+func startWriter(conn *sql.Conn, path string, audited func(), heard func() func([]audit.Entry), l *link) *writer {
 	w := &writer{
-		path: path, link: l, conn: conn, stmts: map[string]*sql.Stmt{}, audited: audited, synced: true,
+		path: path, link: l, conn: conn, stmts: map[string]*sql.Stmt{}, audited: audited, heard: heard, synced: true,
 		changes: make(chan *change), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	go w.loop()
@@ -181,17 +188,21 @@ func (w *writer) commit(c *change) {
 	if a.audited {
 		w.audited()
 	}
+	if hear := w.heard(); hear != nil && len(a.entries) > 0 {
+		hear(a.entries)
+	}
 }
 
 // attempt is how far an attempt to commit came.
 type attempt struct {
 	asked   bool // the engine was asked to commit
 	audited bool
+	entries []audit.Entry
 }
 
 // attempt runs a batch, and what next has to add, in one transaction.
 func (w *writer) attempt(ctx context.Context, batch []*change, next func() *change) ([]*change, attempt, error) {
-	t := &tx{conn: w.conn, stmts: w.stmts}
+	t := &tx{conn: w.conn, stmts: w.stmts, keep: w.heard() != nil}
 	if err := w.begin(ctx, t, batch[0].by); err != nil {
 		return batch, attempt{}, fmt.Errorf("begin: %w", err)
 	}
@@ -207,7 +218,7 @@ func (w *writer) attempt(ctx context.Context, batch []*change, next func() *chan
 		}
 	}
 	_, err := t.exec(ctx, `COMMIT`)
-	return batch, attempt{asked: true, audited: t.audited}, err
+	return batch, attempt{asked: true, audited: t.audited, entries: t.entries}, err
 }
 
 // begin opens a transaction. PostgreSQL is always waited for: its server may end
@@ -288,9 +299,9 @@ func (w *writer) apply(ctx context.Context, t *tx, c *change) error {
 	if _, err := t.exec(ctx, `SAVEPOINT change`); err != nil {
 		return err
 	}
-	audited := t.audited
+	audited, entries := t.audited, len(t.entries)
 	if c.err = c.do(context.WithoutCancel(c.ctx), t); c.err != nil {
-		t.audited = audited
+		t.audited, t.entries = audited, t.entries[:entries]
 		if _, err := t.exec(ctx, `ROLLBACK TO change`); err != nil {
 			return fmt.Errorf("%w (after: %w)", err, c.err)
 		}
