@@ -74,6 +74,7 @@ var ladder = []rung{
 	{"backup", "beneath config privilege steps", "files into one file and back; what holds of the store in it is for others"},
 	{"runlog", "chat", "a file for people; what a run is, and what of it is masked, is for others"},
 	{"hostlog", "", "files of lines; what the daemon says, and what of it is a secret, is for others"},
+	{"support", "watch", "takes out what is private and packs the rest; what it is of is decided elsewhere"},
 	{"transcript", "", "a page made of lines; who reads and keeps them is not its matter"},
 	{"mcpserver", "", "speaks with servers over pipes that others made; where they run is decided elsewhere"},
 	{"install", "", "fetches one program and finds it; what may run it, and where, is decided elsewhere"},
@@ -100,7 +101,7 @@ var ladder = []rung{
 // programs are the commands, which may import what is named.
 var programs = []rung{
 	{"cmd/nanoclaw-init", "confine wire", "the inside: whatever it links, an attacker has"},
-	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console channel/discord channel/slack channel/telegram channel/webhook chat config control credential daemon demo doctor egress grant hostlog hostproc hosttools imports install outbox qr queue router runner schedule service steps store task upgrade watch web why wire", "flags and wiring"},
+	{"cmd/nanoclaw", "agent approval attack/inside attest audit authority backup boundary channel channel/console channel/discord channel/slack channel/telegram channel/webhook chat config control credential daemon demo doctor egress grant hostlog hostproc hosttools imports install outbox qr queue router runner schedule service steps store support task upgrade watch web why wire", "flags and wiring"},
 }
 
 // kit says that a folder holds doubles and conformance suites, such as

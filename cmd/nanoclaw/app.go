@@ -95,7 +95,7 @@ inside a boundary of the operating system. Begin with: nanoclaw chat`,
 	root.AddCommand(
 		a.chatCmd(), a.runCmd(), a.sendCmd(), a.execCmd(),
 		a.demoCmd(), a.agentCmd(), a.loginCmd(), a.logoutCmd(), a.groupCmd(), a.importCmd(), a.channelCmd(), a.mcpCmd(), a.imageCmd(), a.policyCmd(), a.auditCmd(), a.whyCmd(), a.receiptCmd(), a.eraseCmd(),
-		a.retentionCmd(), a.quarantineCmd(), a.deadCmd(), a.nodesCmd(), a.backupCmd(), a.restoreCmd(), a.doctorCmd(), a.healthCmd(), a.statusCmd(), a.dashboardCmd(), a.taskCmd(), a.peopleCmd(), a.tokenCmd(), a.webhookCmd(), a.approvalsCmd(),
+		a.retentionCmd(), a.quarantineCmd(), a.deadCmd(), a.nodesCmd(), a.backupCmd(), a.restoreCmd(), a.doctorCmd(), a.healthCmd(), a.supportCmd(), a.statusCmd(), a.dashboardCmd(), a.taskCmd(), a.peopleCmd(), a.tokenCmd(), a.webhookCmd(), a.approvalsCmd(),
 		a.approveCmd(), a.denyCmd(), a.rightsCmd(), a.trustCmd(), a.stopCmd(), a.pauseCmd(), a.resumeCmd(), a.runsCmd(), a.logsCmd(), a.costCmd(), a.configCmd(), a.setupCmd(), a.serviceCmd(), a.uninstallCmd(),
 		a.upgradeCmd(), a.versionCmd(), a.manCmd(), attackInsideCmd(),
 	)
