@@ -149,6 +149,7 @@ type Daemon struct {
 	// metrics are nil if nobody wants them; metricsAt is made by Run, unless it is there.
 	metrics   *observe.Metrics
 	metricsAt net.Listener
+	traces    *observe.Tracer // nil if nobody wants them
 
 	stopMu sync.Mutex
 	stop   context.CancelCauseFunc
@@ -380,6 +381,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	}
 	stopBeating := d.keepBeating(ctx)
 	defer stopBeating()
+	stopTraces := d.sendTraces(ctx)
 	var parts sync.WaitGroup
 	parts.Go(func() { d.while(ctx, store.Sequencer, d.sequencer.Run) })
 	parts.Go(func() { d.duty(ctx, "anchor", d.anchor) })
@@ -427,6 +429,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	err := d.lastSequence(context.WithoutCancel(ctx))
 	d.makeAnchors(context.WithoutCancel(ctx))
 	d.ended(context.WithoutCancel(ctx))
+	stopTraces()
 	return errors.Join(err, d.store.Leave(context.WithoutCancel(ctx)))
 }
 

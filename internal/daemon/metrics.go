@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"net"
@@ -23,13 +25,48 @@ const MetricsSocket = "metrics.sock"
 // openObserve makes what is told in numbers, if the configuration wants it. Nothing is
 // counted otherwise.
 func (d *Daemon) openObserve() {
-	if d.config.Observe.Metrics == "" {
-		return
+	var hear []func([]audit.Entry)
+	if d.config.Observe.Metrics != "" {
+		d.metrics = observe.NewMetrics(observe.Names{
+			Groups: d.groupNames(), Channels: slices.Sorted(maps.Keys(d.channels)),
+		}, d.standing)
+		hear = append(hear, d.metrics.Entries)
 	}
-	d.metrics = observe.NewMetrics(observe.Names{
-		Groups: d.groupNames(), Channels: slices.Sorted(maps.Keys(d.channels)),
-	}, d.standing)
-	d.store.OnEntries(d.metrics.Entries)
+	if d.config.Observe.Traces != "" {
+		d.traces = observe.NewTracer()
+		hear = append(hear, d.traces.Entries)
+	}
+	if hear != nil {
+		d.store.OnEntries(func(entries []audit.Entry) {
+			for _, f := range hear {
+				f(entries)
+			}
+		})
+	}
+}
+
+// sendTraces sends traces until stop is called, also while the daemon ends its runs.
+func (d *Daemon) sendTraces(ctx context.Context) (stop func()) {
+	if d.traces == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		x := observe.Exporter{URL: d.config.Observe.TracesURL(), Version: d.opt.Version, Instance: shortHash(d.install), Log: d.log}
+		x.Send(ctx, d.traces)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// shortHash names something without telling its name.
+func shortHash(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:8])
 }
 
 // standing is how the daemon stands, for a scrape.

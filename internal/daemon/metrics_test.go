@@ -5,8 +5,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"nanoclaw/internal/chat"
@@ -80,4 +82,34 @@ func TestNothingIsObserved(t *testing.T) {
 		t.Error("it counts")
 	}
 	must(t, d.Close())
+}
+
+// A run is a trace at the collector of the configuration, whose last spans come when the
+// daemon ends, and nothing of what was said is in it.
+func TestTracesOfARun(t *testing.T) {
+	var mu sync.Mutex
+	var all strings.Builder
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		_, _ = io.Copy(&all, r.Body)
+		all.WriteString(r.URL.Path)
+	}))
+	t.Cleanup(s.Close)
+	d, stop := newInstall(t, strings.Replace(observedConfig, `"metrics": "unix"`, `"traces": "`+s.URL+`"`, 1)).run()
+	if d.metrics != nil {
+		t.Error("it counts, and nobody wants it")
+	}
+	a := ask(t, d, chat.Main, "echo swordfish")
+	stop()
+	mu.Lock()
+	defer mu.Unlock()
+	for _, want := range []string{"/v1/traces", string(a.Run), `"name":"run"`, `"name":"inbound"`, `"name":"queue"`, `"name":"boundary"`, `"name":"agent"`, `"name":"outbox"`, `"stringValue":"succeeded"`} {
+		if !strings.Contains(all.String(), want) {
+			t.Errorf("no %s in\n%s", want, all.String())
+		}
+	}
+	if strings.Contains(all.String(), "swordfish") {
+		t.Errorf("what was said is in\n%s", all.String())
+	}
 }
