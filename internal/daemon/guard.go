@@ -199,7 +199,7 @@ func (d *Daemon) tellOdd(ctx context.Context, c runner.Caller, l *lent) error {
 	}
 	text := fmt.Sprintf("%s, which the agent of %s may write, holds files that reach elsewhere:\n- %s", delayed.Plain(l.path), c.Group, strings.Join(lines, "\n- "))
 	d.tellOwner(ctx, fmt.Sprintf("odd:%x", sha256.Sum256([]byte(text))), text)
-	d.log.Warn("a folder that an agent may write holds files that reach elsewhere", "folder", l.path, "linked", odd.Nlinked, "special", odd.Nspecial)
+	c.Log(d.log).Warn("a folder that an agent may write holds files that reach elsewhere", "folder", l.path, "linked", odd.Nlinked, "special", odd.Nspecial)
 	return d.store.Record(ctx, audit.Entry{
 		At: time.Now(), Kind: audit.DelayedOdd, Group: c.Group, Run: c.Run(), Session: c.Session,
 		Data: audit.DelayedData{Folder: l.path, Odd: lines},
@@ -248,7 +248,7 @@ func (gd *guard) forget(c runner.Caller) {
 		return
 	}
 	if err := delayed.Forget(gd.d.recordsDir(), string(c.Session)); err != nil {
-		gd.d.log.Error("the record of a session's folders could not be removed; they are compared again at the next start", "err", err)
+		c.Log(gd.d.log).Error("the record of a session's folders could not be removed; they are compared again at the next start", "err", err)
 	}
 }
 

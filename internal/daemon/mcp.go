@@ -313,7 +313,7 @@ func (noClose) Close() error { return nil }
 // added and recorded as for an agent.
 func (d *Daemon) inspectHTTP(ctx context.Context, g grant.Grant, s grant.Server) (mcpserver.Definitions, error) {
 	var last atomic.Pointer[egress.Event]
-	way := egress.New(egress.Options{Group: g.Group, Denied: g.Denied, Servers: d.asked(g), Log: d.log, Record: func(e egress.Event) error {
+	way := egress.New(egress.Options{Group: g.Group, Denied: g.Denied, Servers: d.asked(g), Log: d.log.With("group", g.Group), Record: func(e egress.Event) error {
 		if e.Phase == egress.Close {
 			last.Store(&e)
 		}

@@ -130,7 +130,7 @@ func (d *Daemon) guardServer(g grant.Grant, c runner.Caller, s grant.Server) *mc
 		},
 		Consented: func(tool string, args json.RawMessage) bool { return d.mcp.permits.take(c.Session, s.As, tool, args) },
 		Left: func(tools []string) {
-			d.log.Warn("what an MCP server says of some tools is not accepted, and left out", "server", s.Name, "group", g.Group, "session", c.Session, "tools", tools)
+			c.Log(d.log).Warn("what an MCP server says of some tools is not accepted, and left out", "server", s.Name, "tools", tools)
 			d.mcp.watch.Nudge(t.key())
 		},
 	})

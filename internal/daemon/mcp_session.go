@@ -37,7 +37,7 @@ func (d *Daemon) sessionServers(g grant.Grant, c runner.Caller) runner.Servers {
 			continue
 		}
 		s.relays[server.As] = mcpserver.NewRelay(mcpserver.RelayOptions{
-			Name: server.Name, Tools: server.Tools, Guard: d.guardServer(g, c, server), Timeout: time.Duration(conf.Timeout), Log: d.log.With("session", c.Session),
+			Name: server.Name, Tools: server.Tools, Guard: d.guardServer(g, c, server), Timeout: time.Duration(conf.Timeout), Log: c.Log(d.log),
 			Start: func(ctx context.Context) (mcpserver.Process, error) { return d.startServer(ctx, g, server) },
 			Called: func(method, tool, refused string) error {
 				data := audit.MCPCalledData{Server: server.Name, Method: method, Tool: tool, Verdict: "allowed", Reason: refused}
@@ -133,7 +133,7 @@ func (d *Daemon) startServer(ctx context.Context, g grant.Grant, s grant.Server)
 	p := &serverProcess{server: s.Name, boxed: boxed{d: d, group: g.Group, id: chat.NewSessionID()}}
 	p.way = d.gateway(mine, runner.Caller{Group: g.Group, Session: p.id, Run: func() chat.RunID { return "" }})
 	p.box, err = starter{d}.Start(ctx, "", boundary.Spec{
-		Grant: mine, Session: p.id, UID: uid, LandlockFloor: d.config.Boundary.LandlockFloor, Log: d.log.With("session", p.id, "server", s.Name),
+		Grant: mine, Session: p.id, UID: uid, LandlockFloor: d.config.Boundary.LandlockFloor, Log: d.log.With("group", g.Group, "session", p.id, "server", s.Name),
 		Files: p.way.Files(), Serve: func(kind wire.Kind, conn net.Conn) {
 			if kind == wire.Proxy { // it has no other endpoint
 				p.way.Serve(kind, conn)

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -113,3 +114,36 @@ func TestTracesOfARun(t *testing.T) {
 		t.Errorf("what was said is in\n%s", all.String())
 	}
 }
+
+// Whoever follows one run in the log sees the lines of its session too.
+func TestLinesOfARun(t *testing.T) {
+	i := newInstall(t, hostConfig)
+	var mu sync.Mutex
+	var out strings.Builder
+	i.log = slog.New(slog.NewJSONHandler(writerFunc(func(b []byte) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return out.Write(b)
+	}), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	d, stop := i.run()
+	a := ask(t, d, chat.Main, "true")
+	stop()
+	mu.Lock()
+	defer mu.Unlock()
+	n := 0
+	for line := range strings.Lines(out.String()) {
+		if strings.Contains(line, `"run":"`+string(a.Run)+`"`) {
+			n++
+		}
+		if strings.Count(line, `"run":`) > 1 || strings.Count(line, `"session":`) > 1 || strings.Count(line, `"group":`) > 1 {
+			t.Errorf("a name is there twice: %s", line)
+		}
+	}
+	if n == 0 {
+		t.Errorf("no line names the run:\n%s", out.String())
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }

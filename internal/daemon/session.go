@@ -26,7 +26,7 @@ import (
 // nobody inside who it is (I5).
 func (d *Daemon) gateway(g grant.Grant, c runner.Caller) runner.Gateway {
 	ask := d.askHost(g, c)
-	o := egress.Options{Ask: ask, Group: c.Group, Session: c.Session, Hosts: g.Egress, Denied: g.Denied, Budget: g.Budget, RunTime: g.Limits.RunTime, Log: d.log, Record: func(e egress.Event) error {
+	o := egress.Options{Ask: ask, Group: c.Group, Session: c.Session, Hosts: g.Egress, Denied: g.Denied, Budget: g.Budget, RunTime: g.Limits.RunTime, Log: c.Log(d.log), Record: func(e egress.Event) error {
 		if e.Spent != "" && d.runner != nil {
 			d.runner.Spent(c.Run(), e.Spent)
 		}

@@ -366,6 +366,6 @@ func (g *Gateway) record(ev Event) bool {
 // contain keeps a panic in the handling of hostile bytes to its connection.
 func (g *Gateway) contain() {
 	if v := recover(); v != nil {
-		g.log.Error("egress: a connection was ended by a panic; this is a bug", "panic", v, "session", g.opts.Session)
+		g.log.Error("egress: a connection was ended by a panic; this is a bug", "panic", v)
 	}
 }

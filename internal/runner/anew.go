@@ -44,7 +44,7 @@ func (r *Runner) summary(ctx context.Context, s *session) string {
 	}
 	said, err := r.Store.Said(ctx, s.grant.Group, SummaryRuns)
 	if err != nil {
-		r.Log.Warn("what was said before cannot be told to an agent that begins anew", "group", s.grant.Group, "err", err)
+		r.log(s).Warn("what was said before cannot be told to an agent that begins anew", "err", err)
 		return ""
 	}
 	return r.earlier(said)

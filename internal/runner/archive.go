@@ -33,11 +33,11 @@ func (r *Runner) archiver(s *session) func(context.Context, string) {
 	return func(ctx context.Context, path string) {
 		name, err := r.archive(ctx, box{s.box}, s.grant, path)
 		if err != nil {
-			r.Log.Warn("a conversation could not be archived before it is summarised", "session", s.id, "err", err)
+			r.log(s).Warn("a conversation could not be archived before it is summarised", "err", err)
 			return
 		}
 		s.archived.Store(true)
-		r.Log.Info("a conversation is archived before it is summarised", "session", s.id, "file", name)
+		r.log(s).Info("a conversation is archived before it is summarised", "file", name)
 	}
 }
 

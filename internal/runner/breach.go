@@ -39,6 +39,6 @@ func (r *Runner) breached(s *session) {
 		Data: audit.WireFailedData{Reason: s.box.Breach().Error()},
 	})
 	if err != nil {
-		r.Log.Error("that a session's wire was cut could not be recorded", "session", s.id, "err", err)
+		r.log(s).Error("that a session's wire was cut could not be recorded", "err", err)
 	}
 }

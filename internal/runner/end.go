@@ -128,7 +128,7 @@ func (r *Runner) changed(ctx context.Context, job queue.Job, s *session) {
 		At: steps.Now(), Kind: audit.FilesChanged, Group: job.Group, Run: job.Run, Session: s.id, Data: audit.FilesChangedData{Folders: folders},
 	})
 	if err != nil {
-		r.Log.Error("the files that a run changed could not be recorded", "run", job.Run, "err", err)
+		r.Log.Error("the files that a run changed could not be recorded", "group", job.Group, "session", s.id, "run", job.Run, "err", err)
 	}
 }
 

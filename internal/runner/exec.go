@@ -115,7 +115,7 @@ func (c *Command) Close() error {
 			Data: c.ended,
 		})
 		if err != nil {
-			c.r.Log.Error("the end of a command could not be recorded", "session", c.s.id, "err", err)
+			c.r.log(c.s).Error("the end of a command could not be recorded", "err", err)
 		}
 	})
 	return nil

@@ -111,7 +111,7 @@ func (r *Runner) follow(ctx context.Context, s *session, l *live, progress func(
 			if err := r.takeIn(ctx, s, l, conv, progress); lost(err) {
 				l.cancel(err)
 			} else if err != nil && ctx.Err() == nil {
-				r.Log.Error("a message could not be taken into the run that goes on; it waits for its own", "group", l.group, "err", err)
+				r.log(s).Error("a message could not be taken into the run that goes on; it waits for its own", "err", err)
 			}
 		}
 	})

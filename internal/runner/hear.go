@@ -54,7 +54,7 @@ func (r *Runner) hear(ctx context.Context, s *session, g chat.Group, msgs []queu
 			progress(chat.Waiting, "listening to a voice note")
 			text, err := r.transcript(ctx, s, seen[n].Path)
 			if err != nil {
-				r.Log.Warn("a voice note was not written down", "group", g, "row", m.Row, "err", err)
+				r.log(s).Warn("a voice note was not written down", "row", m.Row, "err", err)
 				out[i].Files[n].Unheard = err.Error()
 				continue
 			}

@@ -49,7 +49,7 @@ func (r *Runner) told(s *session, conversation string) {
 	}
 	s.stale, s.told = false, mark
 	if err := r.Store.Told(context.Background(), s.grant.Group, mark); err != nil {
-		r.Log.Error("what an agent was told could not be remembered; it is told again", "session", s.id, "err", err)
+		r.log(s).Error("what an agent was told could not be remembered; it is told again", "err", err)
 	}
 }
 
@@ -61,6 +61,6 @@ func toldMark(conversation, statement string) string {
 // remember keeps why a session ended for the group's next agent.
 func (r *Runner) remember(s *session, why string) {
 	if err := r.Store.Ended(context.Background(), s.grant.Group, why); err != nil {
-		r.Log.Error("why a session ended could not be remembered", "session", s.id, "err", err)
+		r.log(s).Error("why a session ended could not be remembered", "err", err)
 	}
 }

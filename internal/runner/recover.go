@@ -33,7 +33,7 @@ func (r *Runner) turn(ctx context.Context, s *session, l *live, p agent.Prompt, 
 			return again, nil
 		}
 	}
-	r.Log.Warn("the agent's session cannot go on, and a new one begins", "session", s.id, "class", class)
+	r.log(s).Warn("the agent's session cannot go on, and a new one begins", "class", class)
 	if class == agent.ClassTooLong && res.SessionID != "" && !s.archived.Load() {
 		within, cancel := context.WithTimeout(ctx, 30*time.Second)
 		r.archiver(s)(within, agent.ClaudeTranscript(res.SessionID))

@@ -173,7 +173,7 @@ func (r *Runner) open(ctx context.Context, engine string, s *session, terminal b
 	}
 	steps.Before(steps.Stand)
 	s.box, err = r.Boundary.Start(ctx, engine, boundary.Spec{
-		Grant: s.grant, Session: s.id, UID: uid, LandlockFloor: r.LandlockFloor, Log: r.Log.With("session", s.id), Terminal: terminal,
+		Grant: s.grant, Session: s.id, UID: uid, LandlockFloor: r.LandlockFloor, Log: r.log(s), Terminal: terminal,
 		Files: s.way.Files(),
 		Serve: func(kind wire.Kind, conn net.Conn) {
 			if kind == wire.Tools {
@@ -279,7 +279,7 @@ func (r *Runner) openAgent(ctx context.Context, s *session) (agent.Conversation,
 		Env: environ(s.grant), Dir: grant.Workspace, Argv0: grant.ClaudeDir + "/claude",
 		Session: s.talk.Session, SystemPrompt: r.systemPrompt(s.grant, s.box.Seen(s.grant)),
 		Unasked: func(u agent.Unasked) { r.unasked(s, u) },
-		Log:     r.Log.With("session", s.id), MaxOutput: s.grant.Limits.Output, ServerTools: s.grant.ServerTools(),
+		Log:     r.log(s), MaxOutput: s.grant.Limits.Output, ServerTools: s.grant.ServerTools(),
 	}
 	if err := r.watch(s, &o); err != nil {
 		return nil, err
@@ -295,7 +295,7 @@ func (r *Runner) openAgent(ctx context.Context, s *session) (agent.Conversation,
 	if !errors.Is(err, agent.ErrSession) {
 		return conv, err
 	}
-	r.Log.Warn("the agent does not know the group's session any more and begins a new one", "group", s.grant.Group)
+	r.log(s).Warn("the agent does not know the group's session any more and begins a new one")
 	if err := r.startOver(ctx, s, begunAnew(agent.ClassSession, 0)); err != nil {
 		return nil, err
 	}
@@ -311,7 +311,7 @@ func (r *Runner) unasked(s *session, u agent.Unasked) {
 		Data: audit.AgentUnaskedData{Origin: u.Origin, Text: u.Text, More: u.More},
 	})
 	if err != nil {
-		r.Log.Error("what an agent said without being asked could not be recorded", "session", s.id, "err", err)
+		r.log(s).Error("what an agent said without being asked could not be recorded", "err", err)
 	}
 }
 
@@ -336,7 +336,7 @@ func (r *Runner) closeSession(s *session) {
 	})
 	steps.After(steps.End)
 	if err != nil {
-		r.Log.Error("the end of a session could not be recorded", "session", s.id, "err", err)
+		r.log(s).Error("the end of a session could not be recorded", "err", err)
 	}
 }
 

@@ -108,7 +108,7 @@ func (r *Runner) toolUsed(ctx context.Context, s *session, judge *watch.Judge, c
 	if err := r.recordCall(record, c, answer, audit.Entry{
 		At: time.Now(), Kind: audit.ToolCalled, Group: s.grant.Group, Run: run, Session: s.id, Data: data,
 	}); err != nil {
-		r.Log.Error("a tool call cannot be recorded and is refused", "session", s.id, "err", err)
+		r.log(s).Error("a tool call cannot be recorded and is refused", "err", err)
 		return agent.ToolVerdict{Deny: "the host cannot record this call now, so it is refused"}
 	}
 	if answer.Deny == "" {
