@@ -26,7 +26,7 @@ CROSS     := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 # The longest begin first, so that none of them is left over for one processor.
 PACKAGES  ?= ./internal/daemon ./internal/boundary ./internal/store ./cmd/nanoclaw ./...
 # What a user need not repeat: nothing in these depends on who asks the kernel.
-SAME      := agent|approval|audit|authority|channel|markup|mcpserver|oldstore|outbox|plan|qr|queue|router|sbpl|schedule|store|task|transcript|web
+SAME      := agent|approval|audit|authority|channel|chaostest|hosttools|markup|mcpserver|observe|oldstore|outbox|plan|qr|queue|router|runlog|runner|sbpl|schedule|store|support|task|transcript|watch|web|why|wire
 ARGS      ?=
 BENCHTIME ?= 1s
 FUZZTIME  ?= 10s
