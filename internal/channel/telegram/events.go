@@ -38,7 +38,8 @@ type message struct {
 	Elsewhere *struct {
 		Origin origin `json:"origin"`
 	} `json:"external_reply"`
-	Via *account `json:"via_bot"`
+	Via   *account `json:"via_bot"`
+	Group string   `json:"media_group_id"` // see album.go
 
 	Text        string `json:"text"`
 	Marks       []mark `json:"entities"`

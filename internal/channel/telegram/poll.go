@@ -45,18 +45,26 @@ func (c *Channel) connect(ctx context.Context, l *supervise.Line, sink channel.S
 	if err := c.moves.load(ctx); err != nil {
 		return fmt.Errorf("which chats have moved is not known: %w", err)
 	}
-	for wait := time.Duration(0); ; wait = c.opt.Poll {
+	for wait, first := time.Duration(0), true; ; first = false {
 		updates, err := c.poll(ctx, wait)
 		if err != nil {
 			return err
 		}
-		if wait == 0 {
+		if first {
 			l.Up()
 		}
 		l.Alive()
-		for _, u := range updates {
-			if err := c.take(ctx, u, sink); err != nil {
-				return err
+		pause, err := c.takeAll(ctx, updates, sink, l.Alive)
+		if err != nil {
+			return err
+		}
+		wait = c.opt.Poll
+		if pause > 0 {
+			wait = 0 // what waits is there, and a long request would be answered at once
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return ctx.Err()
 			}
 			l.Alive()
 		}
@@ -107,32 +115,4 @@ func refusal(a answer) error {
 		return &supervise.After{Wait: retryIn(a.Parameters.RetryAfter), Err: fmt.Errorf("telegram asks to wait")}
 	}
 	return fmt.Errorf("telegram gives no updates: %d %s", a.Code, channel.OneLine(a.Description, 200))
-}
-
-// take works on one update. After an error it is asked for again.
-func (c *Channel) take(ctx context.Context, raw json.RawMessage, sink channel.Sink) error {
-	var number struct {
-		ID int64 `json:"update_id"`
-	}
-	if err := json.Unmarshal(raw, &number); err != nil {
-		return fmt.Errorf("an update without a number: %w", err)
-	}
-	var u update
-	if err := json.Unmarshal(raw, &u); err != nil {
-		c.opt.Log.Warn("an update cannot be read", "update", number.ID, "err", err)
-		u = update{}
-	}
-	if err := c.learn(ctx, u); err != nil {
-		return err
-	}
-	if in, ok := c.read(u); ok {
-		if err := sink.Receive(ctx, in); err != nil {
-			return fmt.Errorf("a message could not be stored: %w", err)
-		}
-	}
-	c.next = number.ID + 1
-	if u.Press != nil {
-		c.answered(ctx, u.Press.ID)
-	}
-	return nil
 }

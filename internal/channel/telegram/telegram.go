@@ -62,6 +62,8 @@ type Options struct {
 	Log *slog.Logger
 	// Poll is how long a request for updates waits for one. Default 25 s.
 	Poll time.Duration
+	// Settle is how long no part of an album has to come until it is complete. Default 1 s.
+	Settle time.Duration
 	// Supervise is how the connection is kept.
 	Supervise supervise.Options
 	// MaxParts is how many messages an answer may have; a longer one goes out as its
@@ -100,6 +102,8 @@ type Channel struct {
 	// next is the lowest update that is not durable yet, 0 if there is none to be
 	// confirmed. Of the polling goroutine.
 	next int64
+	// growing are the albums that may not be complete. Of the polling goroutine.
+	growing map[albumKey]growth
 
 	mu     sync.Mutex // guards all below
 	me     identity
@@ -142,7 +146,7 @@ func New(o Options) *Channel {
 	for _, d := range []struct {
 		v   *time.Duration
 		def time.Duration
-	}{{&o.Poll, 25 * time.Second}, {&o.Refresh, 4 * time.Second}} {
+	}{{&o.Poll, 25 * time.Second}, {&o.Refresh, 4 * time.Second}, {&o.Settle, time.Second}} {
 		if *d.v == 0 {
 			*d.v = d.def
 		}
