@@ -197,27 +197,6 @@ func TestSlackWithoutTokens(t *testing.T) {
 	}
 }
 
-// BenchmarkSlackInbound is the way of a message from the adapter to its durable row,
-// and the acknowledgement back to the network.
-func BenchmarkSlackInbound(b *testing.B) {
-	s := slacktest.New(b)
-	i := slackInstall(b, s)
-	d := i.open()
-	i.serve(d)
-	ctx := b.Context()
-	must(b, s.Up(ctx, 0))
-	var took []time.Duration
-	for b.Loop() {
-		m := slacktest.Message{Channel: "C1", User: "UANN", Text: "just talk", TS: s.TS()}
-		begun := time.Now()
-		must(b, s.Event(ctx, m, nil))
-		took = append(took, time.Since(begun))
-	}
-	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
-	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
-}
-
 // copied is what copyOut made of a path, "" for nothing.
 func copied(t *testing.T, d *Daemon, f hosttools.OutFile, limit int64) (text, no string) {
 	t.Helper()
