@@ -124,6 +124,9 @@ type Observer interface {
 	Groups(ctx context.Context) ([]GroupInfo, error)
 	// Runs lists runs, the newest first.
 	Runs(ctx context.Context, q RunsQuery) ([]RunInfo, error)
+	// Talk tells what was said in a group: the newest runs with their messages and their
+	// answers, in the order in which they began.
+	Talk(ctx context.Context, q TalkQuery) ([]Exchange, error)
 	// Cost tells what models cost, and how the budgets stand.
 	Cost(ctx context.Context, q CostQuery) (Cost, error)
 	// RunByID tells one run's story. CodeNotFound if there is none of that name.

@@ -218,6 +218,11 @@ func (c *Client) Groups(ctx context.Context) ([]GroupInfo, error) {
 	return call[[]GroupInfo](ctx, c, "groups", nothing{})
 }
 
+// Talk tells what was said in a group.
+func (c *Client) Talk(ctx context.Context, q TalkQuery) ([]Exchange, error) {
+	return call[[]Exchange](ctx, c, "talk", q)
+}
+
 // Runs lists runs, the newest first.
 func (c *Client) Runs(ctx context.Context, q RunsQuery) ([]RunInfo, error) {
 	return call[[]RunInfo](ctx, c, "runs", q)

@@ -96,6 +96,9 @@ func TestActs(t *testing.T) {
 		OnGroups: func(context.Context) ([]control.GroupInfo, error) {
 			return []control.GroupInfo{{Name: "main", Mode: "host"}}, nil
 		},
+		OnTalk: func(_ context.Context, q control.TalkQuery) ([]control.Exchange, error) {
+			return []control.Exchange{{Run: control.RunInfo{ID: q.Before, Group: q.Group, State: "succeeded", Created: at}, Said: []control.Words{{Name: "ann", Chat: "slack:c", Text: "hi"}}}}, nil
+		},
 		OnRuns: func(_ context.Context, q control.RunsQuery) ([]control.RunInfo, error) {
 			return []control.RunInfo{{ID: "r1", Group: q.Group, State: "running", Created: at}}, nil
 		},
@@ -177,6 +180,8 @@ func TestActs(t *testing.T) {
 	}{
 		{"status", func() (any, error) { return c.Status(ctx) }, control.Status{Version: "v1", PID: 7, Started: at, HostMode: "on"}},
 		{"groups", func() (any, error) { return c.Groups(ctx) }, []control.GroupInfo{{Name: "main", Mode: "host"}}},
+		{"talk", func() (any, error) { return c.Talk(ctx, control.TalkQuery{Group: "g", Before: "r9"}) },
+			[]control.Exchange{{Run: control.RunInfo{ID: "r9", Group: "g", State: "succeeded", Created: at}, Said: []control.Words{{Name: "ann", Chat: "slack:c", Text: "hi"}}}}},
 		{"runs", func() (any, error) { return c.Runs(ctx, control.RunsQuery{Group: "g"}) }, []control.RunInfo{{ID: "r1", Group: "g", State: "running", Created: at}}},
 		{"run", func() (any, error) { return c.RunByID(ctx, "r9") }, control.RunInfo{ID: "r9", State: "failed"}},
 		{"logs", func() (any, error) { return c.Logs(ctx, control.LogsQuery{Run: "r9"}) }, []control.RunLog{{Run: "r9", Text: "run: r9\n"}}},

@@ -83,6 +83,7 @@ func (s *Server) acts() []route {
 		{"status", authority.StatusAll, act(func(ctx context.Context, _ nothing) (Status, error) { return h.Status(ctx) })},
 		{"groups", authority.GroupList, act(func(ctx context.Context, _ nothing) ([]GroupInfo, error) { return h.Groups(ctx) })},
 		{"runs", authority.Inspect, act(h.Runs)},
+		{"talk", authority.Inspect, act(h.Talk)},
 		{"run", authority.Inspect, act(func(ctx context.Context, r runRequest) (RunInfo, error) { return h.RunByID(ctx, r.Run) })},
 		{"logs", authority.Inspect, act(h.Logs)},
 		{"policy", authority.Inspect, act(h.Policy)},

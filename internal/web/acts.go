@@ -36,6 +36,9 @@ func (s *Server) stopGroup(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.host.Stop(r.Context(), control.StopRequest{Group: chat.Group(r.PathValue("group"))}); err != nil {
 		return err
 	}
+	if r.PostFormValue("at") == "chat" {
+		return back(w, r, groupPath(r)+"/chat")
+	}
 	return back(w, r, groupPath(r))
 }
 

@@ -7,6 +7,8 @@ import (
 	"hash/fnv"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"nanoclaw/internal/channel"
@@ -106,13 +108,41 @@ type chatLine struct {
 	Text string `json:"text"`
 }
 
-// chatPage is a terminal in the browser.
+// chatBody is what was said in a group, and a terminal of it, if Newest is.
+type chatBody struct {
+	control.GroupInfo
+	Talk   []control.Exchange
+	Newest bool
+	// Older is the run before which the page before ends, "" for none.
+	Older chat.RunID
+}
+
+// talked is how many runs a page of a chat shows.
+const talked = 20
+
+// chatPage is a terminal in the browser, beneath what was said before.
 func (s *Server) chatPage(w http.ResponseWriter, r *http.Request) error {
 	g, err := s.group(r)
 	if err != nil {
 		return err
 	}
-	return s.show(w, r, "chat", frame{Title: "Chat with " + string(g.Name), Here: "groups", Body: g})
+	before := chat.RunID(r.FormValue("before"))
+	b := chatBody{GroupInfo: g, Newest: before == ""}
+	if b.Talk, err = s.host.Talk(r.Context(), control.TalkQuery{Group: g.Name, Before: before, Limit: talked}); err != nil {
+		return err
+	}
+	if len(b.Talk) == talked {
+		b.Older = b.Talk[0].Run.ID
+	}
+	for i := range b.Talk {
+		b.Talk[i].Replies = slices.DeleteFunc(b.Talk[i].Replies, comes)
+	}
+	return s.show(w, r, "chat", frame{Title: "Chat with " + string(g.Name), Here: "groups", Body: b})
+}
+
+// comes says of an answer that the terminal of the page will be given it.
+func comes(s control.Words) bool {
+	return strings.HasPrefix(s.Chat, string(chat.Console)+":") && (s.State == "pending" || s.State == "sending")
 }
 
 // stream is what comes for the owner's terminals of a group.

@@ -69,6 +69,24 @@ func fullHost() *controltest.Host {
 		OnRuns: func(context.Context, control.RunsQuery) ([]control.RunInfo, error) {
 			return []control.RunInfo{run, ended}, nil
 		},
+		OnTalk: func(_ context.Context, q control.TalkQuery) ([]control.Exchange, error) {
+			talk := []control.Exchange{
+				{Run: ended, Said: []control.Words{
+					{Name: "Ann" + hostile, Chat: "slack:T1/C1", At: noon, Text: hostile, Files: []string{hostile}},
+					{Owner: true, Name: "owner", Chat: "console:family", At: noon, Text: "make it shorter"},
+				}, Replies: []control.Words{
+					{Chat: "slack:T1/C1", Text: "an answer " + hostile, State: "sent"}, {Host: true, Chat: "slack:T1/C1", Text: "it failed", State: "given_up"},
+					{Chat: "console:family", Text: "comes by the stream", State: "pending"},
+				}},
+				{Run: run, Said: []control.Words{{Task: "t1", Chat: "slack:T1/C1", At: noon, Text: "each day"}}},
+			}
+			if q.Before == "" {
+				for len(talk) < talked {
+					talk = append([]control.Exchange{{Run: control.RunInfo{ID: "r9old", State: "failed", Error: hostile}}}, talk...)
+				}
+			}
+			return talk, nil
+		},
 		OnRun: func(context.Context, chat.RunID) (control.RunInfo, error) { return ended, nil },
 		OnWhy: func(context.Context, control.WhyQuery) (control.Why, error) {
 			return control.Why{Text: "asked: " + hostile}, nil
@@ -416,5 +434,26 @@ func TestAgo(t *testing.T) {
 		if got := ago(noon, tt.t); got != tt.want {
 			t.Errorf("%v: %q, want %q", tt.t, got, tt.want)
 		}
+	}
+}
+
+// What was said before stands above the terminal, and what the terminal will be given
+// does not stand there twice.
+func TestWhatWasSaid(t *testing.T) {
+	_, l := opened(t, fullHost())
+	c := browser(t)
+	base, _ := signIn(t, c, l)
+	_, newest := fetch(t, c, "GET", base+"/groups/family/chat", nil)
+	for _, want := range []string{"make it shorter", "slack:T1/C1", "an answer", "could not be delivered", `href="/groups/family/chat?before=r9old"`, `id="say"`, "Stop what goes on", "each day"} {
+		if !strings.Contains(newest, want) {
+			t.Errorf("the chat lacks %q", want)
+		}
+	}
+	if strings.Contains(newest, "comes by the stream") {
+		t.Error("an answer that is still to come stands there already")
+	}
+	_, older := fetch(t, c, "GET", base+"/groups/family/chat?before=r9old", nil)
+	if strings.Contains(older, `id="say"`) || strings.Contains(older, "before=r9old") || !strings.Contains(older, `href="/groups/family/chat"`) {
+		t.Errorf("an older page:\n%s", older)
 	}
 }

@@ -39,6 +39,7 @@ type Host struct {
 	OnPin          func(context.Context, control.PinRequest) (control.Pin, error)
 	OnTrust        func(context.Context, control.TrustRequest) (control.Trust, error)
 	OnDoctor       func(context.Context, control.DoctorQuery) (control.DoctorReport, error)
+	OnTalk         func(context.Context, control.TalkQuery) ([]control.Exchange, error)
 	OnHealth       func(context.Context) (control.Health, error)
 	OnList         func(context.Context, control.AuditQuery) ([]control.AuditEntry, error)
 	OnExport       func(context.Context, control.ExportQuery, io.Writer) error
@@ -383,6 +384,11 @@ func (h *Host) TaskAct(ctx context.Context, r control.TaskAct) (control.TaskDone
 // TaskHistory calls OnTaskHistory.
 func (h *Host) TaskHistory(ctx context.Context, id chat.TaskID) (control.TaskPast, error) {
 	return call(h.OnTaskHistory, ctx, id)
+}
+
+// Talk calls OnTalk.
+func (h *Host) Talk(ctx context.Context, q control.TalkQuery) ([]control.Exchange, error) {
+	return call(h.OnTalk, ctx, q)
 }
 
 // Health calls OnHealth.

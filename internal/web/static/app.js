@@ -55,6 +55,7 @@ if (talk) {
     line.scrollIntoView({ block: "nearest" });
     return line;
   };
+  form.scrollIntoView({ block: "end" }); // the newest is at the end
   const stream = new EventSource(talk.dataset.stream);
   stream.addEventListener("message", (e) => {
     const m = JSON.parse(e.data);
