@@ -211,17 +211,6 @@ type tasksBody struct {
 	Groups []control.GroupInfo
 }
 
-type dueDay struct {
-	Day   time.Time
-	Tasks []dueTask
-}
-
-type dueTask struct {
-	task.Task
-	// There is the due time in the task's own zone.
-	There time.Time
-}
-
 func (s *Server) tasksPage(w http.ResponseWriter, r *http.Request) error {
 	var b tasksBody
 	err := first(
@@ -230,32 +219,8 @@ func (s *Server) tasksPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	b.Days = calendar(b.Tasks)
+	b.Days = calendar(b.Tasks, s.now())
 	return s.show(w, r, "tasks", frame{Title: "Tasks", Here: "tasks", Live: true, Body: b})
-}
-
-// calendar sorts the next due times into days, each task in its own zone.
-func calendar(all []task.Task) (days []dueDay) {
-	var due []dueTask
-	for _, t := range all {
-		if t.State != task.Active || t.Next.IsZero() {
-			continue
-		}
-		zone, err := time.LoadLocation(t.Spec.Zone)
-		if err != nil {
-			zone = time.Local
-		}
-		due = append(due, dueTask{t, t.Next.In(zone)})
-	}
-	slices.SortStableFunc(due, func(a, b dueTask) int { return a.Next.Compare(b.Next) })
-	for _, d := range due {
-		if len(days) == 0 || days[len(days)-1].Day.Format(time.DateOnly) != d.There.Format(time.DateOnly) {
-			days = append(days, dueDay{Day: d.There})
-		}
-		last := &days[len(days)-1]
-		last.Tasks = append(last.Tasks, d)
-	}
-	return days
 }
 
 // shown is how many runs or entries a page has.
