@@ -58,6 +58,7 @@ func parsePages() *pages {
 			}
 			return fmt.Sprintf("Approvals (%d)", n)
 		},
+		"dollars": dollars, "used": used, "limits": limits,
 		"indent": indent, "qr": picture,
 		"took": func(a, b time.Time) string { return b.Sub(a).Round(100 * time.Millisecond).String() },
 	})

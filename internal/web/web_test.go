@@ -42,6 +42,7 @@ func fullHost() *controltest.Host {
 			{Target: "/workspace/global", Source: "/srv/global", Reason: "memory of all groups"},
 		},
 		Egress: []grant.Host{{Pattern: "api.example", Port: 443, Reason: "groups.family.egress[0]"}},
+		Limits: grant.Limits{RunTime: 30 * time.Minute, Memory: 2 << 30, Processes: 512, OpenFiles: 1024, Disk: 10 << 30, FileSize: 2 << 30, TmpSize: 1 << 30},
 		Tools:  []grant.Tool{{Name: "send_message", Reason: "every group"}},
 	}
 	text, err := json.Marshal(g)
@@ -68,6 +69,12 @@ func fullHost() *controltest.Host {
 		},
 		OnRuns: func(context.Context, control.RunsQuery) ([]control.RunInfo, error) {
 			return []control.RunInfo{run, ended}, nil
+		},
+		OnCost: func(context.Context, control.CostQuery) (control.Cost, error) {
+			return control.Cost{
+				Lines:   []control.CostLine{{Model: "claude" + hostile, Runs: 4, Input: 1200, Output: 300, Micros: 12_000}},
+				Budgets: []control.CostBudget{{Account: "group family" + hostile, Runs: 4, Micros: 12_000, MaxMicros: 5_000_000}},
+			}, nil
 		},
 		OnTalk: func(_ context.Context, q control.TalkQuery) ([]control.Exchange, error) {
 			talk := []control.Exchange{
