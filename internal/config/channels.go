@@ -9,6 +9,73 @@ import (
 	"strings"
 )
 
+// Channels are the chat networks beside the owner's terminals. Their tokens are not
+// here: nanoclaw channel login NETWORK keeps them, encrypted.
+type Channels struct {
+	// Slack is one workspace of Slack's.
+	Slack Slack `json:"slack"`
+	// Telegram is one bot on Telegram.
+	Telegram Telegram `json:"telegram"`
+	// Discord is one bot on Discord.
+	Discord Discord `json:"discord"`
+	// Webhook is for programs that send messages over HTTP.
+	Webhook Webhook `json:"webhook"`
+	// External are networks that a program of its own speaks with, by the name of the
+	// channel: see docs/adapters.md. The program runs inside a boundary of its own.
+	External map[string]External `json:"external"`
+	// Files bound what comes with messages.
+	Files Files `json:"files"`
+}
+
+// Webhook is the HTTP listener for programs: webhooks, and the HTTP API.
+type Webhook struct {
+	// Listen is where it listens, as "127.0.0.1:8377". Empty: nowhere. It speaks plain
+	// HTTP: what comes from other machines goes through a proxy with TLS.
+	Listen string `json:"listen"`
+	// Hosts are further names under which it is reached, as that proxy passes them on:
+	// "hooks.example.com", with the port if it is not the usual one.
+	Hosts []string `json:"hosts"`
+	// API serves the HTTP API for the tokens of nanoclaw token add.
+	API bool `json:"api"`
+	// Hooks are the webhooks, by name, at /hooks/NAME. Their secrets are not here:
+	// nanoclaw webhook secret NAME keeps them, encrypted.
+	Hooks map[string]Hook `json:"hooks"`
+}
+
+// Hook is one webhook: a chat and a sender of its group, both webhook:NAME.
+type Hook struct {
+	// Group is whose agent gets the messages. It is not main.
+	Group string `json:"group"`
+	// Form is how requests are signed: "standard" (Standard Webhooks) or "github".
+	// Empty: "standard".
+	Form string `json:"form,omitempty"`
+	// Say is what the agent is told to do with what comes, which is then quoted as
+	// somebody else's words. Empty: what comes is the message.
+	Say string `json:"say,omitempty"`
+	// Answer is where answers are posted to: an address that begins with https://, or
+	// with http://127.0.0.1: for a program on this machine. Empty: nowhere.
+	Answer string `json:"answer,omitempty"`
+	// Private lets the name of Answer lead to a private address.
+	Private bool `json:"private,omitempty"`
+}
+
+// Files bound what comes with messages and is put into a group's inbox, and what an
+// agent sends.
+type Files struct {
+	// Size is the largest file that is taken, or sent.
+	Size Size `json:"size"`
+	// Keep is how much a group's inbox may hold: beyond it the oldest files go.
+	Keep Size `json:"keep"`
+	// Types are the kinds that are taken, as "image/*" or "application/pdf". Empty: all.
+	// The type is what the network says of the file.
+	Types []string `json:"types"`
+	// Transcribe is a command that writes down what is said in a voice note: its
+	// arguments, behind which the file's path comes, as ["/usr/local/bin/hear", "-l", "en"].
+	// It runs inside the group's boundary, so it has to be there (tools, mounts). Empty:
+	// voice notes are files.
+	Transcribe []string `json:"transcribe"`
+}
+
 // Slack is one workspace of Slack's, in Socket Mode.
 type Slack struct {
 	// Connect connects it. Chats of it are slack:TEAM/CHANNEL, people slack:TEAM/USER.

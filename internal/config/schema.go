@@ -18,7 +18,7 @@ import (
 // descriptions in the schema. The source itself is embedded, so there is no
 // second copy that could fall behind.
 //
-//go:embed channels.go config.go nodes.go observe.go servers.go
+//go:embed channels.go config.go group.go nodes.go observe.go servers.go
 var manual embed.FS
 
 // variable is what a text may hold in place of a value that a pattern or a list
