@@ -23,7 +23,7 @@ func (s *Server) all() []page {
 		{"GET /{$}", authority.StatusAll, s.nowPage},
 		{"GET /groups", authority.GroupList, s.groupsPage},
 		{"GET /groups/{group}", authority.Inspect, s.groupPage},
-		{"GET /groups/{group}/chat", authority.Speak, s.chatPage},
+		{"GET /groups/{group}/chat", authority.Inspect, s.chatPage},
 		{"GET /groups/{group}/stream", authority.Speak, s.stream},
 		{"GET /approvals", authority.Questions, s.approvalsPage},
 		{"GET /tasks", authority.TaskListOther, s.tasksPage},

@@ -451,7 +451,7 @@ func TestWhatWasSaid(t *testing.T) {
 	c := browser(t)
 	base, _ := signIn(t, c, l)
 	_, newest := fetch(t, c, "GET", base+"/groups/family/chat", nil)
-	for _, want := range []string{"make it shorter", "slack:T1/C1", "an answer", "could not be delivered", `href="/groups/family/chat?before=r9old"`, `id="say"`, "Stop what goes on", "each day"} {
+	for _, want := range []string{"make it shorter", "slack:T1/C1", "an answer", `datetime="2026-11-23T12:00:03Z"`, "could not be delivered", `href="/groups/family/chat?before=r9old"`, `id="say"`, "Stop what goes on", "each day"} {
 		if !strings.Contains(newest, want) {
 			t.Errorf("the chat lacks %q", want)
 		}
