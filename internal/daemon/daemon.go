@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -411,12 +410,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	parts.Go(func() { d.while(ctx, "retention", d.retain) })
 	parts.Go(func() {
 		d.keepSpares(ctx)
-		d.rest()
-		select {
-		case <-ctx.Done():
-		case <-time.After(lookedAround):
-			d.rest() // what the other parts touched at their own starts
-		}
+		parts.Go(func() { d.settle(ctx) })
 		d.runner.Tend(ctx)
 	})
 	<-ctx.Done()
@@ -431,15 +425,6 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	d.ended(context.WithoutCancel(ctx))
 	stopTraces()
 	return errors.Join(err, d.store.Leave(context.WithoutCancel(ctx)))
-}
-
-// lookedAround is how long after the start everything has looked around once.
-const lookedAround = 1500 * time.Millisecond
-
-// rest gives back what only the start needed.
-func (d *Daemon) rest() {
-	debug.FreeOSMemory()
-	d.log.Debug("the start is over", "bytes of the program released", releaseProgram())
 }
 
 // reason is why ctx ended, in words.
@@ -463,48 +448,6 @@ func (d *Daemon) recover(ctx context.Context) error {
 	if _, err := d.takeBack(ctx); err != nil {
 		return fmt.Errorf("taking up what an earlier process left behind: %w", err)
 	}
-	return nil
-}
-
-// channelOf gives a channel to the outbox, nil if there is none of that name.
-func (d *Daemon) channelOf(id chat.ChannelID) outbox.Channel {
-	if c, ok := d.channels[id]; ok {
-		return c
-	}
-	return nil
-}
-
-// runChannel runs one channel for as long as the daemon lives.
-func (d *Daemon) runChannel(ctx context.Context, c channel.Channel) {
-	if err := c.Run(ctx, sink{d}); err != nil && ctx.Err() == nil {
-		d.log.Error("a channel ended", "channel", c.ID(), "err", err)
-		d.tellOwner(ctx, fmt.Sprintf("channel:%s:%d", c.ID(), d.started.UnixNano()), fmt.Sprintf("The channel %s ended: %v", c.ID(), err))
-	}
-}
-
-// sink hands messages of channels to the router.
-type sink struct{ d *Daemon }
-
-// Receive returns once the message is durable.
-func (s sink) Receive(ctx context.Context, in chat.Inbound) error {
-	v, err := s.d.router.Deliver(ctx, in)
-	if err != nil {
-		return err
-	}
-	if v.Action == router.Run && s.d.queue.Rests(v.Group) != "" {
-		s.d.tellPaused(ctx, in, v.Group)
-	}
-	if v.Action == router.Run {
-		s.d.mayWait(in, v.Group)
-	}
-	if v.Full {
-		s.d.tellFull(ctx, in, v, time.Now())
-	}
-	if s.d.limits.told.Swap(false) {
-		s.d.outbox.Wake()
-		s.d.changed.fire()
-	}
-	s.d.log.Debug("a message came in", "from", in.From, "verdict", v.Action, "reason", v.Reason)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -50,6 +51,9 @@ func TestMetricsOfARun(t *testing.T) {
 		}
 		return err == nil
 	})
+	if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("the socket has %v (%v), and is for its owner alone", fi, err)
+	}
 	if a := ask(t, d, chat.Main, "echo swordfish"); a.State != control.Succeeded {
 		t.Fatalf("%+v", a)
 	}

@@ -10,8 +10,8 @@ import (
 // releaseProgram unmaps the code and the read-only data of our own program file. A
 // start touches most of it, an idle daemon little: initialisers, tables, the embedded
 // nanoclaw-init. What is wanted again comes from the page cache, which the
-// kernel may now shrink: a page fault for each 64 KiB, once. It gives how many bytes were let go; none if /proc is
-// not to be had, which costs nothing but memory.
+// kernel may now shrink: a page fault for each 64 KiB, once. It gives how many
+// bytes were let go; none if /proc is not to be had, which costs nothing but memory.
 func releaseProgram() int {
 	program, err := os.Readlink("/proc/self/exe")
 	if err != nil {
