@@ -264,15 +264,26 @@ func usage(d EgressData) string {
 	return fmt.Sprintf(", %d tokens in, %d out", d.Usage.Input+d.Usage.Read+d.Usage.Write, d.Usage.Output) + pre(" of ", d.Usage.Model)
 }
 
+// compact is what a tool was given, in one line: its one word where there is one, else
+// JSON as people write it.
 func compact(v any) string {
+	if m, ok := v.(map[string]any); ok && len(m) == 1 {
+		for _, one := range m {
+			if s, ok := one.(string); ok {
+				return s
+			}
+		}
+	}
 	if v == nil {
 		return ""
 	}
-	b, err := json.Marshal(v)
-	if err != nil {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // "\u003c" for "<" is for browsers, which do not read this as a page
+	if e.Encode(v) != nil {
 		return ""
 	}
-	return string(b)
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 func or(s, other string) string {
