@@ -81,7 +81,7 @@ var ladder = []rung{
 	{"upgrade", "", "puts a signed program in place of another; daemon, store and key are for others"},
 	{"control", "authority chat task", "who is on the socket, and what they asked"},
 	{"observe", "audit chat control egress", "made of what the audit log gets; no stage knows of it"},
-	{"web", "authority channel chat control grant qr schedule task", "one more surface over the acts of the socket"},
+	{"web", "audit authority channel chat control grant qr schedule task why", "one more surface over the acts of the socket"},
 
 	{"attack/inside", "", "runs inside, as the attacker; what it shares with the host is its task"},
 	{"attack", "attack/inside beneath boundary delayed egress grant privilege seatbelt wire", "attacks boundaries from without; they know nothing of it"},

@@ -264,14 +264,17 @@ func usage(d EgressData) string {
 	return fmt.Sprintf(", %d tokens in, %d out", d.Usage.Input+d.Usage.Read+d.Usage.Write, d.Usage.Output) + pre(" of ", d.Usage.Model)
 }
 
-// compact is what a tool was given, in one line: its one word where there is one, else
-// JSON as people write it.
+// compact is what a tool was given, in one line: the command where that is all, but for
+// what the agent calls it, else JSON as people write it.
 func compact(v any) string {
-	if m, ok := v.(map[string]any); ok && len(m) == 1 {
-		for _, one := range m {
-			if s, ok := one.(string); ok {
-				return s
-			}
+	if m, ok := v.(map[string]any); ok {
+		s, ok := m["command"].(string)
+		rest := len(m) - 1
+		if _, called := m["description"]; called {
+			rest--
+		}
+		if ok && rest == 0 {
+			return s
 		}
 	}
 	if v == nil {

@@ -331,6 +331,7 @@ func TestDescribe(t *testing.T) {
 		{EgressTried, `{"gate":"proxy","verdict":"refused","reason":"this is a proxy"}`, "a connection that names no host: refused (this is a proxy)"},
 		{EgressTried, `{"host":"example.com","port":443,"verdict":"refused","reason":"not granted"}`, "connection to example.com:443: refused (not granted)"},
 		{ToolCalled, `{"tool":"Bash","input":{"command":"ls"}}`, "agent used Bash: “ls”"},
+		{ToolCalled, `{"tool":"Bash","input":{"command":"ls","description":"look","sandbox":false}}`, `agent used Bash: “{"command":"ls","description":"look","sandbox":false}”`},
 		{ToolCalled, `{"tool":"Read","input":{"file":"a<b","limit":3}}`, "agent used Read: “{\"file\":\"a<b\",\"limit\":3}”"},
 		{HostToolCalled, `{"tool":"send_message","verdict":"refused","reason":"another group"}`, "agent asked the host for send_message: refused (another group)"},
 		{RunEnded, `{"state":"succeeded","ms":1500,"costUsd":0.25}`, "run succeeded after 1.5s, 0.2500 USD as the agent says"},

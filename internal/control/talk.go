@@ -13,6 +13,8 @@ type TalkQuery struct {
 	// Before asks for what was said before this run.
 	Before chat.RunID `json:"before,omitempty"`
 	Limit  int        `json:"limit,omitempty"`
+	// Run asks for this run of the group alone.
+	Run chat.RunID `json:"run,omitempty"`
 }
 
 // Exchange is one run with what was said to it and what it said.

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -25,7 +26,7 @@ func (d *Daemon) Talk(ctx context.Context, q control.TalkQuery) ([]control.Excha
 	if q.Limit <= 0 {
 		q.Limit = talkRuns
 	}
-	runs, err := d.Runs(ctx, control.RunsQuery{Group: q.Group, Before: q.Before, Limit: min(q.Limit, mostTalkRuns)})
+	runs, err := d.talked(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -49,6 +50,21 @@ func (d *Daemon) Talk(ctx context.Context, q control.TalkQuery) ([]control.Excha
 		}
 	}
 	return out, nil
+}
+
+// talked are the runs that are asked for, the newest first.
+func (d *Daemon) talked(ctx context.Context, q control.TalkQuery) ([]control.RunInfo, error) {
+	if q.Run == "" {
+		return d.Runs(ctx, control.RunsQuery{Group: q.Group, Before: q.Before, Limit: min(q.Limit, mostTalkRuns)})
+	}
+	r, err := d.RunByID(ctx, q.Run)
+	if err != nil {
+		return nil, err
+	}
+	if r.Group != q.Group {
+		return nil, &control.Error{Code: control.CodeNotFound, Message: fmt.Sprintf("run %s is not of group %s", q.Run, q.Group)}
+	}
+	return []control.RunInfo{r}, nil
 }
 
 func saidTo(m queue.Message) control.Words {

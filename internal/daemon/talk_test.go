@@ -37,6 +37,14 @@ func TestTalk(t *testing.T) {
 	if len(page) != 1 || page[0].Run.ID != all[1].Run.ID {
 		t.Errorf("the page before: %+v", page)
 	}
+	one, err := d.Talk(t.Context(), control.TalkQuery{Group: chat.Main, Run: first.Run.ID})
+	must(t, err)
+	if len(one) != 1 || one[0].Run.ID != first.Run.ID || len(one[0].Said) != 1 {
+		t.Errorf("one run: %+v", one)
+	}
+	if _, err := d.Talk(t.Context(), control.TalkQuery{Group: "family", Run: first.Run.ID}); err == nil {
+		t.Error("a run of one group is told as another's")
+	}
 	if _, err := d.Talk(t.Context(), control.TalkQuery{Group: "nobody"}); err == nil {
 		t.Error("a group that is not there has talk")
 	}

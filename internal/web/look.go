@@ -248,35 +248,6 @@ func (s *Server) runsPage(w http.ResponseWriter, r *http.Request) error {
 	return s.show(w, r, "runs", frame{Title: "Runs", Here: "runs", Live: b.First, Body: b})
 }
 
-// runBody is a run's story: in words, and as it was recorded.
-type runBody struct {
-	control.RunInfo
-	Live    bool
-	Why     string
-	Entries []control.AuditEntry
-}
-
-func (s *Server) runPage(w http.ResponseWriter, r *http.Request) error {
-	var b runBody
-	ctx, id := r.Context(), chat.RunID(r.PathValue("run"))
-	err := first(
-		func() (err error) { b.RunInfo, err = s.host.RunByID(ctx, id); return err },
-		func() error {
-			why, err := s.host.Why(ctx, control.WhyQuery{Name: string(id)})
-			b.Why = why.Text
-			return err
-		},
-		func() (err error) {
-			b.Entries, err = s.host.AuditList(ctx, control.AuditQuery{Run: id, Limit: 500})
-			return err
-		})
-	if err != nil {
-		return err
-	}
-	b.Live = b.Ended.IsZero()
-	return s.show(w, r, "run", frame{Title: "Run " + string(id), Here: "runs", Live: b.Live, Body: b})
-}
-
 type auditBody struct {
 	Query   control.AuditQuery
 	Entries []control.AuditEntry

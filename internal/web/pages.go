@@ -59,7 +59,7 @@ func parsePages() *pages {
 			return fmt.Sprintf("Approvals (%d)", n)
 		},
 		"dollars": dollars, "used": used, "limits": limits,
-		"indent": indent, "qr": picture,
+		"indent": indent, "qr": picture, "since": since,
 		"took": func(a, b time.Time) string { return b.Sub(a).Round(100 * time.Millisecond).String() },
 	})
 	base = template.Must(base.ParseFS(pageFiles, "pages/frame.html"))

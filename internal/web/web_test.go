@@ -87,6 +87,9 @@ func fullHost() *controltest.Host {
 				}},
 				{Run: run, Said: []control.Words{{Task: "t1", Chat: "slack:T1/C1", At: noon, Text: "each day"}}},
 			}
+			if q.Run != "" {
+				return talk[:1], nil
+			}
 			if q.Before == "" {
 				for len(talk) < talked {
 					talk = append([]control.Exchange{{Run: control.RunInfo{ID: "r9old", State: "failed", Error: hostile}}}, talk...)
@@ -98,7 +101,10 @@ func fullHost() *controltest.Host {
 		OnWhy: func(context.Context, control.WhyQuery) (control.Why, error) {
 			return control.Why{Text: "asked: " + hostile}, nil
 		},
-		OnList: func(context.Context, control.AuditQuery) ([]control.AuditEntry, error) {
+		OnList: func(_ context.Context, q control.AuditQuery) ([]control.AuditEntry, error) {
+			if q.Run != "" {
+				return recorded, nil
+			}
 			data, err := json.Marshal(map[string]string{"text": hostile})
 			return []control.AuditEntry{{ID: 7, At: noon, Kind: "run.started", Group: "family", Run: "r0abc", Index: 6, Data: data}}, err
 		},
