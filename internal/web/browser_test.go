@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,10 +18,12 @@ import (
 
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
+	"nanoclaw/internal/control/controltest"
+	"nanoclaw/internal/task"
 )
 
 // chromium is a real browser, headless, with what its console complained of.
-func chromium(t *testing.T) (context.Context, func() []string) {
+func chromium(t testing.TB) (context.Context, func() []string) {
 	t.Helper()
 	program, err := exec.LookPath("chromium-headless-shell")
 	if err != nil {
@@ -56,7 +59,7 @@ func chromium(t *testing.T) (context.Context, func() []string) {
 }
 
 // run does what a person does, and fails with what they did.
-func run(t *testing.T, ctx context.Context, what string, steps ...chromedp.Action[chromedp.Void]) {
+func run(t testing.TB, ctx context.Context, what string, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		t.Fatalf("%s: %v", what, err)
@@ -127,6 +130,13 @@ func TestInABrowser(t *testing.T) {
 		defer mu.Unlock()
 		return live, nil
 	}
+	var made []control.TaskSpec
+	h.OnTaskAdd = func(_ context.Context, spec control.TaskSpec) (task.Task, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		made = append(made, spec)
+		return task.Task{ID: "t2"}, nil
+	}
 	h.OnApprove = func(_ context.Context, r control.ApproveRequest) (control.Approved, error) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -143,6 +153,8 @@ func TestInABrowser(t *testing.T) {
 	ctx, console := chromium(t)
 	base := strings.TrimSuffix(l.Plain[:strings.Index(l.Plain, "/login")], "/")
 
+	looked(t, ctx, base, otherScreens, "/login")
+	run(t, ctx, "leave it", chromedp.Navigate("about:blank")) // else the link is a place on the same page
 	run(t, ctx, "sign in", chromedp.Navigate(l.Plain), chromedp.WaitReady(chromedp.CSS("#login button:focus")), chromedp.Click(chromedp.CSS("#login button")), chromedp.WaitVisible(chromedp.ID("live")))
 	run(t, ctx, "nothing goes on", chromedp.WaitVisible(chromedp.CSS("#live + p")))
 	mu.Lock()
@@ -164,7 +176,40 @@ func TestInABrowser(t *testing.T) {
 		t.Errorf("heard %q, %v", heard, err)
 	}
 	shot(t, ctx, "chat")
-	everyPage(t, ctx, base)
+	run(t, ctx, "make a task", chromedp.Navigate(base+"/tasks"), chromedp.SendKeys(chromedp.CSS(`[name="prompt"]`), "water the plants"), chromedp.SendKeys(chromedp.CSS(`[name="value"]`), "0 9 * * 1-5"))
+	if r, err := chromedp.RunResponse(ctx, chromedp.Click(chromedp.CSS("#new + form button"))); err != nil || r.Status != 200 {
+		t.Errorf("make a task: %+v, %v", r, err)
+	}
+	mu.Lock()
+	if len(made) != 1 || made[0].Group != "main" || *made[0].Prompt != "water the plants" || *made[0].Kind != "cron" || *made[0].Value != "0 9 * * 1-5" || *made[0].HostMode {
+		t.Errorf("made %+v", made)
+	}
+	mu.Unlock()
+	run(t, ctx, "a run explained", chromedp.Navigate(base+"/runs/r0abc"), chromedp.WaitVisible(chromedp.CSS(".story .bad")),
+		chromedp.Click(chromedp.CSS("#e12 summary")), chromedp.WaitVisible(chromedp.CSS("#e12 pre")))
+	if says, err := chromedp.Run(ctx, chromedp.Text(chromedp.ID("e12"))); err != nil || !strings.Contains(says, "evil.example:443: refused") || !strings.Contains(says, "entry 13") {
+		t.Errorf("the run says %q, %v", says, err)
+	}
+	run(t, ctx, "a code to scan", chromedp.Navigate(base+"/channels/whatsapp?login=1"), chromedp.WaitVisible(chromedp.CSS("svg.qr")))
+	looked(t, ctx, base, someScreens, "/", "/groups", "/groups/family", "/groups/family/chat", "/approvals", "/tasks", "/runs", "/runs/r0abc", "/audit?verify=1", "/channels", "/channels/whatsapp?login=1", "/people", "/nodes", "/doctor", "/groups/nobody")
+	if said := console(); !slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, "404") }) {
+		t.Errorf("a page that is not there: %q", said)
+	}
+	if said := slices.DeleteFunc(console(), func(s string) bool { return strings.HasSuffix(s, "404 (Not Found) "+base+"/groups/nobody") }); len(said) > 0 {
+		t.Errorf("the console: %q", said)
+	}
+}
+
+// TestNothingYetInABrowser looks at the pages of a host on which nothing happened yet.
+func TestNothingYetInABrowser(t *testing.T) {
+	h := &controltest.Host{OnGroups: func(context.Context) ([]control.GroupInfo, error) {
+		return []control.GroupInfo{{Name: "main", Mode: "host", Agent: "claude"}}, nil
+	}}
+	_, l := opened(t, h)
+	ctx, console := chromium(t)
+	base := strings.TrimSuffix(l.Plain[:strings.Index(l.Plain, "/login")], "/")
+	run(t, ctx, "sign in", chromedp.Navigate(l.Plain), chromedp.WaitReady(chromedp.CSS("#login button:focus")), chromedp.Click(chromedp.CSS("#login button")), chromedp.WaitVisible(chromedp.ID("live")))
+	looked(t, ctx, base, otherScreens, "/", "/groups/main", "/groups/main/chat", "/approvals", "/tasks", "/runs", "/audit", "/channels", "/people", "/nodes", "/doctor")
 	if said := console(); len(said) > 0 {
 		t.Errorf("the console: %q", said)
 	}
@@ -185,17 +230,24 @@ const judged = `;
 axe.run(document).then((r) => r.violations.map((v) =>
   v.id + " (" + v.impact + "): " + v.help + ": " + v.nodes.map((n) => n.html + " " + (n.any.concat(n.all, n.none).map((c) => c.message).join("; "))).slice(0, 3).join(" | ")))`
 
-// everyPage looks at every page: axe-core finds nothing, nothing is wider than the
-// screen, there is one heading, and each thing that can be pressed or filled has a
-// name.
-func everyPage(t *testing.T, ctx context.Context, base string) {
+// screen is what a page is looked at on.
+type screen struct {
+	name   string
+	wide   int64
+	colors string
+}
+
+// The screens, in two pairs, so that each width is seen in each color.
+var (
+	someScreens  = []screen{{"wide", 1280, "light"}, {"narrow", 360, "dark"}}
+	otherScreens = []screen{{"wide", 1280, "dark"}, {"narrow", 360, "light"}}
+)
+
+// looked looks at pages: axe-core finds nothing, nothing is wider than the screen, there is
+// one heading, and each thing that can be pressed or filled has a name.
+func looked(t *testing.T, ctx context.Context, base string, screens []screen, paths ...string) {
 	t.Helper()
 	axe := axeCore(t)
-	screens := []struct {
-		name   string
-		wide   int64
-		colors string
-	}{{"wide", 1280, "light"}, {"narrow", 360, "dark"}}
 	for _, screen := range screens {
 		run(t, ctx, screen.name, chromedp.EmulateViewport(screen.wide, 800))
 		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
@@ -204,15 +256,15 @@ func everyPage(t *testing.T, ctx context.Context, base string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, path := range []string{"/", "/groups", "/groups/family", "/groups/family/chat", "/approvals", "/tasks", "/runs", "/runs/r0abc", "/audit?verify=1", "/channels", "/channels/whatsapp?login=1", "/people", "/nodes", "/doctor"} {
+		for _, path := range paths {
 			run(t, ctx, path, chromedp.Navigate(base+path), chromedp.WaitVisible(chromedp.CSS("h1")))
 			if wrong, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](axe+judged, chromedp.EvalAwaitPromise)); err != nil || len(wrong) > 0 {
-				t.Errorf("%s, %s, by axe: %v\n%s", path, screen.name, err, strings.Join(wrong, "\n"))
+				t.Errorf("%s, %s, %s, by axe: %v\n%s", path, screen.name, screen.colors, err, strings.Join(wrong, "\n"))
 			}
 			if wrong, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](complaints)); err != nil || len(wrong) > 0 {
 				t.Errorf("%s, %s: %q, %v", path, screen.name, wrong, err)
 			}
-			shot(t, ctx, screen.name+strings.NewReplacer("/", "-", "?", "-").Replace(path))
+			shot(t, ctx, screen.name+"-"+screen.colors+strings.NewReplacer("/", "-", "?", "-").Replace(path))
 		}
 	}
 }
