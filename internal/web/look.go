@@ -224,7 +224,7 @@ func (s *Server) tasksPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 // shown is how many runs or entries a page has.
-const shown = 100
+const shown = 50
 
 // runsBody is a page of the runs, the newest first.
 type runsBody struct {

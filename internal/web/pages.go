@@ -2,7 +2,9 @@ package web
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"html/template"
@@ -59,7 +61,7 @@ func parsePages() *pages {
 			return fmt.Sprintf("Approvals (%d)", n)
 		},
 		"dollars": dollars, "used": used, "limits": limits,
-		"indent": indent, "qr": picture, "since": since,
+		"indent": indent, "qr": picture, "since": since, "asset": asset,
 		"took": func(a, b time.Time) string { return b.Sub(a).Round(100 * time.Millisecond).String() },
 	})
 	base = template.Must(base.ParseFS(pageFiles, "pages/frame.html"))
@@ -158,8 +160,29 @@ func (p *pages) writeSlowly(w http.ResponseWriter, name string, f frame, get fun
 	part(name, "end")
 }
 
-// static serves the style and the script, which belong to the program.
+// assets names the style, the script and the icon as they are in this program: another
+// one's have another name.
+var assets = func() string {
+	sum := sha256.New()
+	for _, name := range []string{"style.css", "app.js", "icon.svg"} {
+		b, err := staticFiles.ReadFile("static/" + name)
+		if err != nil {
+			panic(err) // it is part of the program
+		}
+		sum.Write(b)
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:8])
+}()
+
+// asset is the address of a file of the program.
+func asset(name string) string { return "/static/" + name + "?v=" + assets }
+
+// static serves the style and the script, which belong to the program and are no secret.
+// A browser keeps them, so that a page is painted without asking for them anew.
 func (s *Server) static(w http.ResponseWriter, r *http.Request) {
+	if r.FormValue("v") == assets {
+		w.Header().Set("Cache-Control", "max-age=31536000, immutable")
+	}
 	http.ServeFileFS(w, r, staticFiles, "static/"+r.PathValue("file"))
 }
 

@@ -71,10 +71,10 @@ func TestPaging(t *testing.T) {
 	c := browser(t)
 	base, _ := signIn(t, c, l)
 	for _, try := range []struct{ path, has, link string }{
-		{"/runs?group=family", "/runs/r249\"", "/runs?group=family&amp;before=r150"},
-		{"/runs?group=family&before=r150", "/runs/r149\"", "/runs?group=family&amp;before=r50"},
+		{"/runs?group=family", "/runs/r249\"", "/runs?group=family&amp;before=r200"},
+		{"/runs?group=family&before=r150", "/runs/r149\"", "/runs?group=family&amp;before=r100"},
 		{"/runs?group=family&before=r50", "/runs/r1\"", ""},
-		{"/audit?group=family&kind=k", "<td>249<", "/audit?group=family&amp;kind=k&amp;before=150"},
+		{"/audit?group=family&kind=k", "<td>249<", "/audit?group=family&amp;kind=k&amp;before=200"},
 		{"/audit?group=family&kind=k&before=50", "<td>1<", ""},
 	} {
 		status, page := fetch(t, c, http.MethodGet, base+try.path, nil)
