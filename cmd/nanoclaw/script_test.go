@@ -70,9 +70,13 @@ func standIn(getenv func(string) string) service.Host {
 // serviceUID stands for the system user: an id that nobody has.
 const serviceUID = 64_987
 
-// servedHost is a machine on which somebody without a name has the service's.
+// servedHost is a machine on which somebody without a name has the service's. Its
+// manager is a stand-in where a test has one.
 func servedHost(getenv func(string) string) service.Host {
 	h := service.This(getenv)
+	if getenv("MANAGER") != "" {
+		h = standIn(getenv)
+	}
 	h.Lookup = func(string) (int, int, bool, error) { return serviceUID, serviceUID, true, nil }
 	return h
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -19,7 +17,6 @@ import (
 	"nanoclaw/internal/config"
 	"nanoclaw/internal/control"
 	"nanoclaw/internal/hostproc"
-	"nanoclaw/internal/store"
 	"nanoclaw/internal/upgrade"
 )
 
@@ -38,6 +35,7 @@ type upgradeOptions struct {
 	backup   string
 	wait     time.Duration
 	ownBuild bool
+	key      string
 }
 
 func (a *app) upgradeCmd() *cobra.Command {
@@ -48,15 +46,19 @@ func (a *app) upgradeCmd() *cobra.Command {
 		Long: `Put a newer release in the place of this program. FILE is a released archive or
 program; SHA256SUMS and SHA256SUMS.minisig of the release lie beside it.
 
-The signature is checked with the key that is built in, or that upgrade.key of the
-configuration names. What is older, for another machine or not signed is refused
+The signature is checked with the key that is built in, or that --key or upgrade.key of
+the configuration names. What is older, for another machine or not signed is refused
 before anything changes. Then the daemon is stopped, once its runs have ended or the
 time of --wait is over; runs that go on are taken up again later. The store is backed
 up, the program replaced in one step, and the new one asked what it finds on this
 machine. If it fails where this one did not, this one is put back.
 
 The former program stays beside the new one as nanoclaw.old. To go back for good,
-put it in place and restore the backup: the store moves on with versions.`,
+put it in place and restore the backup: the store moves on with versions.
+
+Where the installation belongs to the system user of a service, root does this. Only
+the backup, and what is asked of the daemon, is done as that user, whose configuration
+names no key for it.`,
 		Example: "  nanoclaw upgrade nanoclaw_v1.3.0_linux_amd64.tar.gz --dry-run\n  nanoclaw upgrade nanoclaw_v1.3.0_linux_amd64.tar.gz",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -70,8 +72,9 @@ put it in place and restore the backup: the store moves on with versions.`,
 	f.BoolVar(&o.noBackup, "no-backup", false, "make none, such as with a database that you back up yourself")
 	f.DurationVar(&o.wait, "wait", time.Minute, "how long runs may take to end")
 	f.BoolVar(&o.ownBuild, "from-own-build", false, "this program has no version of a release; the new one is not older")
+	f.StringVar(&o.key, "key", "", "the file of the public key, of mode 0600 (default: upgrade.key, or the key that is built in)")
 	cmd.MarkFlagsMutuallyExclusive("backup", "no-backup")
-	return cmd
+	return keepsRoot(cmd)
 }
 
 // upgraded is what was done, for --json.
@@ -95,7 +98,11 @@ func (a *app) upgrade(ctx context.Context, o upgradeOptions) error {
 	if err != nil {
 		return err
 	}
-	offer, err := a.signed(paths, o)
+	in, err := a.installation(paths, o)
+	if err != nil {
+		return err
+	}
+	offer, err := a.signed(in, o)
 	if err != nil {
 		return refused(err)
 	}
@@ -120,13 +127,13 @@ func (a *app) upgrade(ctx context.Context, o upgradeOptions) error {
 	if done.Program = place.Program(); packaged(done.Program) {
 		return &control.Error{Code: control.CodeRefused, Message: done.Program + " belongs to a package of the system", Hint: "install the .deb of the release: apt install ./nanoclaw_…deb"}
 	}
-	if done.Backup, err = a.backupPlace(paths, o); err != nil {
+	if done.Backup, err = in.backupPlace(); err != nil {
 		return err
 	}
 	if o.dryRun {
 		return a.tellUpgraded(done)
 	}
-	if err := a.replace(ctx, paths, place, offer, o, &done); err != nil {
+	if err := a.replace(ctx, in, place, offer, &done); err != nil {
 		return err
 	}
 	done.Old = place.Old()
@@ -140,19 +147,25 @@ func refused(err error) error {
 }
 
 // signed reads and checks FILE.
-func (a *app) signed(paths config.Paths, o upgradeOptions) (*upgrade.Offer, error) {
-	text := releaseKey
-	if c, err := a.loadConfig(paths); err == nil && c.Upgrade.Key != "" {
-		data, err := config.ReadPrivate(c.Upgrade.Key, 4096)
+func (a *app) signed(in upgradable, o upgradeOptions) (*upgrade.Offer, error) {
+	text, where := releaseKey, "--key"
+	file := o.key
+	if file == "" {
+		var err error
+		where = "upgrade.key"
+		if file, err = in.key(); err != nil {
+			return nil, err
+		}
+	}
+	if file != "" {
+		data, err := config.ReadPrivate(file, 4096)
 		if err != nil {
-			return nil, fmt.Errorf("upgrade.key: %w", err)
+			return nil, fmt.Errorf("%s: %w", where, err)
 		}
 		text = strings.TrimSpace(string(data))
-	} else if err != nil && !errors.Is(err, config.ErrNoConfig) {
-		return nil, err
 	}
 	if text == "" {
-		return nil, errors.New("this build knows no release key\nfix: name the file of a public key as upgrade.key in the configuration")
+		return nil, errors.New("this build knows no release key\nfix: " + in.nameKey())
 	}
 	var key minisign.PublicKey
 	if err := key.UnmarshalText([]byte(text)); err != nil {
@@ -167,27 +180,8 @@ func packaged(program string) bool {
 	return err == nil && program == "/usr/bin/nanoclaw"
 }
 
-// backupPlace is where the backup goes, "" for none.
-func (a *app) backupPlace(paths config.Paths, o upgradeOptions) (string, error) {
-	if _, err := os.Lstat(paths.DataDir); o.noBackup || errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if c, err := a.loadConfig(paths); err == nil && c.Database != "" {
-		return "", &control.Error{Code: control.CodeUsage, Message: "the store is in " + store.DatabaseName(c.Database) + ", which is not in a backup of this machine",
-			Hint: "keep it with pg_dump, then say --no-backup"}
-	}
-	name := o.backup
-	if name == "" {
-		name = filepath.Join(filepath.Dir(paths.DataDir), "nanoclaw-before-upgrade-"+time.Now().Format("20060102-150405")+".tgz")
-	}
-	if _, err := os.Lstat(name); err == nil {
-		return "", &control.Error{Code: control.CodeUsage, Message: name + " is there already", Hint: "choose another name; a backup overwrites nothing"}
-	}
-	return filepath.Abs(name)
-}
-
 // replace does it.
-func (a *app) replace(ctx context.Context, paths config.Paths, place *upgrade.Place, offer *upgrade.Offer, o upgradeOptions, done *upgraded) error {
+func (a *app) replace(ctx context.Context, in upgradable, place *upgrade.Place, offer *upgrade.Offer, done *upgraded) error {
 	env := os.Environ()
 	staged, err := place.Stage(offer)
 	if err != nil {
@@ -200,13 +194,12 @@ func (a *app) replace(ctx context.Context, paths config.Paths, place *upgrade.Pl
 	if err != nil {
 		a.say("what this program finds on this machine is not known: %v", err)
 	}
-	service, stop := a.stopperOf(ctx)
-	release, stopped, err := a.stopForUpgrade(ctx, paths, o.wait, stop)
+	release, stopped, service, err := in.stop(ctx)
 	if err != nil {
 		return err
 	}
 	done.Stopped = stopped
-	err = a.switchProgram(ctx, place, done.Backup)
+	err = switchProgram(ctx, in, place, done.Backup)
 	err = errors.Join(err, release())
 	if err == nil {
 		err = a.proveUpgrade(ctx, place, offer, before, env)
@@ -218,16 +211,6 @@ func (a *app) replace(ctx context.Context, paths config.Paths, place *upgrade.Pl
 		err = errors.Join(err, a.startAgain(ctx, done))
 	}
 	return err
-}
-
-// stopperOf says whether the daemon is the service, and how it is ended: by its manager
-// if it is, which would start one again that ends by itself.
-func (a *app) stopperOf(ctx context.Context) (service bool, stop func(context.Context, *control.Client) error) {
-	h := a.services()
-	if s, err := h.Status(ctx); err == nil && s.Running {
-		return true, func(ctx context.Context, _ *control.Client) error { return h.Stop(ctx) }
-	}
-	return false, func(ctx context.Context, c *control.Client) error { return c.Shutdown(ctx) }
 }
 
 // startAgain starts the service, of whichever version its program is now.
@@ -254,13 +237,11 @@ func isOffered(ctx context.Context, s hostproc.Self, offer *upgrade.Offer) error
 
 // switchProgram backs the store up and replaces the program. Nobody uses the store
 // meanwhile, so the backup is what the former program left.
-func (a *app) switchProgram(ctx context.Context, place *upgrade.Place, backup string) error {
+func switchProgram(ctx context.Context, in upgradable, place *upgrade.Place, backup string) error {
 	if backup != "" {
-		s, err := a.writeBackup(ctx, backup, nil, false)
-		if err != nil {
+		if err := in.backup(ctx, backup); err != nil {
 			return fmt.Errorf("the backup: %w", err)
 		}
-		a.tellLeft(s)
 	}
 	return place.Switch()
 }
@@ -303,69 +284,6 @@ func (a *app) undone(place *upgrade.Place, done *upgraded, service bool, err err
 	}
 	e.Hint = strings.Join(hints, "; ")
 	return e
-}
-
-// stopForUpgrade ends the daemon if one runs, and keeps others from the store until
-// release is called.
-func (a *app) stopForUpgrade(ctx context.Context, paths config.Paths, wait time.Duration, stop func(context.Context, *control.Client) error) (release func() error, stopped bool, err error) {
-	c, err := control.Dial(ctx, socket(paths))
-	switch {
-	case err == nil:
-		err = a.drain(ctx, c, wait, stop)
-		stopped = err == nil
-		c.Close()
-	case errors.Is(err, control.ErrNotRunning):
-		err = nil
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	if _, err := os.Lstat(paths.DataDir); errors.Is(err, fs.ErrNotExist) {
-		return func() error { return nil }, stopped, nil
-	}
-	for deadline := time.Now().Add(stopTime); ; {
-		release, err := store.HoldDir(paths.DataDir)
-		if err == nil || !taken(err) || time.Now().After(deadline) {
-			return release, stopped, err
-		}
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
-			return nil, stopped, err
-		}
-	}
-}
-
-// drain waits for the runs that go on, and asks the daemon to end. What still goes on
-// then is interrupted and taken up again by the next one.
-func (a *app) drain(ctx context.Context, c *control.Client, wait time.Duration, stop func(context.Context, *control.Client) error) error {
-	for deadline := time.Now().Add(wait); ; {
-		s, err := c.Status(ctx)
-		if err != nil {
-			return err
-		}
-		left := time.Until(deadline)
-		if len(s.Live) == 0 {
-			break
-		}
-		if left <= 0 {
-			a.say("%d runs still go on; they are taken up again later", len(s.Live))
-			break
-		}
-		if err := pause(ctx, min(left, time.Second)); err != nil {
-			return err
-		}
-	}
-	a.say("stopping the daemon")
-	return stop(ctx, c)
-}
-
-// pause waits.
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 func (a *app) tellUpgraded(u upgraded) error {

@@ -61,16 +61,41 @@ func (s Self) Failures(ctx context.Context) (map[string]string, error) {
 	return failures, nil
 }
 
-// ask starts the program and reads its answer, which may come with exit code 1.
-func (s Self) ask(ctx context.Context, answer any, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, selfTimeout)
-	defer cancel()
+// Live asks how many runs go on in the daemon of this installation. It fails if none runs.
+func (s Self) Live(ctx context.Context) (int, error) {
+	var status struct{ Live []struct{} }
+	err := s.ask(ctx, &status, "status", "--json")
+	return len(status.Live), err
+}
+
+// Backup has the program write a backup of its installation into a new file. There is
+// no bound on how long that takes but ctx.
+func (s Self) Backup(ctx context.Context, file string) error {
+	cmd := s.command(ctx, "backup", "--", file)
+	said := &bounded{limit: maxOutput}
+	cmd.Stderr = said
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s backup: %w: %s", s.Path, err, firstLine(said.kept))
+	}
+	return nil
+}
+
+// command is a start of the program.
+func (s Self) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, s.Path, args...)
 	cmd.Dir = "/"
 	cmd.Env = s.Env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = killDelay
+	return cmd
+}
+
+// ask starts the program and reads its answer, which may come with exit code 1.
+func (s Self) ask(ctx context.Context, answer any, args ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, selfTimeout)
+	defer cancel()
+	cmd := s.command(ctx, args...)
 	out, said := &bounded{limit: maxSelfOutput}, &bounded{limit: maxOutput}
 	cmd.Stdout, cmd.Stderr = out, said
 	err := cmd.Run()
