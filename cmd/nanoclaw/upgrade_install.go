@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"nanoclaw/internal/config"
@@ -141,8 +143,7 @@ func (in *servedInstall) backup(ctx context.Context, file string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	// It is new, empty, and in a folder of root's: nobody laid it there.
-	err := os.Lchown(dir, in.owner.UID, in.owner.GID)
+	err := give(dir, in.owner)
 	if err == nil {
 		err = in.self.Backup(ctx, file)
 	}
@@ -150,6 +151,25 @@ func (in *servedInstall) backup(ctx context.Context, file string) error {
 		os.Remove(dir) // if nothing is in it
 	}
 	return err
+}
+
+// give makes a folder that root made another's. The folder around it may be theirs
+// already, so it is held by a descriptor: what else they put there under its name is not
+// given to them.
+func give(dir string, to service.Owner) error {
+	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if names, err := f.Readdirnames(1); len(names) > 0 || !errors.Is(err, io.EOF) || info.Mode() != os.ModeDir|0o700 {
+		return fmt.Errorf("%s is not the empty folder that was made a moment ago", dir)
+	}
+	return f.Chown(to.UID, to.GID)
 }
 
 func (in *servedInstall) stop(ctx context.Context) (func() error, bool, bool, error) {
