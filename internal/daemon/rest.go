@@ -12,15 +12,17 @@ const lookedAround = 1500 * time.Millisecond
 // settle gives back what only the start needed, and then what the other parts touched
 // when they first looked around.
 func (d *Daemon) settle(ctx context.Context) {
-	d.rest()
+	d.Rest()
 	select {
 	case <-ctx.Done():
 	case <-time.After(lookedAround):
-		d.rest()
+		d.Rest()
 	}
 }
 
-func (d *Daemon) rest() {
+// Rest gives back memory that is not used any more, and the pages of the program that
+// can be read again: for a moment after which nothing is expected soon.
+func (d *Daemon) Rest() {
 	debug.FreeOSMemory()
-	d.log.Debug("the start is over", "bytes of the program released", releaseProgram())
+	d.log.Debug("memory was given back", "bytes of the program released", releaseProgram())
 }

@@ -48,7 +48,11 @@ func (s *Server) handler(port int) http.Handler {
 	same.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusForbidden, "another site sent this request, so it was not obeyed")
 	}))
-	return headers(ours(names, same.Handler(mux)))
+	guarded := headers(ours(names, same.Handler(mux)))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.asked.Store(true)
+		guarded.ServeHTTP(w, r)
+	})
 }
 
 // ours refuses a request that calls us by another name: a site whose name was made to

@@ -22,6 +22,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -43,6 +44,9 @@ type Options struct {
 	Log  *slog.Logger
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
+	// Rest gives back what the pages touched, when nobody has asked for one for a
+	// minute; nil does nothing.
+	Rest func()
 }
 
 // Server is the dashboard of one daemon.
@@ -50,8 +54,10 @@ type Server struct {
 	host  control.Host
 	log   *slog.Logger
 	now   func() time.Time
-	pages *pages
+	pages *pages // nil until somebody wants to see one
 	doors *doors
+	quiet func()
+	asked atomic.Bool // since it was looked last
 
 	ctx    context.Context // ends what is being streamed
 	cancel context.CancelFunc
@@ -60,17 +66,19 @@ type Server struct {
 	http *http.Server
 	port int
 	rest *time.Timer // looks whether anybody is left
-	done bool
+	// rested says that what the pages touched was given back since one was asked for.
+	rested bool
+	done   bool
 }
 
 // New makes a server that listens nowhere yet.
 func New(o Options) *Server {
-	s := &Server{host: o.Host, log: o.Log, now: o.Now}
+	s := &Server{host: o.Host, log: o.Log, now: o.Now, quiet: o.Rest}
 	if s.now == nil {
 		s.now = time.Now
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.pages, s.doors = parsePages(), newDoors(s.now)
+	s.doors = newDoors(s.now)
 	return s
 }
 
@@ -108,6 +116,9 @@ func (s *Server) open(port int) error {
 		return &control.Error{Code: control.CodeFailed, Message: "open the dashboard: " + err.Error(), Hint: "choose another port with --port"}
 	}
 	s.port = l.Addr().(*net.TCPAddr).Port
+	if s.rested = false; s.pages == nil {
+		s.pages = parsePages()
+	}
 	h := &http.Server{
 		Handler: s.handler(s.port), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
@@ -135,13 +146,19 @@ func (s *Server) leave() {
 	if s.http == nil {
 		return
 	}
+	asked := s.asked.Swap(false)
+	s.rested = s.rested && !asked
 	if s.doors.open() {
 		s.rest.Reset(restTime)
-		return
+	} else {
+		s.http.Close()
+		s.http, asked = nil, false
+		s.log.Info("the dashboard is closed: nobody is signed in")
 	}
-	s.http.Close()
-	s.http = nil
-	s.log.Info("the dashboard is closed: nobody is signed in")
+	if !asked && !s.rested && s.quiet != nil {
+		s.rested = true
+		go s.quiet() // it looks at all of the memory
+	}
 }
 
 // Close ends everything now.
