@@ -11,11 +11,26 @@ import (
 	"time"
 
 	"go.mau.fi/whatsmeow"
+	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
 	waLog "go.mau.fi/whatsmeow/util/log"
 )
+
+// network is what goes out to WhatsApp once a device is linked: a client of whatsmeow.
+type network interface {
+	ConnectContext(ctx context.Context) error
+	Disconnect()
+	GetJoinedGroups(ctx context.Context) ([]*types.GroupInfo, error)
+	SendMessage(ctx context.Context, to types.JID, m *waE2E.Message, extra ...whatsmeow.SendRequestExtra) (whatsmeow.SendResponse, error)
+	Upload(ctx context.Context, data []byte, kind whatsmeow.MediaType) (whatsmeow.UploadResponse, error)
+	DownloadMediaWithPath(ctx context.Context, path string, encHash, hash, key []byte, kind whatsmeow.MediaType, mms string, disableMmsFallback bool) ([]byte, error)
+	SendPresence(ctx context.Context, p types.Presence) error
+	SendChatPresence(ctx context.Context, to types.JID, p types.ChatPresence, m types.ChatPresenceMedia) error
+}
+
+var _ network = (*whatsmeow.Client)(nil)
 
 // adapter is a linked device, or one that is to be linked.
 type adapter struct {
@@ -23,6 +38,7 @@ type adapter struct {
 	host   *host
 	state  *state
 	client *whatsmeow.Client
+	net    network // the client
 	quit   context.CancelCauseFunc
 	ctx    context.Context
 
@@ -46,6 +62,7 @@ func newAdapter(ctx context.Context, o options, h *host, st *state, quit context
 		shows: map[string]context.CancelFunc{}, calls: map[uint64]context.CancelFunc{},
 	}
 	store.SetOSInfo("NanoClaw", [3]uint32{1, 0, 0})
+	a.net, a.pace.every = a.client, sendEvery
 	a.client.SetProxy(way)
 	a.client.SynchronousAck = true // to WhatsApp, after the host's
 	a.client.AddEventHandlerWithSuccessStatus(a.event)
@@ -64,7 +81,7 @@ func way(*http.Request) (*url.URL, error) {
 // serve connects, and works until ctx ends.
 func (a *adapter) serve(ctx context.Context) {
 	a.host.say("hello", line{"version": 1, "name": "nanoclaw-whatsapp", "abilities": []string{"files", "fetch", "typing", "login"}, "markup": "whatsapp", "max_file": maxFile})
-	defer a.client.Disconnect()
+	defer a.net.Disconnect()
 	go a.begin(ctx)
 	for {
 		select {
@@ -91,7 +108,7 @@ func (a *adapter) begin(ctx context.Context) {
 	}
 	if a.client.Store.ID != nil {
 		a.host.state("connecting", "", "")
-		if err := a.client.ConnectContext(ctx); err != nil {
+		if err := a.net.ConnectContext(ctx); err != nil {
 			a.quit(fmt.Errorf("WhatsApp cannot be reached: %w", err))
 		}
 		return
@@ -227,7 +244,7 @@ func (a *adapter) reader() reader {
 
 // chats tells which groups the account is in.
 func (a *adapter) chats() {
-	groups, err := a.client.GetJoinedGroups(a.ctx)
+	groups, err := a.net.GetJoinedGroups(a.ctx)
 	if err != nil {
 		return
 	}

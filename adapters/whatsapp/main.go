@@ -40,7 +40,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdin, os.Stdout); err != nil && !errors.Is(err, context.Canceled) {
+	if err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, nil); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -69,8 +69,8 @@ func parse(args []string) (options, error) {
 	return o, nil
 }
 
-// run speaks with the host until the input ends.
-func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
+// run speaks with the host until the input ends. ready, if it is there, is called before.
+func run(ctx context.Context, args []string, in io.Reader, out io.Writer, ready func(*adapter) error) error {
 	o, err := parse(args)
 	if err != nil {
 		return err
@@ -86,6 +86,11 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	a, err := newAdapter(ctx, o, h, st, cancel)
 	if err != nil {
 		return err
+	}
+	if ready != nil {
+		if err := ready(a); err != nil {
+			return err
+		}
 	}
 	go func() { cancel(h.read(in, a)) }()
 	a.serve(ctx)

@@ -83,9 +83,10 @@ const (
 	sendEvery = 2 * time.Second
 )
 
-// pace says when the next message may go out. Its zero value is ready.
+// pace says when the next message may go out.
 type pace struct {
-	next time.Time // when the last of the burst is free again
+	every time.Duration
+	next  time.Time // when the last of the burst is free again
 }
 
 // wait takes a place, and says how long to wait for it.
@@ -93,6 +94,6 @@ func (p *pace) wait(now time.Time) time.Duration {
 	if p.next.Before(now) {
 		p.next = now
 	}
-	p.next = p.next.Add(sendEvery)
-	return max(0, p.next.Sub(now)-sendBurst*sendEvery)
+	p.next = p.next.Add(p.every)
+	return max(0, p.next.Sub(now)-sendBurst*p.every)
 }

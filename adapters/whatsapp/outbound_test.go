@@ -43,7 +43,7 @@ func TestDestination(t *testing.T) {
 
 // A burst goes out at once, and what follows in its time.
 func TestPace(t *testing.T) {
-	var p pace
+	p := pace{every: sendEvery}
 	at := time.Unix(1000, 0)
 	for i := range sendBurst + 3 {
 		want := time.Duration(max(0, i+1-sendBurst)) * sendEvery
@@ -106,7 +106,7 @@ func TestNotLinked(t *testing.T) {
 	outR, outW := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := run(ctx, []string{"-newest=false"}, inR, outW)
+		err := run(ctx, []string{"-newest=false"}, inR, outW, nil)
 		outW.Close()
 		done <- err
 	}()

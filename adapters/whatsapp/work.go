@@ -62,7 +62,7 @@ func (a *adapter) send(ctx context.Context, l fromHost, data []byte) (string, er
 		if err := a.state.sending(ctx, id); err != nil {
 			return "", err
 		}
-		if _, err := a.client.SendMessage(ctx, to, textMessage(part), whatsmeow.SendRequestExtra{ID: id}); err != nil {
+		if _, err := a.net.SendMessage(ctx, to, textMessage(part), whatsmeow.SendRequestExtra{ID: id}); err != nil {
 			return "", judge(err)
 		}
 	}
@@ -74,7 +74,7 @@ func (a *adapter) sendFile(ctx context.Context, to types.JID, l fromHost, data [
 		return "", &failure{never, fmt.Errorf("the file has %d bytes, and %d came", l.File.Size, len(data))}
 	}
 	kind, media := kindOf(l.File.Type)
-	up, err := a.client.Upload(ctx, data, media)
+	up, err := a.net.Upload(ctx, data, media)
 	if err != nil {
 		return "", judge(err)
 	}
@@ -86,7 +86,7 @@ func (a *adapter) sendFile(ctx context.Context, to types.JID, l fromHost, data [
 	if err := a.state.sending(ctx, id); err != nil {
 		return "", err
 	}
-	if _, err := a.client.SendMessage(ctx, to, fileMessage(*l.File, caption, up), whatsmeow.SendRequestExtra{ID: id}); err != nil {
+	if _, err := a.net.SendMessage(ctx, to, fileMessage(*l.File, caption, up), whatsmeow.SendRequestExtra{ID: id}); err != nil {
 		return "", judge(err)
 	}
 	if kind != "audio" || caption == "" { // which has no caption
@@ -96,7 +96,7 @@ func (a *adapter) sendFile(ctx context.Context, to types.JID, l fromHost, data [
 	if err := a.state.sending(ctx, words); err != nil {
 		return "", err
 	}
-	_, err = a.client.SendMessage(ctx, to, textMessage(caption), whatsmeow.SendRequestExtra{ID: words})
+	_, err = a.net.SendMessage(ctx, to, textMessage(caption), whatsmeow.SendRequestExtra{ID: words})
 	return id, judge(err)
 }
 
@@ -120,7 +120,7 @@ func (a *adapter) fetch(l fromHost) {
 		if d.GetFileLength() > maxFile {
 			return "", &failure{never, fmt.Errorf("it has %d bytes, which is more than %d", d.GetFileLength(), maxFile)}
 		}
-		data, err := a.client.DownloadMediaWithPath(ctx, d.GetDirectPath(), d.GetFileEncSHA256(), d.GetFileSHA256(), d.GetMediaKey(), media, mms, false)
+		data, err := a.net.DownloadMediaWithPath(ctx, d.GetDirectPath(), d.GetFileEncSHA256(), d.GetFileSHA256(), d.GetMediaKey(), media, mms, false)
 		if err != nil {
 			return "", judge(err)
 		}
@@ -159,15 +159,15 @@ func (a *adapter) typing(chat string, on bool) {
 	a.shows[chat] = cancel
 	go func() {
 		// Typing is shown of who is there; else the phone is to tell of new messages.
-		a.client.SendPresence(ctx, types.PresenceAvailable)
-		defer a.client.SendPresence(a.ctx, types.PresenceUnavailable)
+		a.net.SendPresence(ctx, types.PresenceAvailable)
+		defer a.net.SendPresence(a.ctx, types.PresenceUnavailable)
 		for {
-			a.client.SendChatPresence(ctx, to, types.ChatPresenceComposing, types.ChatPresenceMediaText)
+			a.net.SendChatPresence(ctx, to, types.ChatPresenceComposing, types.ChatPresenceMediaText)
 			if !sleep(ctx, typingEvery) {
 				break
 			}
 		}
-		a.client.SendChatPresence(a.ctx, to, types.ChatPresencePaused, types.ChatPresenceMediaText)
+		a.net.SendChatPresence(a.ctx, to, types.ChatPresencePaused, types.ChatPresenceMediaText)
 	}()
 }
 
