@@ -39,6 +39,9 @@ func TestModel(t *testing.T) {
 		check(t, err)
 		first, n = seed, 1
 	}
+	if raced {
+		n = min(n, modelSeeds/8) // one goroutine steps; "make plain" steps through all of them
+	}
 	if onPG(t) {
 		n = min(n, modelSeeds/20) // the model is the same; each of its steps is many round trips there
 	}
