@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/hmac"
@@ -13,6 +14,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -162,6 +165,7 @@ func TestPrograms(t *testing.T) {
 	t.Run("a webhook is answered at its address", func(t *testing.T) { testWebhook(t, h) })
 	t.Run("a request counts once, and only if it is signed", func(t *testing.T) { testWebhookForged(t, h) })
 	t.Run("the API", func(t *testing.T) { testAPI(t, h) })
+	t.Run("an answer of the API as it comes", func(t *testing.T) { testAPIStream(t, h) })
 	t.Run("a program is no owner, no admin and approves nothing", func(t *testing.T) { testProgramsAreMembers(t, h) })
 	t.Run("a page in a browser reaches nothing", func(t *testing.T) { testPages(t, h) })
 	t.Run("a token that was ended", func(t *testing.T) { testTokenEnds(t, h) })
@@ -293,6 +297,38 @@ func testAPI(t *testing.T, h *programsHost) {
 	must(t, err)
 	if text, _ := json.Marshal(rights); bytes.Contains(text, []byte(token)) || !bytes.Contains(text, []byte("api:bot")) {
 		t.Errorf("the rights are %s", text)
+	}
+}
+
+// A program reads an answer while the agent is at work on it, and the whole at the end.
+func testAPIStream(t *testing.T, h *programsHost) {
+	token := h.token(t, "other", "reader")
+	status, a := h.do(t, "POST", "/v1/groups/other/messages", bearer(token), `{"text": "echo first; while [ ! -e go ]; do sleep 0.1; done; echo second", "id": "m1"}`)
+	if status != http.StatusAccepted {
+		t.Fatalf("answered %d %v", status, a)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, "GET", h.base+"/v1/messages/m1", nil)
+	must(t, err)
+	r.Header = bearer(token)
+	r.Header.Set("Accept", "text/event-stream")
+	got, err := http.DefaultClient.Do(r)
+	must(t, err)
+	defer got.Body.Close()
+	var all strings.Builder
+	for in := bufio.NewScanner(got.Body); in.Scan(); {
+		line := in.Text()
+		fmt.Fprintln(&all, line)
+		if strings.HasPrefix(line, `data: {"text":`) && strings.Contains(line, "first") {
+			must(t, os.WriteFile(filepath.Join(h.machine.GroupDir("other"), "workspace", "go"), nil, 0o666))
+		}
+	}
+	end := all.String()[strings.LastIndex(all.String(), "event: "):]
+	for _, part := range []string{"event: message\n", `"state":"succeeded","final":true`, `first\nsecond`} {
+		if !strings.Contains(end, part) {
+			t.Errorf("it ended without %q:\n%s", part, &all)
+		}
 	}
 }
 

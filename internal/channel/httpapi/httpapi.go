@@ -109,6 +109,7 @@ type Options struct {
 type Channel struct {
 	opt            Options
 	rate, failures webserve.Rate
+	flows          flows
 
 	mu    sync.Mutex // guards all below
 	sink  channel.Sink
@@ -116,7 +117,10 @@ type Channel struct {
 	all   int // of waits
 }
 
-var _ channel.Channel = (*Channel)(nil)
+var (
+	_ channel.Channel  = (*Channel)(nil)
+	_ channel.Progress = (*Channel)(nil)
+)
 
 // New makes a channel. Its Handler is for whoever listens.
 func New(o Options) *Channel {
@@ -279,10 +283,12 @@ func plainID(s string) bool {
 	})
 }
 
-// get tells what became of a message, and waits for its end if it is asked to.
+// get tells what became of a message, and waits for its end if it is asked to, or tells
+// what goes on until then.
 func (c *Channel) get(w http.ResponseWriter, r *http.Request, t Token) {
 	id := r.PathValue("id")
 	wait, err := waitOf(r)
+	events := streams(r)
 	switch {
 	case err != nil:
 		webserve.Refuse(w, http.StatusBadRequest, err.Error())
@@ -290,12 +296,16 @@ func (c *Channel) get(w http.ResponseWriter, r *http.Request, t Token) {
 	case !plainID(id):
 		webserve.Refuse(w, http.StatusNotFound, ErrNone.Error())
 		return
-	case wait > 0 && !c.enter(t.Name):
+	case (wait > 0 || events) && !c.enter(t.Name):
 		webserve.Refuse(w, http.StatusTooManyRequests, fmt.Sprintf("at most %d requests of a token wait at once, and %d of all", maxWaits, maxAllWaits))
 		return
-	case wait > 0:
+	case wait > 0 || events:
 		defer c.leave(t.Name)
 	}
+	if events {
+		wait = 0
+	}
+	changed := c.opt.Host.Changed()
 	m, err := c.await(r.Context(), t, chat.MessageID(id), wait)
 	switch {
 	case errors.Is(err, ErrNone):
@@ -303,12 +313,19 @@ func (c *Channel) get(w http.ResponseWriter, r *http.Request, t Token) {
 	case err != nil:
 		c.opt.Log.Error("a message of the API could not be read", "token", t.Name, "err", err)
 		webserve.Refuse(w, http.StatusInternalServerError, "the message could not be read")
+	case events:
+		c.stream(w, r, t, m, changed)
 	default:
-		for i := range m.Answers {
-			m.Answers[i].Text = channel.SafeText(m.Answers[i].Text)
-		}
-		webserve.Answer(w, http.StatusOK, m)
+		webserve.Answer(w, http.StatusOK, safe(m))
 	}
+}
+
+// safe is a message without what a terminal would obey.
+func safe(m Message) Message {
+	for i := range m.Answers {
+		m.Answers[i].Text = channel.SafeText(m.Answers[i].Text)
+	}
+	return m
 }
 
 // waitOf is how long a request wants to wait for the end, "?wait=30" in seconds.

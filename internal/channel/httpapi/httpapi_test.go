@@ -31,6 +31,8 @@ func newHost() *fakeHost {
 }
 
 func (h *fakeHost) Token(secret string) (Token, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	return Token{"bot", "work"}, secret == h.token
 }
 
@@ -53,7 +55,8 @@ func (h *fakeHost) Changed() <-chan struct{} {
 func (h *fakeHost) put(id chat.MessageID, m Message) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	m.ID, h.all[id] = id, m
+	m.ID = id
+	h.all[id] = m
 	close(h.changed)
 	h.changed = make(chan struct{})
 }
