@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -206,6 +208,71 @@ func TestSentAgain(t *testing.T) {
 	if len(p.sent) != 1 || p.sent[0].To != group.String() {
 		t.Errorf("WhatsApp shows %+v", p.sent)
 	}
+}
+
+// A file goes out as what it is, with its words, and as often as it is tried as one.
+func TestSendsFiles(t *testing.T) {
+	ctx, c, p, _ := running(t, &channeltest.Sink{}, nil)
+	path := filepath.Join(t.TempDir(), "x")
+	whole := bytes.Repeat([]byte("0123456789abcdef"), 10_000) // in more than one piece
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i, tt := range []struct{ name, mime, kind string }{{"a.png", "image/png", "image"}, {"a.pdf", "application/pdf", "document"}, {"a.ogg", "audio/ogg", "audio"}} {
+		m := chat.Outbound{ID: int64(i), To: p.chat, Text: "see " + tt.name, Key: tt.name, File: &chat.File{Name: tt.name, Type: tt.mime, Path: path, Size: int64(len(whole))}}
+		for range 2 {
+			if _, err := c.Deliver(ctx, m); err != nil {
+				t.Fatalf("%s: %v", tt.name, err)
+			}
+		}
+		_, media := kindOf(tt.mime)
+		p.mu.Lock()
+		var words []string
+		for _, s := range p.sent {
+			switch {
+			case s.Ask == "upload" && (!bytes.Equal(s.Binary, whole) || s.Kind != string(media)):
+				t.Errorf("%s was uploaded as %s with %d bytes", tt.name, s.Kind, len(s.Binary))
+			case s.Ask == "send":
+				words = append(words, s.Kind+": "+s.Text)
+			}
+		}
+		p.sent = nil
+		p.mu.Unlock()
+		want := []string{tt.mime + ": see " + tt.name}
+		if tt.kind == "audio" { // which has no words of its own
+			want = []string{tt.mime + ": ", ": see " + tt.name}
+		}
+		if !slices.Equal(words, want) {
+			t.Errorf("WhatsApp shows %q, want %q", words, want)
+		}
+	}
+}
+
+// That an answer is being written is shown until it is there.
+func TestShowsTyping(t *testing.T) {
+	ctx, c, p, _ := running(t, &channeltest.Sink{}, nil)
+	show := func(kind chat.ProgressKind, state string) {
+		t.Helper()
+		c.(channel.Progress).Progress(ctx, chat.Progress{Run: "r", To: p.chat, Kind: kind})
+		for {
+			p.mu.Lock()
+			n := len(p.sent)
+			last := fromPlayed{}
+			if n > 0 {
+				last = p.sent[n-1]
+			}
+			p.mu.Unlock()
+			if last.Ask == "typing" && last.Kind == state && last.To == group.String() {
+				return
+			}
+			if ctx.Err() != nil {
+				t.Fatalf("%s was not shown: %+v", state, last)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	show(chat.Started, "composing")
+	show(chat.Finished, "paused")
 }
 
 // What happens to the connection is said in words.

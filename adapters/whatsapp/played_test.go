@@ -132,8 +132,7 @@ func (p *played) read() {
 				p.say(fromPlayed{N: l.N, Error: err.Error()})
 				continue
 			}
-			failed := p.a.client.DangerousInternals().DispatchEvent(e)
-			p.say(fromPlayed{N: l.N, Taken: !failed})
+			p.say(fromPlayed{N: l.N, Taken: p.taken(e)})
 		}
 	}()
 	for d := json.NewDecoder(in); ; {
@@ -153,6 +152,12 @@ func (p *played) read() {
 			c <- l
 		}
 	}
+}
+
+// taken gives an event to whoever listens at the library's client.
+func (p *played) taken(e any) bool {
+	//lint:ignore SA1019 it is what the client itself calls
+	return !p.a.client.DangerousInternals().DispatchEvent(e)
 }
 
 func (p *played) say(l fromPlayed) {
@@ -187,7 +192,7 @@ func (p *played) ConnectContext(ctx context.Context) error {
 	go p.read()
 	_, err := p.ask(ctx, fromPlayed{Ask: "connect"})
 	if err == nil {
-		p.a.client.DangerousInternals().DispatchEvent(&events.Connected{})
+		p.taken(&events.Connected{})
 	}
 	return err
 }
