@@ -112,8 +112,6 @@ func (h *fakeHost) Run(ctx context.Context, ready func()) error {
 	return <-done
 }
 
-func (h *fakeHost) Rest() {}
-
 func (h *fakeHost) Close() error {
 	if h.lock != nil {
 		h.lock.Unlock()

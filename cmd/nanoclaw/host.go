@@ -24,8 +24,6 @@ type host interface {
 	// Run serves until ctx ends or Shutdown is called. ready is called once
 	// everything is up.
 	Run(ctx context.Context, ready func()) error
-	// Rest gives memory back that nobody needs just now.
-	Rest()
 	// Close gives the store back. Run has returned, or was never called.
 	Close() error
 }
@@ -196,7 +194,7 @@ func (a *app) with(ctx context.Context, n need, do func(*session) error) error {
 // serve is the daemon: it runs h behind its socket until ctx ends.
 func (a *app) serve(ctx context.Context, h host, l net.Listener, log *slog.Logger, ready func()) error {
 	server := control.NewServer(h, log)
-	dashboard := web.New(web.Options{Host: h, Log: log, Rest: h.Rest})
+	dashboard := web.New(web.Options{Host: h, Log: log})
 	defer dashboard.Close()
 	server.OnDashboard(dashboard.Link)
 	served := make(chan error, 1)

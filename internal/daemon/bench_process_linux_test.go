@@ -103,7 +103,7 @@ func BenchmarkIdleGroups(b *testing.B) {
 	for b.Loop() {
 		for k, p := range all {
 			ready := p.start(b)
-			time.Sleep(3 * time.Second) // idle is a matter of time
+			time.Sleep(restLook + 5*time.Second) // idle is a matter of time: it has rested
 			before := cpuOf(b, ready.pid)
 			time.Sleep(5 * time.Second)
 			used, now := cpuOf(b, ready.pid)-before, memoryOf(b, ready.pid)

@@ -3,26 +3,71 @@ package daemon
 import (
 	"context"
 	"runtime/debug"
+	"syscall"
 	"time"
 )
 
 // lookedAround is how long after the start everything has looked around once.
 const lookedAround = 1500 * time.Millisecond
 
-// settle gives back what only the start needed, and then what the other parts touched
-// when they first looked around.
+// A daemon is quiet if it was on a processor for less than quietCPU in the time between
+// two looks, and had something to do if it was for more than busyCPU since it rested.
+const (
+	restLook = 30 * time.Second
+	quietCPU = restLook / 200
+	busyCPU  = 500 * time.Millisecond
+)
+
+// settle gives back what only the start needed, then what the other parts touched when
+// they first looked around, and from then on what was needed by something that is over: a
+// session, a search of the log, a page.
 func (d *Daemon) settle(ctx context.Context) {
-	d.Rest()
-	select {
-	case <-ctx.Done():
-	case <-time.After(lookedAround):
-		d.Rest()
+	d.rest()
+	wait := func(t time.Duration) bool {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(t):
+			return true
+		}
+	}
+	if !wait(lookedAround) {
+		return
+	}
+	d.rest()
+	r := resting{since: busyCPU, at: spent()} // the first quiet time ends the start
+	for wait(restLook) {
+		if r.due(spent()) {
+			d.rest()
+			r = resting{at: spent()}
+		}
 	}
 }
 
-// Rest gives back memory that is not used any more, and the pages of the program that
-// can be read again: for a moment after which nothing is expected soon.
-func (d *Daemon) Rest() {
+// resting says when to rest: in a quiet time after a busy one.
+type resting struct {
+	since, at time.Duration // on a processor: since the rest, and in all at the last look
+}
+
+// due takes one more look.
+func (r *resting) due(now time.Duration) bool {
+	used := now - r.at
+	r.at, r.since = now, r.since+used
+	return used < quietCPU && r.since >= busyCPU
+}
+
+// spent is how long this process was on a processor.
+func spent() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// rest gives memory that is not used any more back to the system, and the pages of the
+// program, which can be read again.
+func (d *Daemon) rest() {
 	debug.FreeOSMemory()
 	d.log.Debug("memory was given back", "bytes of the program released", releaseProgram())
 }

@@ -22,7 +22,6 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -44,9 +43,6 @@ type Options struct {
 	Log  *slog.Logger
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
-	// Rest gives back what the pages touched, when nobody has asked for one for a
-	// minute; nil does nothing.
-	Rest func()
 }
 
 // Server is the dashboard of one daemon.
@@ -56,8 +52,6 @@ type Server struct {
 	now   func() time.Time
 	pages *pages // nil until somebody wants to see one
 	doors *doors
-	quiet func()
-	asked atomic.Bool // since it was looked last
 
 	ctx    context.Context // ends what is being streamed
 	cancel context.CancelFunc
@@ -66,14 +60,12 @@ type Server struct {
 	http *http.Server
 	port int
 	rest *time.Timer // looks whether anybody is left
-	// rested says that what the pages touched was given back since one was asked for.
-	rested bool
-	done   bool
+	done bool
 }
 
 // New makes a server that listens nowhere yet.
 func New(o Options) *Server {
-	s := &Server{host: o.Host, log: o.Log, now: o.Now, quiet: o.Rest}
+	s := &Server{host: o.Host, log: o.Log, now: o.Now}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -116,7 +108,7 @@ func (s *Server) open(port int) error {
 		return &control.Error{Code: control.CodeFailed, Message: "open the dashboard: " + err.Error(), Hint: "choose another port with --port"}
 	}
 	s.port = l.Addr().(*net.TCPAddr).Port
-	if s.rested = false; s.pages == nil {
+	if s.pages == nil {
 		s.pages = parsePages()
 	}
 	h := &http.Server{
@@ -146,19 +138,13 @@ func (s *Server) leave() {
 	if s.http == nil {
 		return
 	}
-	asked := s.asked.Swap(false)
-	s.rested = s.rested && !asked
 	if s.doors.open() {
 		s.rest.Reset(restTime)
-	} else {
-		s.http.Close()
-		s.http, asked = nil, false
-		s.log.Info("the dashboard is closed: nobody is signed in")
+		return
 	}
-	if !asked && !s.rested && s.quiet != nil {
-		s.rested = true
-		go s.quiet() // it looks at all of the memory
-	}
+	s.http.Close()
+	s.http = nil
+	s.log.Info("the dashboard is closed: nobody is signed in")
 }
 
 // Close ends everything now.

@@ -378,32 +378,6 @@ func TestAnswerToAnotherQuestion(t *testing.T) {
 	}
 }
 
-// TestRestsWhenNobodyLooks: what pages touched is given back once, when nobody asked for
-// one for a while, and when the port is closed.
-func TestRestsWhenNobodyLooks(t *testing.T) {
-	rests := make(chan struct{}, 8)
-	s := New(Options{Host: fullHost(), Log: slog.New(slog.DiscardHandler), Rest: func() { rests <- struct{}{} }})
-	t.Cleanup(s.Close)
-	l, err := s.Link(0)
-	must(t, err)
-	c := browser(t)
-	base, _ := signIn(t, c, l)
-	s.leave() // somebody has asked for a page
-	s.leave()
-	<-rests
-	s.leave()
-	fetch(t, c, "GET", base+"/", nil)
-	s.leave()
-	s.leave()
-	<-rests
-	fetch(t, c, "POST", base+"/logout", nil)
-	s.leave()
-	<-rests
-	if n := len(rests); n > 0 {
-		t.Errorf("it rested %d times more", n)
-	}
-}
-
 // TestClosedWhenNobodyIsLeft: signing out ends the session, and with the last one the
 // port.
 func TestClosedWhenNobodyIsLeft(t *testing.T) {
