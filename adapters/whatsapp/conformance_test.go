@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -260,4 +261,18 @@ func TestConformance(t *testing.T) {
 		c, p := whatsapp(t, nil)
 		return p.network(c)
 	})
+}
+
+// The suite and the host's side are of the tests alone: the program is of nothing of
+// nanoclaw's, and speaks with it by what docs/adapters.md says.
+func TestLinksNothingOfNanoclaw(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pkg := range strings.Fields(string(out)) {
+		if strings.HasPrefix(pkg, "nanoclaw/") && pkg != "nanoclaw/adapters/whatsapp" {
+			t.Errorf("it links %s", pkg)
+		}
+	}
 }
