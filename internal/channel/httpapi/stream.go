@@ -106,7 +106,7 @@ func head(s string, n int) string {
 
 // seen is how far a reader is with a flow.
 type seen struct {
-	of                 *flow
+	of, other          *flow // what it reads, and the last that was of another run
 	text, tools, notes int
 }
 
@@ -117,8 +117,9 @@ type event struct {
 }
 
 // next gives what a reader has not seen of what is shown for a run, and what is closed
-// when there is more.
-func (s *flows) next(name string, run chat.RunID, at *seen) ([]event, <-chan struct{}) {
+// when there is more. anew says that another run has begun, which may be the message's
+// by now: that it is, nobody else tells.
+func (s *flows) next(name string, run chat.RunID, at *seen) (news []event, more <-chan struct{}, anew bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.changed == nil {
@@ -126,28 +127,29 @@ func (s *flows) next(name string, run chat.RunID, at *seen) ([]event, <-chan str
 	}
 	f := s.by[chat.ChatID(name)]
 	if f == nil || f.run != run {
-		return nil, s.changed
+		anew = f != nil && at.other != f
+		at.other = f
+		return nil, s.changed, anew
 	}
-	var out []event
 	if at.of != f {
-		*at = seen{of: f}
+		at.of, at.text, at.tools, at.notes = f, 0, 0, 0
 		if f.run != "" {
-			out = append(out, event{"started", map[string]any{"run": f.run}})
+			news = append(news, event{"started", map[string]any{"run": f.run}})
 		}
 	}
 	if f.notes > at.notes {
 		at.notes = f.notes
-		out = append(out, event{"waiting", map[string]string{"text": channel.OneLine(f.note, 200)}})
+		news = append(news, event{"waiting", map[string]string{"text": channel.OneLine(f.note, 200)}})
 	}
 	if f.tools > at.tools {
 		at.tools = f.tools
-		out = append(out, event{"tool", map[string]string{"tool": channel.OneLine(f.tool, 40)}})
+		news = append(news, event{"tool", map[string]string{"tool": channel.OneLine(f.tool, 40)}})
 	}
 	if f.text.Len() > at.text {
-		out = append(out, event{"text", map[string]string{"text": f.text.String()[at.text:]}})
+		news = append(news, event{"text", map[string]string{"text": f.text.String()[at.text:]}})
 		at.text = f.text.Len()
 	}
-	return out, s.changed
+	return news, s.changed, false
 }
 
 // streams says that a request asks for events.
@@ -182,7 +184,10 @@ func (c *Channel) stream(w http.ResponseWriter, r *http.Request, t Token, m Mess
 			out.event("state", map[string]any{"state": m.State, "run": m.Run})
 		}
 		for look := true; look; {
-			news, more := c.flows.next(t.Name, m.Run, &at)
+			news, more, anew := c.flows.next(t.Name, m.Run, &at)
+			if anew {
+				break
+			}
 			for _, e := range news {
 				out.event(e.name, e.data)
 			}

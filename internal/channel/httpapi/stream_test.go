@@ -113,6 +113,20 @@ func TestStream(t *testing.T) {
 	stream(t, h, s.URL, "m1").want(`message {"id":"m1","state":"succeeded","final":true,"run":"r1","answers":[{"kind":"reply","text":"once more"}]}`, "")
 }
 
+// That a run has begun on a message is known by what the run shows, if nothing else
+// tells of it.
+func TestStreamFindsItsRun(t *testing.T) {
+	h, c, s := served(t)
+	h.put("m1", Message{State: "waiting"})
+	r := stream(t, h, s.URL, "m1")
+	r.want(`state {"run":"","state":"waiting"}`)
+	h.mu.Lock()
+	h.all["m1"] = Message{ID: "m1", State: "claimed", Run: "r1"}
+	h.mu.Unlock()
+	show(c, "r1", "text", "mine")
+	r.want(`state {"run":"r1","state":"claimed"}`, `started {"run":"r1"}`, `text {"text":"mine"}`)
+}
+
 // What a run of another message shows, and of another token, is in nobody else's stream.
 func TestStreamIsOfOne(t *testing.T) {
 	h, c, s := served(t)
