@@ -12,16 +12,17 @@ import (
 
 	"nanoclaw/internal/agent/agenttest"
 	"nanoclaw/internal/boundary"
+	"nanoclaw/internal/boundary/dockertest"
 	"nanoclaw/internal/boundary/podmantest"
 	"nanoclaw/internal/control"
 )
 
 // equalInstall is an installation with real Claude Code, a scripted model, and an
 // image made of a folder, so that family can run in both modes.
-func equalInstall(t *testing.T) (*install, func() [][]byte) {
+func equalInstall(t *testing.T, e engine) (*install, func() [][]byte) {
 	t.Helper()
 	i, m := claudeInstall(t)
-	container := claudeImage(t, i)
+	container := e.image(t, i)
 	text, err := os.ReadFile(i.paths.Config)
 	must(t, err)
 	lent := filepath.Join(filepath.Dir(i.home), "lent")
@@ -40,24 +41,40 @@ func equalInstall(t *testing.T) (*install, func() [][]byte) {
 	}
 }
 
-// claudeImage makes an image in which Claude Code can run, of a folder, for a podman of
-// the test's own, and gives the lines of a configuration that name both.
+// engine is one of the test's own.
+type engine struct {
+	name string
+	with boundary.ContainerOptions
+}
+
+func ofPodman(t testing.TB) engine {
+	p := podmantest.New(t)
+	return engine{boundary.PodmanEngine, boundary.ContainerOptions{Program: p.Program, Env: p.Env}}
+}
+
+// claudeImage is an image in podman; see engine.image.
 func claudeImage(t testing.TB, i *install) string {
 	t.Helper()
-	p := podmantest.New(t)
+	return ofPodman(t).image(t, i)
+}
+
+// image makes an image in which Claude Code can run, of a folder, and gives the lines of
+// a configuration that name it and the engine.
+func (e engine) image(t testing.TB, i *install) string {
+	t.Helper()
 	root := filepath.Join(t.TempDir(), "root")
 	podmantest.Root(t, root, "curl", "unshare")
 	podmantest.Libraries(t, root, agenttest.Claude(t))
-	images, err := boundary.NewImages(boundary.PodmanEngine, boundary.ContainerOptions{Program: p.Program, Env: p.Env})
+	images, err := boundary.NewImages(e.name, e.with)
 	must(t, err)
 	must(t, images.Import(t.Context(), "localhost/equal:latest", root))
-	for _, v := range p.Env {
+	for _, v := range e.with.Env {
 		name, value, _ := strings.Cut(v, "=")
-		if name == "XDG_RUNTIME_DIR" {
+		if name == "XDG_RUNTIME_DIR" || name == "DOCKER_HOST" {
 			i.env[name] = value
 		}
 	}
-	return fmt.Sprintf(`"container": {"engine": "podman", "program": %q, "image": "localhost/equal:latest"},`, p.Program)
+	return fmt.Sprintf(`"container": {"engine": %q, "program": %q, "image": "localhost/equal:latest"},`, e.name, e.with.Program)
 }
 
 // answersIn asks all questions in a mode, in one boundary of an engine, and gives what
@@ -117,7 +134,7 @@ var questions = []struct{ name, script string }{
 // The same grant is the same place in both modes, for a command and for the agent: a
 // group that changes its mode in mid conversation finds and remembers everything.
 func TestModesAreEqual(t *testing.T) {
-	i, requests := equalInstall(t)
+	i, requests := equalInstall(t, ofPodman(t))
 	d, stop := i.run()
 	if a := ask(t, d, "family", "our word is heron"); a.State != control.Succeeded {
 		t.Fatalf("in host mode: %+v\n%s", a.Answer, a.text())
@@ -161,6 +178,57 @@ func TestModesAreEqual(t *testing.T) {
 	must(t, err)
 	if state.AgentSession == "" {
 		t.Error("the group has no conversation")
+	}
+}
+
+// A group in containers of docker answers as one in podman's does: with Claude Code,
+// warm, with the host's tools, stopped in the middle; and what it is asked has the answers
+// of host mode, but for what docs/containers.md lists.
+func TestDockerAnswers(t *testing.T) {
+	if os.Getuid() != 0 {
+		return // the docker of the tests is root's
+	}
+	docker := dockertest.New(t)
+	i, _ := equalInstall(t, engine{boundary.DockerEngine, boundary.ContainerOptions{Program: docker.Program, Env: docker.Env}})
+	text, err := os.ReadFile(i.paths.Config)
+	must(t, err)
+	i.configure(strings.Replace(string(text), `"family": {"mode": "host"`, `"family": {"mode": "container"`, 1))
+	d, _ := i.run()
+	first := ask(t, d, "family", `tool: Bash {"command":"echo kept > note && cat note ../global/CLAUDE.md"}`)
+	if first.State != control.Succeeded || !strings.Contains(first.text(), "kept") {
+		t.Fatalf("cold: %+v\n%s", first.Answer, first.text())
+	}
+	if text := logText(t, d, first.Run); !strings.Contains(text, "mode:        container") || !strings.Contains(text, "engine:      docker") {
+		t.Errorf("its file:\n%s", text)
+	}
+	warm := ask(t, d, "family", `tool: mcp__nanoclaw__send_message {"text":"by a tool"}`)
+	if warm.State != control.Succeeded || !strings.Contains(warm.text(), "by a tool") {
+		t.Errorf("warm: %+v\n%s", warm.Answer, warm.text())
+	}
+	if text := logText(t, d, warm.Run); !strings.Contains(text, "warm") {
+		t.Errorf("the second message began a container of its own:\n%s", text)
+	}
+	host, contained := answersIn(t, d, "host", boundary.NativeEngine), answersIn(t, d, "container", "")
+	for n, q := range questions {
+		if host[n] != contained[n] {
+			t.Errorf("%s:\n--- host\n%s\n--- docker\n%s", q.name, host[n], contained[n])
+		}
+	}
+
+	begun := say(t, d, "family", "bash: touch begun; exec sleep 50")
+	eventually(t, "the command in docker begins", func() bool {
+		_, err := os.Stat(filepath.Join(i.paths.DataDir, "groups/family/workspace/begun"))
+		return err == nil
+	})
+	if stopped, err := d.Stop(t.Context(), control.StopRequest{Group: "family"}); err != nil || len(stopped.Runs) != 1 {
+		t.Errorf("stop: %+v, %v", stopped, err)
+	}
+	if a, err := d.Wait(t.Context(), "family", begun); err != nil || a.State != "cancelled" {
+		t.Errorf("what was stopped: %+v, %v", a, err)
+	}
+	eventually(t, "docker removes the container", func() bool { return len(docker.Containers()) == 0 })
+	if a := ask(t, d, "family", `tool: Bash {"command":"cat note"}`); a.State != control.Succeeded || !strings.Contains(a.text(), "kept") {
+		t.Errorf("after a stop: %+v\n%s", a.Answer, a.text())
 	}
 }
 
