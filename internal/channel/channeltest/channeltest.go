@@ -44,7 +44,7 @@ type Network struct {
 }
 
 // patience bounds every wait. Nothing passes because of it.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // Run puts a channel through the suite. make gives a fresh one each time.
 func Run(t *testing.T, make func(t *testing.T) Network) {
