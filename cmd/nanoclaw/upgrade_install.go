@@ -73,11 +73,12 @@ func (in *ownInstall) nameKey() string {
 }
 
 func (in *ownInstall) backupPlace() (string, error) {
-	if c, err := in.a.loadConfig(in.paths); err == nil && c.Database != "" && !in.o.noBackup {
+	name, err := in.o.place(in.paths, "nanoclaw-before-upgrade-"+time.Now().Format("20060102-150405")+".tgz")
+	if c, err := in.a.loadConfig(in.paths); err == nil && c.Database != "" && name != "" {
 		return "", &control.Error{Code: control.CodeUsage, Message: "the store is in " + store.DatabaseName(c.Database) + ", which is not in a backup of this machine",
 			Hint: "keep it with pg_dump, then say --no-backup"}
 	}
-	return in.o.place(in.paths, "nanoclaw-before-upgrade-"+time.Now().Format("20060102-150405")+".tgz")
+	return name, err
 }
 
 // place is where a backup goes: where --backup says, or beside the data folder.
@@ -166,7 +167,7 @@ func give(dir string, to service.Owner) error {
 	if err != nil {
 		return err
 	}
-	if names, err := f.Readdirnames(1); len(names) > 0 || !errors.Is(err, io.EOF) || info.Mode() != os.ModeDir|0o700 {
+	if names, err := f.Readdirnames(1); len(names) > 0 || !errors.Is(err, io.EOF) || info.Mode().Perm() != 0o700 {
 		return fmt.Errorf("%s is not the empty folder that was made a moment ago", dir)
 	}
 	return f.Chown(to.UID, to.GID)
@@ -187,33 +188,14 @@ func (in *servedInstall) stop(ctx context.Context) (func() error, bool, bool, er
 		}
 		return held, false, false, nil
 	}
-	if err := in.drain(ctx); err != nil {
-		return nil, false, true, err
+	if err := in.a.drain(ctx, in.o.wait, in.self.Live); err != nil {
+		if ctx.Err() != nil {
+			return nil, false, true, err
+		}
+		in.a.say("what runs is not known: %v", err) // a daemon that does not answer is ended all the same
 	}
 	in.a.say("stopping the service")
 	return held, true, true, h.Stop(ctx)
-}
-
-// drain waits for the runs that go on, as long as it was said.
-func (in *servedInstall) drain(ctx context.Context) error {
-	for deadline := time.Now().Add(in.o.wait); ; {
-		live, err := in.self.Live(ctx)
-		if err != nil {
-			in.a.say("what runs is not known: %v", err) // a daemon that does not answer is ended all the same
-			return ctx.Err()
-		}
-		left := time.Until(deadline)
-		if live == 0 {
-			return nil
-		}
-		if left <= 0 {
-			in.a.say("%d runs still go on; they are taken up again later", live)
-			return nil
-		}
-		if err := pause(ctx, min(left, time.Second)); err != nil {
-			return err
-		}
-	}
 }
 
 // stopperOf says whether the daemon is the service, and how it is ended: by its manager
@@ -232,7 +214,14 @@ func (a *app) stopForUpgrade(ctx context.Context, paths config.Paths, wait time.
 	c, err := control.Dial(ctx, socket(paths))
 	switch {
 	case err == nil:
-		err = a.drain(ctx, c, wait, stop)
+		err = a.drain(ctx, wait, func(ctx context.Context) (int, error) {
+			s, err := c.Status(ctx)
+			return len(s.Live), err
+		})
+		if err == nil {
+			a.say("stopping the daemon")
+			err = stop(ctx, c)
+		}
 		stopped = err == nil
 		c.Close()
 	case errors.Is(err, control.ErrNotRunning):
@@ -255,28 +244,23 @@ func (a *app) stopForUpgrade(ctx context.Context, paths config.Paths, wait time.
 	}
 }
 
-// drain waits for the runs that go on, and asks the daemon to end. What still goes on
-// then is interrupted and taken up again by the next one.
-func (a *app) drain(ctx context.Context, c *control.Client, wait time.Duration, stop func(context.Context, *control.Client) error) error {
+// drain waits until no run goes on, as long as wait says. What still goes on then is
+// interrupted by the end, and taken up again by the next daemon.
+func (a *app) drain(ctx context.Context, wait time.Duration, live func(context.Context) (int, error)) error {
 	for deadline := time.Now().Add(wait); ; {
-		s, err := c.Status(ctx)
-		if err != nil {
+		n, err := live(ctx)
+		if err != nil || n == 0 {
 			return err
 		}
 		left := time.Until(deadline)
-		if len(s.Live) == 0 {
-			break
-		}
 		if left <= 0 {
-			a.say("%d runs still go on; they are taken up again later", len(s.Live))
-			break
+			a.say("%d runs still go on; they are taken up again later", n)
+			return nil
 		}
 		if err := pause(ctx, min(left, time.Second)); err != nil {
 			return err
 		}
 	}
-	a.say("stopping the daemon")
-	return stop(ctx, c)
 }
 
 // pause waits.

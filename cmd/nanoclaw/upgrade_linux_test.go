@@ -14,6 +14,7 @@ import (
 
 	"nanoclaw/internal/boundary/boundarytest"
 	"nanoclaw/internal/config"
+	"nanoclaw/internal/service"
 )
 
 // manager is a systemctl that ends the daemon whose pid it is told, and writes down what
@@ -171,5 +172,39 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Only the empty folder that was made is given away: the service's user, to whom the
+// folder around it may belong, has put something else under its name.
+func TestGivesNothingElseAway(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for _, name := range []string{"made", "full", "open"} {
+		must(t, os.Mkdir(at(name), 0o700))
+	}
+	must(t, os.Chmod(at("open"), 0o755))
+	must(t, os.WriteFile(at("full/secret"), nil, 0o600))
+	must(t, os.WriteFile(at("file"), nil, 0o600))
+	must(t, os.Symlink(at("made"), at("link")))
+	to := service.Owner{UID: os.Getuid(), GID: os.Getgid()}
+	if os.Getuid() == 0 {
+		to = service.Owner{UID: serviceUID, GID: serviceUID}
+	}
+	for _, name := range []string{"link", "file", "full", "open", "missing"} {
+		if err := give(at(name), to); err == nil {
+			t.Errorf("%s is given away", name)
+		}
+	}
+	for _, name := range []string{"made", "full", "open", "file", "full/secret"} {
+		info, err := os.Stat(at(name))
+		must(t, err)
+		if uid := uidOfFile(info); uid != os.Getuid() {
+			t.Errorf("%s belongs to uid %d now", name, uid)
+		}
+	}
+	must(t, give(at("made"), to))
+	if info, err := os.Stat(at("made")); err != nil || uidOfFile(info) != to.UID {
+		t.Errorf("what was made belongs to %v, %v", info, err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Self is a nanoclaw in another version: the one that an upgrade puts in our place, or
-// the one that it replaces. It is started with our own rights and environment, as the
+// the one that it replaces, or our own program in a process of its own. It is started with our own rights and environment, as the
 // owner would, and only after package upgrade found that a known key signed it.
 type Self struct {
 	// Path of the program.
