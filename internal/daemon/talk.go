@@ -20,8 +20,10 @@ const (
 
 // Talk tells what was said in a group, by its runs.
 func (d *Daemon) Talk(ctx context.Context, q control.TalkQuery) ([]control.Exchange, error) {
-	if err := d.known(q.Group); err != nil {
-		return nil, err
+	if q.Run == "" { // a run stays when its group is gone
+		if err := d.known(q.Group); err != nil {
+			return nil, err
+		}
 	}
 	if q.Limit <= 0 {
 		q.Limit = talkRuns

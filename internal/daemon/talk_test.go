@@ -12,7 +12,7 @@ import (
 // at a time, and no group's words are told of another.
 func TestTalk(t *testing.T) {
 	i := newInstall(t, hostConfig)
-	d, _ := i.run()
+	d, stop := i.run()
 	for _, text := range []string{"echo one; echo two", "false", "yes | head -c 40000"} {
 		ask(t, d, chat.Main, text)
 	}
@@ -45,7 +45,16 @@ func TestTalk(t *testing.T) {
 	if _, err := d.Talk(t.Context(), control.TalkQuery{Group: "family", Run: first.Run.ID}); err == nil {
 		t.Error("a run of one group is told as another's")
 	}
+	gone := ask(t, d, "family", "echo still here").Run
 	if _, err := d.Talk(t.Context(), control.TalkQuery{Group: "nobody"}); err == nil {
 		t.Error("a group that is not there has talk")
+	}
+	stop()
+
+	// A run is told when its group is gone.
+	i.configure(`{"version": 1, "hostMode": {"enabled": true}, "groups": {"main": {"mode": "host", "hostModeAllowed": true, "agent": "shell"}}}`)
+	d, _ = i.run()
+	if one, err := d.Talk(t.Context(), control.TalkQuery{Group: "family", Run: gone}); err != nil || len(one) != 1 || one[0].Said[0].Text != "echo still here" {
+		t.Errorf("a run of a group that is gone: %+v, %v", one, err)
 	}
 }
