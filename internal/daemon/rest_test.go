@@ -1,7 +1,11 @@
 package daemon
 
 import (
+	"context"
+	"log/slog"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -41,3 +45,44 @@ func TestRestsInAQuietTimeAfterABusyOne(t *testing.T) {
 		t.Error("this process was never on a processor")
 	}
 }
+
+// The daemon rests when it has started, when all have looked around, in the first quiet
+// time, and then only after it was busy.
+func TestSettle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var rests atomic.Int32
+		ctx, cancel := context.WithCancel(t.Context())
+		d := &Daemon{log: slog.New(counting{&rests})}
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			d.settle(ctx)
+		}()
+		at := func(wait time.Duration, want int32) {
+			t.Helper()
+			time.Sleep(wait)
+			synctest.Wait()
+			if got := rests.Load(); got != want {
+				t.Errorf("it rested %d times, want %d", got, want)
+			}
+		}
+		at(0, 1)
+		at(lookedAround, 2)
+		at(restLook, 3)
+		at(restLook, 3)
+		for until := spent() + busyCPU; spent() < until; {
+		}
+		at(restLook, 3) // that was no quiet time
+		at(restLook, 4)
+		cancel()
+		<-over
+	})
+}
+
+// counting is a handler that counts what is logged.
+type counting struct{ n *atomic.Int32 }
+
+func (c counting) Enabled(context.Context, slog.Level) bool  { return true }
+func (c counting) Handle(context.Context, slog.Record) error { c.n.Add(1); return nil }
+func (c counting) WithAttrs([]slog.Attr) slog.Handler        { return c }
+func (c counting) WithGroup(string) slog.Handler             { return c }
