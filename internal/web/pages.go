@@ -10,6 +10,7 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"nanoclaw/internal/channel"
@@ -162,7 +163,7 @@ func (p *pages) writeSlowly(w http.ResponseWriter, name string, f frame, get fun
 
 // assets names the style, the script and the icon as they are in this program: another
 // one's have another name.
-var assets = func() string {
+var assets = sync.OnceValue(func() string {
 	sum := sha256.New()
 	for _, name := range []string{"style.css", "app.js", "icon.svg"} {
 		b, err := staticFiles.ReadFile("static/" + name)
@@ -172,15 +173,15 @@ var assets = func() string {
 		sum.Write(b)
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:8])
-}()
+})
 
 // asset is the address of a file of the program.
-func asset(name string) string { return "/static/" + name + "?v=" + assets }
+func asset(name string) string { return "/static/" + name + "?v=" + assets() }
 
 // static serves the style and the script, which belong to the program and are no secret.
 // A browser keeps them, so that a page is painted without asking for them anew.
 func (s *Server) static(w http.ResponseWriter, r *http.Request) {
-	if r.FormValue("v") == assets {
+	if r.FormValue("v") == assets() {
 		w.Header().Set("Cache-Control", "max-age=31536000, immutable")
 	}
 	http.ServeFileFS(w, r, staticFiles, "static/"+r.PathValue("file"))

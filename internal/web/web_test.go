@@ -378,6 +378,27 @@ func TestAnswerToAnotherQuestion(t *testing.T) {
 	}
 }
 
+// TestBrowserKeepsTheProgramsFilesAlone: the style of this version is kept, under a name of
+// its own; pages, and files under any other name, are kept nowhere.
+func TestBrowserKeepsTheProgramsFilesAlone(t *testing.T) {
+	_, l := opened(t, fullHost())
+	c := browser(t)
+	base, _ := signIn(t, c, l)
+	if _, page := fetch(t, c, "GET", base+"/", nil); !strings.Contains(page, `href="`+asset("style.css")+`"`) {
+		t.Errorf("the page does not ask for %s:\n%s", asset("style.css"), page)
+	}
+	for path, kept := range map[string]bool{
+		asset("style.css"): true, asset("app.js"): true, asset("nothing.js"): false, "/static/style.css": false, "/static/style.css?v=0123456789abcdef": false, "/": false, "/?v=" + assets(): false,
+	} {
+		r, err := c.Get(base + path)
+		must(t, err)
+		must(t, r.Body.Close())
+		if got := strings.Contains(r.Header.Get("Cache-Control"), "immutable"); got != kept {
+			t.Errorf("%s: %q", path, r.Header.Get("Cache-Control"))
+		}
+	}
+}
+
 // TestClosedWhenNobodyIsLeft: signing out ends the session, and with the last one the
 // port.
 func TestClosedWhenNobodyIsLeft(t *testing.T) {
