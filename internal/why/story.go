@@ -60,8 +60,9 @@ type teller struct {
 // told is a step that is being made. Place is set of those that went out.
 type told struct {
 	Step
-	place, verdict        string
-	up, down, input, outp int64
+	place, verdict  string
+	up, down        int64 // bytes
+	asked, answered int64 // tokens
 }
 
 func (t *teller) take(r audit.Row, entries []int64) {
@@ -86,8 +87,13 @@ func (t *teller) last() *told {
 // again takes one more of the same into a step.
 func (s *told) again(o *told) {
 	s.Times++
+	s.more(o)
+}
+
+// more takes what else is known of it.
+func (s *told) more(o *told) {
 	s.Entries = append(s.Entries, o.Entries...)
-	s.up, s.down, s.input, s.outp = s.up+o.up, s.down+o.down, s.input+o.input, s.outp+o.outp
+	s.up, s.down, s.asked, s.answered = s.up+o.up, s.down+o.down, s.asked+o.asked, s.answered+o.answered
 }
 
 // connection reads an entry about the way out into s, and reports whether it was the end
@@ -111,7 +117,7 @@ func (t *teller) connection(r audit.Row, s *told) bool {
 		s.verdict += because(clip(d.Reason))
 	}
 	if u := d.Usage; u != nil {
-		s.input, s.outp = u.Input+u.Read+u.Write, u.Output
+		s.asked, s.answered = u.Input+u.Read+u.Write, u.Output
 	}
 	s.Text = "" // made of all of them at the end
 	key := fmt.Sprint(r.Session, " ", d.ID)
@@ -129,16 +135,15 @@ func (t *teller) connection(r audit.Row, s *told) bool {
 	if began == nil || began.verdict != s.verdict { // it went wrong on its way: that is news
 		return false
 	}
-	began.again(s)
-	began.Times--
+	began.more(s)
 	return true
 }
 
 // connection tells what went out.
 func (s *told) connection() string {
 	text := "connection to " + s.place + ": " + s.verdict
-	if s.input+s.outp > 0 {
-		text += fmt.Sprintf(", %d tokens in and %d out", s.input, s.outp)
+	if s.asked+s.answered > 0 {
+		text += fmt.Sprintf(", %d tokens in and %d out", s.asked, s.answered)
 	} else if s.up+s.down > 0 {
 		text += fmt.Sprintf(", %d bytes up and %d down", s.up, s.down)
 	}
