@@ -52,12 +52,32 @@ type Address struct {
 // String gives the form used in configuration: channel, colon, chat.
 func (a Address) String() string { return string(a.Channel) + ":" + string(a.Chat) }
 
+// Thread is a thread of a chat by its address in full, "" for none. It names a
+// conversation: a group has one of its own, and one for each thread of its chats.
+type Thread string
+
 // Base is the chat in which a thread is, the address itself if it is no thread. A
-// thread is a conversation of its own and belongs to the group of its chat. A channel
-// whose network has threads spells them as CHAT#THREAD; everybody else leaves # out.
+// thread belongs to the group of its chat. A channel whose network has threads spells
+// them as CHAT#THREAD, where THREAD is the id of the message that it began with if the
+// network knows that; everybody else leaves # out.
 func (a Address) Base() Address {
 	base, _, _ := strings.Cut(string(a.Chat), "#")
 	return Address{a.Channel, ChatID(base)}
+}
+
+// Thread is the thread that the address is, "" if it is a chat.
+func (a Address) Thread() Thread {
+	if !strings.Contains(string(a.Chat), "#") {
+		return ""
+	}
+	return Thread(a.String())
+}
+
+// Beginning is the id of the message that a thread began with, "" if the address is no
+// thread. Not every network names threads so: there may be no such message.
+func (a Address) Beginning() MessageID {
+	_, first, _ := strings.Cut(string(a.Chat), "#")
+	return MessageID(first)
 }
 
 // ParseAddress reads the form that String writes.

@@ -116,7 +116,7 @@ func TestSessionsAreApart(t *testing.T) {
 	saidWell(t, d, "family", "words-of-family")
 	ids := map[chat.Group]string{}
 	for _, g := range []chat.Group{chat.Main, "family"} {
-		state, err := d.store.GroupState(t.Context(), g)
+		state, err := d.store.Remembered(t.Context(), g, "")
 		must(t, err)
 		ids[g] = state.AgentSession
 	}

@@ -50,7 +50,7 @@ func (d *Daemon) granted(r grant.Request) (grant.Grant, error) {
 
 // request is the input of a decision, but for what fit finds out.
 func (d *Daemon) request(ctx context.Context, g chat.Group, t grant.Trigger) (grant.Request, error) {
-	state, err := d.store.GroupState(ctx, g)
+	ranClaude, err := d.store.RanClaude(ctx, g)
 	if err != nil {
 		return grant.Request{}, err
 	}
@@ -69,7 +69,7 @@ func (d *Daemon) request(ctx context.Context, g chat.Group, t grant.Trigger) (gr
 	return grant.Request{
 		Config: live, Group: g, Trigger: t, Machine: m, Reached: d.reached(g),
 		HostRuns:  grant.Count{N: runs, Reopens: oldest.Add(time.Hour)},
-		RanClaude: state.RanClaude, Trusted: trusted,
+		RanClaude: ranClaude, Trusted: trusted,
 	}, nil
 }
 

@@ -174,7 +174,7 @@ func TestModesAreEqual(t *testing.T) {
 		t.Fatalf("in host mode again: %+v\n%s", a.Answer, a.text())
 	}
 	toldInMode(t, requests(), "host", "our word is heron", "from-container", "by a tool")
-	state, err := d.store.GroupState(t.Context(), "family")
+	state, err := d.store.Remembered(t.Context(), "family", "")
 	must(t, err)
 	if state.AgentSession == "" {
 		t.Error("the group has no conversation")

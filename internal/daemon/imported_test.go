@@ -55,7 +55,7 @@ func oldConversation(t *testing.T) (dir string) {
 	if a := ask(t, d, "family", "my favourite colour is teal"); a.State != control.Succeeded {
 		t.Fatalf("got %+v\n%s", a.Answer, a.text())
 	}
-	state, err := d.store.GroupState(t.Context(), "family")
+	state, err := d.store.Remembered(t.Context(), "family", "")
 	must(t, err)
 	place := filepath.Join("projects", "-workspace-group", state.AgentSession+".jsonl")
 	text, err := os.ReadFile(filepath.Join(d.machine.ClaudeStateDir("family"), place))

@@ -264,7 +264,7 @@ func (h *here) holds(t *testing.T) {
 			t.Errorf("message %s is %q, %v; want %q", id, f.State, err, want)
 		}
 	}
-	state, err := h.store.GroupState(ctx, "family")
+	state, err := h.store.Remembered(ctx, "family", "")
 	if err != nil || state.AgentSession != importstest.Session {
 		t.Errorf("the group's conversation is %q, %v; want the old one", state.AgentSession, err)
 	}

@@ -19,6 +19,14 @@ func context1(row int64) Message {
 	return m
 }
 
+// in puts a message into a thread of its chat.
+func in(thread string, m Message) Message {
+	m.From.Chat += chat.ChatID("#" + thread)
+	return m
+}
+
+func of(task chat.TaskRef, m Message) Message { m.Task = &task; return m }
+
 func attempted(m Message, n int) Message { m.Attempts = n; return m }
 
 var large = strings.Repeat("x", BatchBytes*2/3)
@@ -64,6 +72,13 @@ func TestNext(t *testing.T) {
 		{"a stranger, then the owner", []Message{said(1, "net", false, "a"), said(2, "net", true, "b"), said(3, "net", false, "c")}, []int64{1}},
 		{"the owner, then a stranger", []Message{said(1, "net", true, "a"), said(2, "net", false, "b")}, []int64{1}},
 		{"the owner's chat, then their terminal", []Message{said(1, "net", true, "a"), said(2, chat.Console, true, "b")}, []int64{1}},
+		{"two threads", []Message{said(1, "net", false, "a"), in("t", said(2, "net", false, "b")), said(3, "net", false, "c")}, []int64{1, 3}},
+		{"a thread that came first", []Message{context1(1), in("t", said(2, "net", false, "a")), said(3, "net", false, "b"), in("t", said(4, "net", false, "c")), in("u", said(5, "net", false, "d"))}, []int64{2, 4}},
+		{"what was said in a thread stays there", []Message{in("t", context1(1)), context1(2), said(3, "net", false, "a")}, []int64{2, 3}},
+		{"threads of two chats with one name", []Message{in("t", said(1, "net", false, "a")), in("t", said(2, "other", false, "b"))}, []int64{1}},
+		{"chats of a group have one conversation", []Message{said(1, "net", false, "a"), said(2, "other", false, "b")}, []int64{1, 2}},
+		{"a task of its own in a thread", []Message{in("t", context1(1)), of(chat.TaskRef{Context: chat.IsolatedContext}, in("t", said(2, "net", false, "a")))}, []int64{2}},
+		{"a task of the group's conversation in a thread", []Message{in("t", context1(1)), context1(2), of(chat.TaskRef{}, in("t", said(3, "net", false, "a"))), in("t", said(4, "net", false, "b"))}, []int64{1, 3}},
 		{"other folders", []Message{said(1, chat.Console, true, "a"), asking(said(2, chat.Console, true, "b"), mounts)}, []int64{1}},
 		{"the same folders", []Message{asking(said(1, chat.Console, true, "a"), mounts), asking(said(2, chat.Console, true, "b"), mounts)}, []int64{1, 2}},
 		{"what a chat asks for does not count", []Message{said(1, "net", true, "a"), asking(said(2, "net", true, "b"), mounts)}, []int64{1, 2}},

@@ -59,6 +59,9 @@ func (j Job) Last() Message {
 	return Message{}
 }
 
+// Thread is the thread that the job belongs to, "" for none.
+func (j Job) Thread() chat.Thread { return j.Last().From.Thread() }
+
 // Conversation is the one that the job belongs to.
 func (j Job) Conversation() chat.Conversation { return j.Last().conversation() }
 
@@ -115,8 +118,8 @@ func (m Message) bytes() int {
 // shows in them: what the one asks for must not be done with the rights of the
 // other, nor be answered in another thread.
 func SameRights(a, b Message) bool {
-	if a.From != b.From && a.From.Base() == b.From.Base() {
-		return false // of two threads: each has an answer of its own
+	if a.From.Thread() != b.From.Thread() {
+		return false // of two conversations: each has an answer of its own
 	}
 	if a.From != b.From && (a.From.Channel.Programs() || b.From.Channel.Programs()) {
 		return false // the one answer would go out to a program for which half of it was not meant
@@ -131,11 +134,17 @@ func (m Message) apart() bool { return m.Alone() || m.Suspect() }
 
 // Next gives of all messages that wait, oldest first, those that the next run
 // takes up: triggering ones up to the first that may not be worked on with them or
-// is too much for one run, and what was said before the last of these. A task with
+// is too much for one run, and what was said before the last of these. All are of one
+// thread, or of none: what was said in others stays for them. A task with
 // a conversation of its own takes nothing of what was said: that stays for the
 // group's.
 func Next(waiting []Message) []Message {
 	var first *Message
+	begin := slices.IndexFunc(waiting, func(m Message) bool { return m.Trigger })
+	if begin < 0 {
+		return nil
+	}
+	waiting = ofThread(waiting, waiting[begin].From.Thread())
 	end, count, size := 0, 0, 0
 	for i, m := range waiting {
 		if !m.Trigger {
@@ -154,6 +163,15 @@ func Next(waiting []Message) []Message {
 		end = i + 1
 	}
 	return waiting[:end]
+}
+
+// ofThread gives the messages of a thread, all of them without copying if no other has any.
+func ofThread(msgs []Message, thread chat.Thread) []Message {
+	other := func(m Message) bool { return m.From.Thread() != thread }
+	if !slices.ContainsFunc(msgs, other) {
+		return msgs
+	}
+	return slices.DeleteFunc(slices.Clone(msgs), other)
 }
 
 // Store is what the queue needs of the store.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"nanoclaw/internal/agent"
+	"nanoclaw/internal/queue"
 )
 
 // What an agent that has to begin anew is given of what was said: our own rows, and
@@ -29,6 +30,20 @@ func (r *Runner) startOver(ctx context.Context, s *session, words string) error 
 	return r.Store.Converse(ctx, run, s.talk)
 }
 
+// beginning is what a thread of a chat began with, for an agent that meets it first: the
+// chat is another conversation, of which it knows nothing. Like a summary it is a help.
+func (r *Runner) beginning(ctx context.Context, job queue.Job, s *session) string {
+	words := "This is a thread, and a conversation of its own: you know nothing of what is said elsewhere in this chat."
+	x, ok, err := r.Store.Began(ctx, job.Group, job.Last().From)
+	if err != nil {
+		r.log(s).Warn("what a thread began with cannot be told to its agent", "err", err)
+	}
+	if !ok {
+		return agent.FormatNote(words)
+	}
+	return agent.FormatNote(words+" It began with what is below as earlier.") + r.earlier([]Exchange{x})
+}
+
 // takeAnew gives what an agent that began anew is told, once.
 func (s *session) takeAnew() string {
 	text := s.anew
@@ -36,13 +51,13 @@ func (s *session) takeAnew() string {
 	return text
 }
 
-// summary is what was said in the group's conversation last, "" for nothing. It is a
+// summary is what was said in the session's conversation last, "" for nothing. It is a
 // help: that it cannot be read ends nothing.
 func (r *Runner) summary(ctx context.Context, s *session) string {
 	if s.talk.Isolated {
 		return ""
 	}
-	said, err := r.Store.Said(ctx, s.grant.Group, SummaryRuns)
+	said, err := r.Store.Said(ctx, s.grant.Group, s.thread, SummaryRuns)
 	if err != nil {
 		r.log(s).Warn("what was said before cannot be told to an agent that begins anew", "err", err)
 		return ""

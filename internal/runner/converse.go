@@ -135,10 +135,10 @@ func clears(job queue.Job) bool {
 	return last.Alone() && last.Task == nil && (last.Text == "/clear" || last.Text == "/new")
 }
 
-// clear ends the group's conversation. The agent is not asked: its own command
+// clear ends the conversation. The agent is not asked: its own command
 // would change its session behind our back.
 func (r *Runner) clear(ctx context.Context, job queue.Job, g grant.Grant, t grant.Trigger, log *slog.Logger) {
-	r.forgetWarm(ctx, job.Group, g)
+	r.forgetWarm(ctx, job, g)
 	at := steps.Now()
 	err := r.Store.Start(ctx, job.Run, Start{Mode: string(g.Mode), Agent: g.Agent, At: at, Conversation: Conversation{Forget: true}, Standing: true},
 		r.started(job, "", g, t, false, at))

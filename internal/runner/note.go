@@ -48,7 +48,7 @@ func (r *Runner) told(s *session, conversation string) {
 		return
 	}
 	s.stale, s.told = false, mark
-	if err := r.Store.Told(context.Background(), s.grant.Group, mark); err != nil {
+	if err := r.Store.Told(context.Background(), s.grant.Group, s.thread, mark); err != nil {
 		r.log(s).Error("what an agent was told could not be remembered; it is told again", "err", err)
 	}
 }
@@ -58,9 +58,9 @@ func toldMark(conversation, statement string) string {
 	return fmt.Sprintf("%s %x", conversation, sha256.Sum256([]byte(statement)))
 }
 
-// remember keeps why a session ended for the group's next agent.
+// remember keeps why a session ended for the next agent of its conversation.
 func (r *Runner) remember(s *session, why string) {
-	if err := r.Store.Ended(context.Background(), s.grant.Group, why); err != nil {
+	if err := r.Store.Ended(context.Background(), s.grant.Group, s.thread, why); err != nil {
 		r.log(s).Error("why a session ended could not be remembered", "err", err)
 	}
 }

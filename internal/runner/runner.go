@@ -271,7 +271,7 @@ func (r *Runner) Run(ctx context.Context, job queue.Job) {
 func (r *Runner) session(ctx context.Context, job queue.Job, g grant.Grant) (s *session, warm bool, err error) {
 	isolated := job.Conversation() == chat.Isolated
 	if job.Conversation() == chat.Anew && job.Resume == "" || job.Last().Suspect() {
-		r.forgetWarm(ctx, job.Group, g)
+		r.forgetWarm(ctx, job, g)
 	}
 	if !isolated {
 		if s := r.fitting(ctx, job, g); s != nil {
@@ -289,11 +289,15 @@ func (r *Runner) session(ctx context.Context, job queue.Job, g grant.Grant) (s *
 }
 
 // fitting gives the session that waits for the group's next run, if it can serve
-// this one.
+// this one: it is of the same conversation.
 func (r *Runner) fitting(ctx context.Context, job queue.Job, g grant.Grant) *session {
 	r.pool.settle(ctx, job.Group, g)
 	s := r.warm(job.Group, g)
 	if s == nil {
+		return nil
+	}
+	if s.thread != job.Thread() {
+		r.endWaiting(s, otherThread)
 		return nil
 	}
 	if job.Resume != "" && job.Resume != s.talk.Session {
@@ -304,10 +308,13 @@ func (r *Runner) fitting(ctx context.Context, job queue.Job, g grant.Grant) *ses
 	return s
 }
 
-// forgetWarm ends what waits for the next run of a group that begins anew.
-func (r *Runner) forgetWarm(ctx context.Context, group chat.Group, g grant.Grant) {
-	r.pool.settle(ctx, group, g)
-	r.pool.drain(func(s *session) bool { return s.grant.Group == group }, "") // nothing to tell the next agent
+// otherThread is why a session ends whose group has one for another conversation.
+const otherThread = "a message in another thread of the group needed its place"
+
+// forgetWarm ends what waits for the next run of a conversation that begins anew.
+func (r *Runner) forgetWarm(ctx context.Context, job queue.Job, g grant.Grant) {
+	r.pool.settle(ctx, job.Group, g)
+	r.pool.drain(func(s *session) bool { return s.grant.Group == job.Group && s.thread == job.Thread() }, "") // nothing to tell the next agent
 }
 
 // begin writes the run down, and starts its session.

@@ -47,6 +47,7 @@ type session struct {
 	// waited says that no run was using it then.
 	waited  bool
 	watched sync.Once
+	thread  chat.Thread  // whose conversation it is, "" for the group's own
 	talk    Conversation // which of the agent's own sessions it is part of
 	resume  bool         // that session is there already
 	news    string       // why the session before it ended, until the agent was told
@@ -245,12 +246,13 @@ func (r *Runner) ready(ctx context.Context, s *session, l *live) error {
 }
 
 // pick says which of the agent's own sessions a session of ours begins with:
-// the one that was cut off, the group's, or a new one.
+// the one that was cut off, that of the conversation, or a new one.
 func (r *Runner) pick(ctx context.Context, job queue.Job, s *session) error {
+	s.thread = job.Thread()
 	if s.grant.Agent == grant.Shell {
 		return nil
 	}
-	state, err := r.Store.GroupState(ctx, job.Group)
+	state, err := r.Store.Remembered(ctx, job.Group, s.thread)
 	if err != nil {
 		return err
 	}
@@ -263,6 +265,9 @@ func (r *Runner) pick(ctx context.Context, job queue.Job, s *session) error {
 	}
 	if s.resume = s.talk.Session != ""; !s.resume {
 		s.talk.Session = agent.NewUUID()
+		if s.thread != "" && s.anew == "" && !s.talk.Isolated {
+			s.anew = r.beginning(ctx, job, s)
+		}
 	}
 	if !s.talk.Isolated {
 		s.news, s.told = state.Ended, state.Told
@@ -295,7 +300,7 @@ func (r *Runner) openAgent(ctx context.Context, s *session) (agent.Conversation,
 	if !errors.Is(err, agent.ErrSession) {
 		return conv, err
 	}
-	r.log(s).Warn("the agent does not know the group's session any more and begins a new one")
+	r.log(s).Warn("the agent does not know its session any more and begins a new one")
 	if err := r.startOver(ctx, s, begunAnew(agent.ClassSession, 0)); err != nil {
 		return nil, err
 	}

@@ -67,20 +67,24 @@ type Store interface {
 	// HostRuns counts the host-mode runs of a group that began since then, with the
 	// messages that joined them, and tells when the oldest of them was.
 	HostRuns(ctx context.Context, g chat.Group, since time.Time) (n int, oldest time.Time, err error)
-	// GroupState is what is remembered of a group between runs.
-	GroupState(ctx context.Context, g chat.Group) (GroupState, error)
-	// Ended remembers why a group's last session ended, for its agent; "" forgets
+	// Remembered is what is remembered of a conversation between its runs: that of a
+	// thread, or the group's own, whose thread is "".
+	Remembered(ctx context.Context, g chat.Group, thread chat.Thread) (Remembered, error)
+	// Ended remembers why a conversation's last session ended, for its agent; "" forgets
 	// it, since the agent was told.
-	Ended(ctx context.Context, g chat.Group, why string) error
+	Ended(ctx context.Context, g chat.Group, thread chat.Thread, why string) error
 	// RecordCall is Record for a call of an MCP server's tool that a run is about to
 	// make: if it is cut off, Effects tells of it.
 	RecordCall(ctx context.Context, e audit.Entry, tool, brief string) error
 	// Effects are what runs that had messages of this one, and were cut off, did
 	// through the host's tools and began through those of MCP servers.
 	Effects(ctx context.Context, run chat.RunID) ([]Effect, error)
-	// Said is what was said in a group's conversation last, the oldest first: at most
+	// Said is what was said in a conversation last, the oldest first: at most
 	// n runs, none of them isolated, and none before the conversation began anew.
-	Said(ctx context.Context, g chat.Group, n int) ([]Exchange, error)
+	Said(ctx context.Context, g chat.Group, thread chat.Thread, n int) ([]Exchange, error)
+	// Began is what a thread of a group's chat began with: the message that others
+	// answer in the thread, with its run. It is false if the group never had it.
+	Began(ctx context.Context, g chat.Group, thread chat.Address) (Exchange, bool, error)
 	// Troubles are those that go on.
 	Troubles(ctx context.Context) ([]Trouble, error)
 	// Try lets one run try whether a trouble is over, once its time has come: it is
@@ -89,9 +93,9 @@ type Store interface {
 	// Over ends a trouble: what waits for it goes on, and each chat that was told of
 	// it is told the text. It is false if there was none.
 	Over(ctx context.Context, key, text string, at time.Time) (bool, error)
-	// Told remembers which conversation of a group was told which grant, as
-	// GroupState gives it back.
-	Told(ctx context.Context, g chat.Group, mark string) error
+	// Told remembers which session of a conversation was told which grant, as
+	// Remembered gives it back.
+	Told(ctx context.Context, g chat.Group, thread chat.Thread, mark string) error
 	// UID gives the group's own uid from the recorded range, choosing the next
 	// free one the first time.
 	UID(ctx context.Context, g chat.Group, first, count int) (int, error)
@@ -230,14 +234,12 @@ type Outcome struct {
 	Note       string
 }
 
-// GroupState is what is remembered of a group between runs.
-type GroupState struct {
+// Remembered is what is remembered of a conversation between its runs.
+type Remembered struct {
 	// AgentSession is Claude Code's session id, "" for none.
 	AgentSession string
-	// RanClaude is true once the group ran claude: it never falls back.
-	RanClaude bool
 	// Ended says why the last session ended, if the agent was not told yet.
 	Ended string
-	// Told says which conversation was told which grant last, "" for none.
+	// Told says which session was told which grant last, "" for none.
 	Told string
 }

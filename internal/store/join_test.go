@@ -103,18 +103,18 @@ func TestCutOff(t *testing.T) {
 		if isolated {
 			want = ""
 		}
-		st, err := s.GroupState(ctx, "main")
+		st, err := s.Remembered(ctx, "main", "")
 		check(t, err)
 		if d := cmp.Diff(want, st.AgentSession); d != "" {
 			t.Errorf("isolated %v: the group's session: %s", isolated, d)
 		}
 		talk.Session = "def"
 		check(t, s.Start(ctx, "r3", runner.Start{At: noon, Conversation: runner.Conversation{Forget: true}}, audit.Entry{At: noon, Kind: audit.RunStarted}))
-		if st, err = s.GroupState(ctx, "main"); st.AgentSession != "" || err != nil {
+		if st, err = s.Remembered(ctx, "main", ""); st.AgentSession != "" || err != nil {
 			t.Errorf("not forgotten: %+v, %v", st, err)
 		}
 		check(t, s.Converse(ctx, "r3", talk))
-		if st, err = s.GroupState(ctx, "main"); (st.AgentSession == "def") == isolated || err != nil {
+		if st, err = s.Remembered(ctx, "main", ""); (st.AgentSession == "def") == isolated || err != nil {
 			t.Errorf("isolated %v: %+v, %v", isolated, st, err)
 		}
 	}

@@ -58,8 +58,8 @@ func TestAStaleHolderChangesNothing(t *testing.T) {
 			_, err := s.Put(ctx, chat.Outbound{To: alice, Kind: chat.Tool, Text: "stale", Run: "r1", Key: "stale"}, noon)
 			return err
 		},
-		"ended": func(ctx context.Context, s *Store) error { return s.Ended(ctx, "main", "stale") },
-		"told":  func(ctx context.Context, s *Store) error { return s.Told(ctx, "main", "stale") },
+		"ended": func(ctx context.Context, s *Store) error { return s.Ended(ctx, "main", "", "stale") },
+		"told":  func(ctx context.Context, s *Store) error { return s.Told(ctx, "main", "", "stale") },
 	}
 	for _, at := range []runner.State{runner.Queued, runner.Running} {
 		ctx, frozen := t.Context(), newStore(t)

@@ -55,9 +55,12 @@ func TestEverySchemaComesUpToDate(t *testing.T) {
 			if got := due(t, s, noon); got != "k1" {
 				t.Errorf("due %q", got)
 			}
-			st, err := s.GroupState(ctx, "main")
-			if err != nil || st.AgentSession != "abc" || !st.RanClaude {
+			st, err := s.Remembered(ctx, "main", "")
+			if err != nil || st.AgentSession != "abc" {
 				t.Errorf("%+v, %v", st, err)
+			}
+			if ran, err := s.RanClaude(ctx, "main"); err != nil || !ran {
+				t.Errorf("the group ran claude: %v, %v", ran, err)
 			}
 			if uid, err := s.UID(ctx, "main", 7000, 10); err != nil || uid != 7000 {
 				t.Errorf("uid %d, %v", uid, err)

@@ -19,12 +19,12 @@ import (
 // compares what they answer.
 
 func (w *world) accept() string {
-	m := &mMessage{id: fmt.Sprintf("%d-%d", w.seed, len(w.messages)), group: pick(w.rnd, w.groups), trigger: w.rnd.IntN(3) > 0, state: waiting}
+	m := &mMessage{id: fmt.Sprintf("%d-%d", w.seed, len(w.messages)), group: pick(w.rnd, w.groups), thread: pick(w.rnd, []string{"", "", "#1", "#2"}), trigger: w.rnd.IntN(3) > 0, state: waiting}
 	action := router.Run
 	if !m.trigger {
 		m.state, action = kept, router.Context
 	}
-	acc, err := pick(w.rnd, w.nodes).Accept(w.ctx, message(m.id, "words"), router.Verdict{Group: m.group, Action: action}, 50, 0)
+	acc, err := pick(w.rnd, w.nodes).Accept(w.ctx, m.said(), router.Verdict{Group: m.group, Action: action}, 50, 0)
 	if err != nil || !acc.Fresh {
 		w.Errorf("accept: %+v, %v", acc, err)
 	}
@@ -39,7 +39,7 @@ func (w *world) repeat() string {
 		return ""
 	}
 	m := pick(w.rnd, w.messages)
-	acc, err := pick(w.rnd, w.nodes).Accept(w.ctx, message(m.id, "words"), router.Verdict{Group: m.group, Action: router.Run}, 50, 0)
+	acc, err := pick(w.rnd, w.nodes).Accept(w.ctx, m.said(), router.Verdict{Group: m.group, Action: router.Run}, 50, 0)
 	if err != nil || acc.Fresh || acc.Row != m.row {
 		w.Errorf("a message that came twice: %+v, %v", acc, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -111,6 +112,7 @@ type (
 		row      int64
 		held     bool
 		group    chat.Group
+		thread   string // "" or one of two
 		trigger  bool
 		state    string
 		run      *mRun
@@ -239,8 +241,14 @@ func (w *world) waits(g chat.Group) (out []*mMessage) {
 			out = append(out, m)
 		}
 	}
-	// A message on its last attempt has a run to itself; context behind the last that
-	// is taken stays.
+	// A run is of one thread, that of the message that waited longest. A message on its
+	// last attempt has a run to itself; context behind the last that is taken stays.
+	begin := slices.IndexFunc(out, func(m *mMessage) bool { return m.trigger })
+	if begin < 0 {
+		return nil
+	}
+	thread := out[begin].thread
+	out = slices.DeleteFunc(out, func(m *mMessage) bool { return m.thread != thread })
 	var first *mMessage
 	end := 0
 	for i, m := range out {
@@ -264,6 +272,13 @@ func (w *world) liveOf(g chat.Group) *mRun {
 		}
 	}
 	return nil
+}
+
+// said is a message as a network brings it.
+func (m *mMessage) said() chat.Inbound {
+	in := message(m.id, "words")
+	in.From.Chat += chat.ChatID(m.thread)
+	return in
 }
 
 func (w *world) back(r *mRun, attempts int) {

@@ -79,11 +79,12 @@ func addPast(ctx context.Context, t *tx, g chat.Group, p Past, now time.Time) (i
 func (s *Store) Adopt(ctx context.Context, g chat.Group, session, from string) (is bool, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
 		var has string
-		err := t.row(ctx, []any{&has}, `SELECT agent_session FROM groups WHERE grp = ?`, g)
+		err := t.row(ctx, []any{&has}, `SELECT agent_session FROM conversations WHERE grp = ? AND thread = ''`, g)
 		if is = has == session; err != nil && !errors.Is(err, sql.ErrNoRows) || has != "" {
 			return err
 		}
-		if _, err := t.exec(ctx, `INSERT INTO groups (grp, agent_session) VALUES (?, ?) ON CONFLICT (grp) DO UPDATE SET agent_session = excluded.agent_session`, g, session); err != nil {
+		if _, err := t.exec(ctx, `INSERT INTO conversations (grp, thread, agent_session, used) VALUES (?, '', ?, ?)
+			ON CONFLICT (grp, thread) DO UPDATE SET agent_session = excluded.agent_session, used = excluded.used`, g, session, s.now().UnixNano()); err != nil {
 			return err
 		}
 		is = true

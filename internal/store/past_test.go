@@ -57,7 +57,7 @@ func TestAdopt(t *testing.T) {
 			t.Errorf("%s is the group's: %v, %v; want %v", tt.session, is, err, tt.want)
 		}
 	}
-	if st, err := s.GroupState(ctx, "family"); err != nil || st.AgentSession != "session-0" {
+	if st, err := s.Remembered(ctx, "family", ""); err != nil || st.AgentSession != "session-0" {
 		t.Errorf("the conversation is %q, %v", st.AgentSession, err)
 	}
 	if k := kinds(t, s); len(k) != 1 || k[0] != audit.OwnerActed {

@@ -36,6 +36,7 @@ var onBoth = map[string]func(*testing.T){
 	"TestBeatsKeepARun":                        TestBeatsKeepARun,
 	"TestEraseTasks":                           TestEraseTasks,
 	"TestModel":                                TestModel,
+	"TestThreads":                              TestThreads,
 	"TestNamedLeases":                          TestNamedLeases,
 	"TestOneOfManyTakesALease":                 TestOneOfManyTakesALease,
 	"TestOnlyTheSequencersHolderAppends":       TestOnlyTheSequencersHolderAppends,

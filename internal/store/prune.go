@@ -49,6 +49,7 @@ const prunePage = 500
 // the log still verifies.
 func (s *Store) Prune(ctx context.Context, keep Keep) (Pruned, error) {
 	var p Pruned
+	var threads int // they are told with their runs
 	for _, part := range []struct {
 		what   string
 		before time.Time
@@ -61,6 +62,7 @@ func (s *Store) Prune(ctx context.Context, keep Keep) (Pruned, error) {
 			`DELETE FROM outbox WHERE id = ? AND state IN ('sent', 'given_up')`)},
 		{"runs", keep.Runs, &p.Runs, s.closed("runs", `SELECT row, ended IS NOT NULL, coalesce(ended, queued) FROM runs WHERE row > ? ORDER BY row LIMIT ?`,
 			`DELETE FROM runs WHERE row = ? AND ended IS NOT NULL`)},
+		{"threads", keep.Runs, &threads, s.pruneThreads},
 		{"costs", keep.Costs, &p.Costs, s.pruneCosts},
 		{"words", keep.Words, &p.Words, s.pruneWords},
 	} {
@@ -73,6 +75,18 @@ func (s *Store) Prune(ctx context.Context, keep Keep) (Pruned, error) {
 		}
 	}
 	return p, nil
+}
+
+// pruneThreads forgets what is remembered of threads in which nothing was said since
+// then: their runs are gone too. What a group remembers of its own conversation stays.
+func (s *Store) pruneThreads(ctx context.Context, before time.Time, try bool) (int, error) {
+	if try {
+		return 0, nil
+	}
+	return 0, s.write(ctx, func(ctx context.Context, t *tx) error {
+		_, err := t.exec(ctx, `DELETE FROM conversations WHERE thread <> '' AND used < ?`, before.UnixNano())
+		return err
+	})
 }
 
 // aged is a row as pruning sees it.

@@ -72,11 +72,11 @@ func (s *Store) Claim(ctx context.Context, g chat.Group, run chat.RunID, at time
 		if j.Fence, err = nextFence(ctx, t, g); err != nil {
 			return err
 		}
-		if _, err = t.exec(ctx, `INSERT INTO runs (id, grp, state, queued, owner, fence, beat) VALUES (?, ?, 'queued', ?, ?, ?, ?)`,
-			run, g, at.UnixNano(), s.owner, j.Fence, s.now().UnixNano()); err != nil {
+		if j.Messages, err = claimNext(ctx, t, g, run, at); err != nil {
 			return err
 		}
-		if j.Messages, err = claimNext(ctx, t, g, run, at); err != nil {
+		if _, err = t.exec(ctx, `INSERT INTO runs (id, grp, thread, state, queued, owner, fence, beat) VALUES (?, ?, ?, 'queued', ?, ?, ?, ?)`,
+			run, g, j.Thread(), at.UnixNano(), s.owner, j.Fence, s.now().UnixNano()); err != nil {
 			return err
 		}
 		if j.Pushed, err = takePushed(ctx, t, g); err != nil {
@@ -122,10 +122,10 @@ func claimNext(ctx context.Context, t *tx, g chat.Group, run chat.RunID, now tim
 	if len(next) == 0 {
 		return nil, nil
 	}
-	if next[0].Task != nil { // one of its own conversation, and nothing else
-		return next, claimRows(ctx, t, next, run)
-	}
 	last := next[len(next)-1].Row
+	if before := slices.IndexFunc(waiting, func(m queue.Message) bool { return m.Row == last }) + 1; before > len(next) {
+		return next, claimRows(ctx, t, next, run) // some before it are of other conversations
+	}
 	for _, q := range []string{
 		`UPDATE inbox SET state = 'claimed', run = ? WHERE state = 'waiting' AND grp = ? AND id <= ? AND due <= ?`,
 		`UPDATE inbox SET state = 'claimed', run = ? WHERE state = 'context' AND grp = ? AND id <= ? AND due <= ?`,

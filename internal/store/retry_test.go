@@ -296,7 +296,7 @@ func TestSaid(t *testing.T) {
 	}
 	said := func() (out []string) {
 		t.Helper()
-		all, err := s.Said(ctx, "main", 10)
+		all, err := s.Said(ctx, "main", "", 10)
 		check(t, err)
 		for _, x := range all {
 			out = append(out, x.Messages[0].Text+" "+x.Answer)

@@ -59,7 +59,7 @@ func (s *Store) Start(ctx context.Context, run chat.RunID, st runner.Start, e au
 			st.Mode, st.Agent, st.Session, st.At.UnixNano(), run); err != nil {
 			return err
 		}
-		if err := converse(ctx, t, run, st.Conversation); err != nil {
+		if err := s.converse(ctx, t, run, st.Conversation); err != nil {
 			return err
 		}
 		if err := addEntry(ctx, t, e); err != nil || !st.Standing {
@@ -75,7 +75,7 @@ func (s *Store) Converse(ctx context.Context, run chat.RunID, c runner.Conversat
 		if _, err := s.ours(ctx, t, run); err != nil {
 			return err
 		}
-		return converse(ctx, t, run, c)
+		return s.converse(ctx, t, run, c)
 	})
 	if err != nil {
 		return fmt.Errorf("remember the conversation of run %s: %w", run, err)
@@ -83,7 +83,7 @@ func (s *Store) Converse(ctx context.Context, run chat.RunID, c runner.Conversat
 	return nil
 }
 
-func converse(ctx context.Context, t *tx, run chat.RunID, c runner.Conversation) error {
+func (s *Store) converse(ctx context.Context, t *tx, run chat.RunID, c runner.Conversation) error {
 	if c.Session != "" {
 		if _, err := t.exec(ctx, `UPDATE runs SET agent_session = ? WHERE id = ?`, c.Session, run); err != nil {
 			return err
@@ -92,7 +92,7 @@ func converse(ctx context.Context, t *tx, run chat.RunID, c runner.Conversation)
 	if c.Isolated || c.Session == "" && !c.Forget {
 		return nil
 	}
-	return rememberSession(ctx, t, run, c.Session)
+	return s.rememberSession(ctx, t, run, c.Session)
 }
 
 // Running is runner.Store's.
@@ -163,7 +163,7 @@ func (s *Store) Finish(ctx context.Context, run chat.RunID, o runner.Outcome, e 
 		if o.ForgetSession {
 			o.AgentSession = ""
 		}
-		return rememberSession(ctx, t, run, o.AgentSession)
+		return s.rememberSession(ctx, t, run, o.AgentSession)
 	})
 	if err != nil {
 		return fmt.Errorf("finish run %s: %w", run, err)
@@ -198,9 +198,10 @@ func finishRow(ctx context.Context, t *tx, r RunInfo, o runner.Outcome) error {
 	return err
 }
 
-func rememberSession(ctx context.Context, t *tx, run chat.RunID, session string) error {
-	_, err := t.exec(ctx, `INSERT INTO groups (grp, agent_session) SELECT grp, ? FROM runs WHERE id = ?
-		ON CONFLICT (grp) DO UPDATE SET agent_session = excluded.agent_session`, session, run)
+// rememberSession notes which of the agent's sessions a run's conversation is.
+func (s *Store) rememberSession(ctx context.Context, t *tx, run chat.RunID, session string) error {
+	_, err := t.exec(ctx, `INSERT INTO conversations (grp, thread, agent_session, used) SELECT grp, thread, ?, ? FROM runs WHERE id = ?
+		ON CONFLICT (grp, thread) DO UPDATE SET agent_session = excluded.agent_session, used = excluded.used`, session, s.now().UnixNano(), run)
 	return err
 }
 
@@ -217,35 +218,36 @@ func (r *Reader) HostRuns(ctx context.Context, g chat.Group, since time.Time) (i
 
 const hostRunsQuery = `SELECT count(*) + coalesce(sum(follow_ups), 0), min(started) FROM runs WHERE mode = 'host' AND grp = ? AND started >= ?`
 
-// GroupState is runner.Store's.
-func (r *Reader) GroupState(ctx context.Context, g chat.Group) (runner.GroupState, error) {
-	var st runner.GroupState
-	err := r.db.QueryRowContext(ctx, `SELECT agent_session, ran_claude FROM groups WHERE grp = ?`, g).Scan(&st.AgentSession, &st.RanClaude)
-	if err == nil || errors.Is(err, sql.ErrNoRows) {
-		st.Ended, err = r.Meta(ctx, endedKey(g))
+// Remembered is runner.Store's.
+func (r *Reader) Remembered(ctx context.Context, g chat.Group, thread chat.Thread) (runner.Remembered, error) {
+	var m runner.Remembered
+	err := r.db.QueryRowContext(ctx, `SELECT agent_session, ended, told FROM conversations WHERE grp = ? AND thread = ?`, g, thread).Scan(&m.AgentSession, &m.Ended, &m.Told)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return m, fmt.Errorf("read what is remembered of %s: %w", g, explain(r.path, err))
 	}
-	if err == nil {
-		st.Told, err = r.Meta(ctx, toldKey(g))
+	return m, nil
+}
+
+// RanClaude says that a group ran claude once: it never falls back to another agent.
+func (r *Reader) RanClaude(ctx context.Context, g chat.Group) (ran bool, err error) {
+	err = r.db.QueryRowContext(ctx, `SELECT ran_claude FROM groups WHERE grp = ?`, g).Scan(&ran)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return false, fmt.Errorf("read which agent %s had: %w", g, explain(r.path, err))
 	}
-	if err != nil {
-		return st, fmt.Errorf("read what is remembered of %s: %w", g, explain(r.path, err))
-	}
-	return st, nil
+	return ran, nil
 }
 
 // Ended is runner.Store's.
-func (s *Store) Ended(ctx context.Context, g chat.Group, why string) error {
-	return s.remember(ctx, g, endedKey(g), why)
+func (s *Store) Ended(ctx context.Context, g chat.Group, thread chat.Thread, why string) error {
+	return s.remember(ctx, g, `INSERT INTO conversations (grp, thread, ended, used) VALUES (?, ?, ?, ?)
+		ON CONFLICT (grp, thread) DO UPDATE SET ended = excluded.ended, used = excluded.used`, g, thread, why, s.now().UnixNano())
 }
-
-func endedKey(g chat.Group) string { return "ended:" + string(g) }
 
 // Told is runner.Store's.
-func (s *Store) Told(ctx context.Context, g chat.Group, mark string) error {
-	return s.remember(ctx, g, toldKey(g), mark)
+func (s *Store) Told(ctx context.Context, g chat.Group, thread chat.Thread, mark string) error {
+	return s.remember(ctx, g, `INSERT INTO conversations (grp, thread, told, used) VALUES (?, ?, ?, ?)
+		ON CONFLICT (grp, thread) DO UPDATE SET told = excluded.told, used = excluded.used`, g, thread, mark, s.now().UnixNano())
 }
-
-func toldKey(g chat.Group) string { return "told:" + string(g) }
 
 // UID is runner.Store's. A uid stays with its group for ever, also when the
 // group is deleted: files it left behind must not come to belong to another.
@@ -337,16 +339,17 @@ func setMeta(ctx context.Context, t *tx, key, value string) error {
 	return err
 }
 
-// remember is SetMeta for who holds the group's run, if anybody does.
-func (s *Store) remember(ctx context.Context, g chat.Group, key, value string) error {
+// remember changes what is remembered of a group, for who holds its run if anybody does.
+func (s *Store) remember(ctx context.Context, g chat.Group, query string, args ...any) error {
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		if err := s.oursOrNobodys(ctx, t, g); err != nil {
 			return err
 		}
-		return setMeta(ctx, t, key, value)
+		_, err := t.exec(ctx, query, args...)
+		return err
 	})
 	if err != nil {
-		return fmt.Errorf("remember %q: %w", key, err)
+		return fmt.Errorf("remember something of %s: %w", g, err)
 	}
 	return nil
 }

@@ -268,7 +268,7 @@ func TestFinishIsAllOrNothing(t *testing.T) {
 	}
 	info, err := s.Run(ctx, "r1")
 	check(t, err)
-	st, err := s.GroupState(ctx, "main")
+	st, err := s.Remembered(ctx, "main", "")
 	check(t, err)
 	if n := one[int](t, s, `SELECT count(*) FROM outbox`); n != 0 || info.State != runner.Running || st.AgentSession != "" || len(kinds(t, s)) != 2 {
 		t.Errorf("%d replies, run %s, session %q, entries %v", n, info.State, st.AgentSession, kinds(t, s))
@@ -291,9 +291,12 @@ func TestAgentSession(t *testing.T) {
 		bring(t, s, run, runner.Running)
 		step.o.State, step.o.At = runner.Succeeded, noon
 		check(t, s.Finish(ctx, run, step.o, ended(run, runner.Succeeded)))
-		st, err := s.GroupState(ctx, "main")
-		if err != nil || st.AgentSession != step.want || !st.RanClaude {
+		st, err := s.Remembered(ctx, "main", "")
+		if err != nil || st.AgentSession != step.want {
 			t.Errorf("step %d: %+v, %v", i, st, err)
+		}
+		if ran, err := s.RanClaude(ctx, "main"); err != nil || !ran {
+			t.Errorf("step %d: the group ran claude: %v, %v", i, ran, err)
 		}
 	}
 }
@@ -363,7 +366,7 @@ func TestStandingRunsAtOnce(t *testing.T) {
 	if err != nil || len(runs) != 1 || runs[0].State != runner.Running {
 		t.Fatalf("%+v, %v; want one that runs", runs, err)
 	}
-	if st, err := s.GroupState(ctx, runs[0].Group); err != nil || !st.RanClaude {
-		t.Errorf("of its group is known %+v, %v", st, err)
+	if ran, err := s.RanClaude(ctx, runs[0].Group); err != nil || !ran {
+		t.Errorf("its group ran claude: %v, %v", ran, err)
 	}
 }

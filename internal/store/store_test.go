@@ -150,10 +150,13 @@ func TestPathOfAMessage(t *testing.T) {
 	check(t, s.Sending(ctx, due[0].ID, noon))
 	check(t, s.Sent(ctx, due[0].ID, "net-1", noon))
 
-	st, err := s.GroupState(ctx, "main")
+	st, err := s.Remembered(ctx, "main", "")
 	check(t, err)
-	if diff := cmp.Diff(runner.GroupState{AgentSession: "abc", RanClaude: true}, st); diff != "" {
+	if diff := cmp.Diff(runner.Remembered{AgentSession: "abc"}, st); diff != "" {
 		t.Error(diff)
+	}
+	if ran, err := s.RanClaude(ctx, "main"); err != nil || !ran {
+		t.Errorf("the group ran claude: %v, %v", ran, err)
 	}
 	info, err := s.Run(ctx, "r1")
 	check(t, err)

@@ -1,0 +1,28 @@
+-- A thread of a chat is a conversation of its own.
+
+-- +goose Up
+PRAGMA user_version = 8;
+
+-- What is remembered between the runs of a conversation: the group's own, whose thread
+-- is '', and that of each thread, by its address in full.
+CREATE TABLE conversations (
+  grp           TEXT NOT NULL,
+  thread        TEXT NOT NULL,
+  agent_session TEXT NOT NULL DEFAULT '', -- the agent's own session to resume
+  told          TEXT NOT NULL DEFAULT '', -- which session was told which grant last
+  ended         TEXT NOT NULL DEFAULT '', -- why our last session ended, until the agent is told
+  used          INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (grp, thread)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO conversations (grp, thread, agent_session, told, ended)
+SELECT grp, '', agent_session,
+  coalesce((SELECT value FROM meta WHERE key = 'told:' || grp), ''),
+  coalesce((SELECT value FROM meta WHERE key = 'ended:' || grp), '')
+FROM groups WHERE agent_session <> '';
+
+DELETE FROM meta WHERE substr(key, 1, 5) = 'told:' OR substr(key, 1, 6) = 'ended:';
+ALTER TABLE groups DROP COLUMN agent_session;
+
+-- The thread whose messages the run answers, '' for none.
+ALTER TABLE runs ADD COLUMN thread TEXT NOT NULL DEFAULT '';
