@@ -68,6 +68,7 @@ func spent() time.Duration {
 // rest gives memory that is not used any more back to the system, and the pages of the
 // program, which can be read again.
 func (d *Daemon) rest() {
+	d.store.Rest()
 	debug.FreeOSMemory()
 	d.log.Debug("memory was given back", "bytes of the program released", releaseProgram())
 }

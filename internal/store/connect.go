@@ -57,9 +57,9 @@ var readerPragmas = []pragma{
 	{"cache_size", "-1000"},
 }
 
-// maxReaders bounds the pool, and idleReaders is how many of it stay open: reads
-// are short and rarely many at once, and each connection holds its own copy of
-// the schema and its own cache.
+// maxReaders bounds the pool, and idleReaders is how many of it stay open while we rest:
+// each connection holds its own copy of the schema and its own cache, and to open one
+// and parse its statements takes longer than most reads.
 const (
 	maxReaders  = 4
 	idleReaders = 2
@@ -97,8 +97,14 @@ func openReaders(path string) (*pool, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(maxReaders)
-	db.SetMaxIdleConns(idleReaders)
+	db.SetMaxIdleConns(maxReaders)
 	return newPool(db, false), nil
+}
+
+// Rest closes connections that nobody needs in a quiet time.
+func (r *Reader) Rest() {
+	r.db.SetMaxIdleConns(idleReaders)
+	r.db.SetMaxIdleConns(maxReaders)
 }
 
 // ErrCorrupt is in the chain of errors about a damaged store.

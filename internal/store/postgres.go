@@ -119,7 +119,7 @@ func (s *Store) connectPostgres(ctx context.Context, cfg *pgx.ConnConfig) error 
 	}
 	s.Reader.db = newPool(openPostgres(cfg, dialect{rerun: true, patience: patience}, pgCommon, pgReader), true)
 	s.Reader.db.SetMaxOpenConns(maxReaders)
-	s.Reader.db.SetMaxIdleConns(idleReaders)
+	s.Reader.db.SetMaxIdleConns(maxReaders)
 	l := &link{db: s.db, path: s.path, alone: s.alone, node: s.node, name: newOwner(), tell: s.onLink}
 	if s.node != "" {
 		l.name = "node " + s.node // one row for all processes that ever bear the name

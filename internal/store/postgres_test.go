@@ -37,6 +37,7 @@ var onBoth = map[string]func(*testing.T){
 	"TestEraseTasks":                           TestEraseTasks,
 	"TestModel":                                TestModel,
 	"TestThreads":                              TestThreads,
+	"TestRest":                                 TestRest,
 	"TestNamedLeases":                          TestNamedLeases,
 	"TestOneOfManyTakesALease":                 TestOneOfManyTakesALease,
 	"TestOnlyTheSequencersHolderAppends":       TestOnlyTheSequencersHolderAppends,
