@@ -410,7 +410,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	parts.Go(func() { d.while(ctx, "retention", d.retain) })
 	parts.Go(func() {
 		d.keepSpares(ctx)
-		parts.Go(func() { d.settle(ctx) })
+		parts.Go(func() { settle(ctx, d.rest) })
 		d.runner.Tend(ctx)
 	})
 	<-ctx.Done()

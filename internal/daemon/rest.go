@@ -18,11 +18,11 @@ const (
 	busyCPU  = 500 * time.Millisecond
 )
 
-// settle gives back what only the start needed, then what the other parts touched when
-// they first looked around, and from then on what was needed by something that is over: a
-// session, a search of the log, a page.
-func (d *Daemon) settle(ctx context.Context) {
-	d.rest()
+// settle rests, to give back what only the start needed, then what the other parts touched
+// when they first looked around, and from then on what was needed by something that is
+// over: a session, a search of the log, a page.
+func settle(ctx context.Context, rest func()) {
+	rest()
 	wait := func(t time.Duration) bool {
 		select {
 		case <-ctx.Done():
@@ -34,11 +34,11 @@ func (d *Daemon) settle(ctx context.Context) {
 	if !wait(lookedAround) {
 		return
 	}
-	d.rest()
+	rest()
 	r := resting{since: busyCPU, at: spent()} // the first quiet time ends the start
 	for wait(restLook) {
 		if r.due(spent()) {
-			d.rest()
+			rest()
 			r = resting{at: spent()}
 		}
 	}

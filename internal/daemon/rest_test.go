@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"log/slog"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -52,11 +51,10 @@ func TestSettle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var rests atomic.Int32
 		ctx, cancel := context.WithCancel(t.Context())
-		d := &Daemon{log: slog.New(counting{&rests})}
 		over := make(chan struct{})
 		go func() {
 			defer close(over)
-			d.settle(ctx)
+			settle(ctx, func() { rests.Add(1) })
 		}()
 		at := func(wait time.Duration, want int32) {
 			t.Helper()
@@ -78,11 +76,3 @@ func TestSettle(t *testing.T) {
 		<-over
 	})
 }
-
-// counting is a handler that counts what is logged.
-type counting struct{ n *atomic.Int32 }
-
-func (c counting) Enabled(context.Context, slog.Level) bool  { return true }
-func (c counting) Handle(context.Context, slog.Record) error { c.n.Add(1); return nil }
-func (c counting) WithAttrs([]slog.Attr) slog.Handler        { return c }
-func (c counting) WithGroup(string) slog.Handler             { return c }

@@ -41,7 +41,9 @@ func (f *fake) Over(_ context.Context, key, _ string, _ time.Time) (bool, error)
 	return true, nil
 }
 
-func (f *fake) Said(context.Context, chat.Group, chat.Thread, int) ([]Exchange, error) { return f.said, nil }
+func (f *fake) Said(context.Context, chat.Group, chat.Thread, int) ([]Exchange, error) {
+	return f.said, nil
+}
 
 func (f *fake) Effects(context.Context, chat.RunID) ([]Effect, error) { return f.effects, nil }
 
