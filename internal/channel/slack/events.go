@@ -25,6 +25,7 @@ type message struct {
 	Text       string   `json:"text"`
 	TS         string   `json:"ts"`
 	Thread     string   `json:"thread_ts"`
+	ParentUser string   `json:"parent_user_id"`
 	Channel    string   `json:"channel"`
 	Kind       string   `json:"channel_type"`
 	Files      []upload `json:"files"`
@@ -78,8 +79,10 @@ func (c *Channel) inbound(team string, m message) (chat.Inbound, bool) {
 	in := chat.Inbound{
 		From: address(me.team, m.Channel, thread), ID: chat.MessageID(m.TS), Sender: c.sender(me, team, m),
 		Text: c.plain(m.Text), Sent: moment(m.TS),
-		// A direct message calls the agent; elsewhere a mention of its user does.
-		Mentioned: m.Kind == "im" || strings.Contains(m.Text, "<@"+me.user+">") || strings.Contains(m.Text, "<@"+me.user+"|"),
+		// A direct message calls the agent; elsewhere a mention of its user does, and a
+		// reply in the thread under a message of its own.
+		Mentioned: m.Kind == "im" || strings.Contains(m.Text, "<@"+me.user+">") || strings.Contains(m.Text, "<@"+me.user+"|") ||
+			thread != "" && m.ParentUser == me.user && me.user != "",
 	}
 	for i, f := range m.Files {
 		if i == maxFiles {

@@ -87,7 +87,16 @@ func TestInbound(t *testing.T) {
 			return in.Mentioned && in.From == address("T1", "D1", "")
 		}},
 		{name: "a reply in a thread", m: slacktest.Message{Text: "hi", Thread: "1700000000.000001"}, want: func(in chat.Inbound) bool {
-			return in.From == address("T1", "C1", "1700000000.000001") && in.From.Base() == general
+			return in.From == address("T1", "C1", "1700000000.000001") && in.From.Base() == general && !in.Mentioned
+		}},
+		{name: "a reply under a message of ours", m: slacktest.Message{Text: "hi", Thread: "1700000000.000001"}, fields: map[string]any{"parent_user_id": slacktest.BotUser}, want: func(in chat.Inbound) bool {
+			return in.Mentioned
+		}},
+		{name: "a reply under somebody else's message", m: slacktest.Message{Text: "hi", Thread: "1700000000.000001"}, fields: map[string]any{"parent_user_id": "U2"}, want: func(in chat.Inbound) bool {
+			return !in.Mentioned
+		}},
+		{name: "a message in no thread that names us as its parent's author", m: slacktest.Message{Text: "hi"}, fields: map[string]any{"parent_user_id": slacktest.BotUser}, want: func(in chat.Inbound) bool {
+			return !in.Mentioned
 		}},
 		{name: "a reply that is shown in the channel too", m: slacktest.Message{Text: "hi", Thread: "1700000000.000001"}, fields: map[string]any{"subtype": "thread_broadcast"}, want: func(in chat.Inbound) bool {
 			return in.From == address("T1", "C1", "1700000000.000001")
