@@ -52,6 +52,10 @@ func (h *hostOf) SendFile(_ context.Context, _ hosttools.Identity, f hosttools.O
 	return "Sent " + f.Path + ".", nil
 }
 
+func (h *hostOf) React(context.Context, hosttools.Identity, string) (string, error) {
+	return "Given.", nil
+}
+
 func (h *hostOf) AskToSend(context.Context, hosttools.Identity, chat.Address, string) (string, error) {
 	return "The owner is asked.", nil
 }

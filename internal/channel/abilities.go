@@ -26,6 +26,13 @@ type Filer interface {
 	MaxFile() int64
 }
 
+// Reactor is for channels whose network has reactions.
+type Reactor interface {
+	// React gives a message in a chat a reaction, one of chat.Reactions. One that is
+	// there already is no error.
+	React(ctx context.Context, in chat.Address, to chat.MessageID, emoji string) error
+}
+
 // Historian is for channels whose network tells what was said while nobody listened.
 type Historian interface {
 	// Since gives the messages of a chat after a moment, oldest first, as Receive

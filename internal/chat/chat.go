@@ -215,6 +215,9 @@ type Outbound struct {
 	Last bool `json:"last,omitempty"`
 	// File goes with the message, nil for none.
 	File *File `json:"file,omitempty"`
+	// React is the message to which Text, one of Reactions, is given as a reaction, ""
+	// for a message of its own. Given twice it is there once.
+	React MessageID `json:"react,omitempty"`
 	// Code is, of a Question, the one that an answer names, so that a channel can show
 	// buttons. Who presses one says "approve CODE" or "deny CODE", and no more.
 	Code string `json:"code,omitempty"`
@@ -222,6 +225,10 @@ type Outbound struct {
 	// outbox for each attempt.
 	Again bool `json:"again,omitempty"`
 }
+
+// Reactions are what a message can be given on every network that has reactions. Source:
+// Telegram's list for bots (core.telegram.org/bots/api, ReactionTypeEmoji); others take more.
+var Reactions = []string{"👍", "👎", "❤", "🔥", "👏", "😁", "🤔", "🎉", "👀", "🙏", "👌", "💯"}
 
 // HostMark begins what the host itself says, in every chat. It is taken out of
 // everybody else's words, see channel.Unmark.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -65,6 +66,26 @@ func (h *toolHost) SendFile(ctx context.Context, from hosttools.Identity, f host
 		return "", err
 	}
 	return "Sent " + path.Base(out.Name) + ".", nil
+}
+
+// React puts a reaction to the message that a run answers into the outbox. The tools
+// have checked what it is.
+func (h *toolHost) React(ctx context.Context, from hosttools.Identity, emoji string) (string, error) {
+	to, id, ok := h.d.runner.Answering(from.Run())
+	if !ok {
+		return "Not given: you are not answering a message.", nil
+	}
+	if _, ok := h.d.channels[to.Channel].(channel.Reactor); !ok {
+		return "Not given: the chat you are answering has no reactions.", nil
+	}
+	_, err := h.d.outbox.Put(ctx, chat.Outbound{
+		To: to, Kind: chat.Tool, Text: emoji, React: id, Run: from.Run(), Group: from.Group,
+		Key: cmp.Or(hosttools.EffectKey(ctx), fmt.Sprintf("tool:%s:%d", from.Session, h.sent.Add(1))),
+	})
+	if err != nil {
+		return "", err
+	}
+	return "Given: " + emoji, nil
 }
 
 // copyOut takes the host's own copy of a file of an agent's. no says why there is

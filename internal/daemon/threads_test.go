@@ -22,7 +22,7 @@ func TestThreads(t *testing.T) {
 	s.Patience = time.Minute
 	i, m := claudeInstall(t)
 	i.configure(fmt.Sprintf(`{
-		"hostMode": {"enabled": true},
+		"hostMode": {"enabled": true, "runsPerHour": 100},
 		"agent": {"claude": {"path": %q}},
 		"channels": {"slack": {"connect": true, "api": %q}},
 		"people": {"slack:T1/UOWN": {"role": "owner"}},
@@ -88,4 +88,12 @@ func TestThreads(t *testing.T) {
 	knows("the thread after /new", body, "teal") // what it began with is told to each that is new in it
 	_, body = say(elsewhere, "and you?")
 	knows("the other thread", body, "coral amber")
+
+	// A reaction is given to the message that is answered, on the network's own way.
+	ask := s.Keep(slacktest.Message{Channel: "C1", User: "UOWN", Text: `<@UBOT> tool: mcp__nanoclaw__add_reaction {"emoji":"🎉"}`, Thread: channel})
+	must(t, s.Event(ctx, ask, nil))
+	posted(t, s, "Given: 🎉")
+	if got := s.Reactions(); len(got) != 1 || got[0] != "C1/"+ask.TS+" 🎉" {
+		t.Errorf("the reactions are %q, want one to %s", got, ask.TS)
+	}
 }

@@ -355,7 +355,7 @@ func tools(g chat.Group, c config.Group) []Tool {
 	}
 	if networked(c) {
 		const why = "every group with a chat on a network, of its own files, to its own chat"
-		out = append(out, Tool{"send_file", why}, Tool{"send_image", why})
+		out = append(out, Tool{"send_file", why}, Tool{"send_image", why}, Tool{"add_reaction", "every group with a chat on a network, to the message that it answers"})
 	}
 	return out
 }

@@ -33,6 +33,7 @@ func TestToolsFollowTheTable(t *testing.T) {
 		{authority.TaskChangeOther, "cancel_task", `{"task_id":"tw"}`},
 		{authority.Send, "send_file", `{"path":"a.txt","caption":"see"}`},
 		{authority.Send, "send_image", `{"path":"a.png"}`},
+		{authority.Send, "add_reaction", `{"emoji":"👍"}`},
 	}
 	called := map[string]bool{}
 	for _, c := range calls {

@@ -52,6 +52,9 @@ type Host interface {
 	// SendFile has a file of the group sent to its chat, with the words that go with
 	// it. An image must be one. It gives the words for the agent, and a refusal as one.
 	SendFile(ctx context.Context, from Identity, f OutFile) (string, error)
+	// React gives the message that the agent is answering a reaction, once for an
+	// EffectKey. It gives the words for the agent, and a refusal as one.
+	React(ctx context.Context, from Identity, emoji string) (string, error)
 	Registrar
 	Tasks
 	// Begin writes down that a call is about to have an effect, and says whether it

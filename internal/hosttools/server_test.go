@@ -126,6 +126,11 @@ func (h *fakeHost) SendFile(_ context.Context, _ Identity, f OutFile) (string, e
 	return "Sent " + f.Path + ".", nil
 }
 
+func (h *fakeHost) React(_ context.Context, from Identity, emoji string) (string, error) {
+	h.add(fmt.Sprintf("react %s %s", from.Group, emoji))
+	return "Given: " + emoji, nil
+}
+
 func (h *fakeHost) AskToSend(_ context.Context, from Identity, to chat.Address, text string) (string, error) {
 	h.add(fmt.Sprintf("ask %s->%s %s", from.Group, to, clip(text, 20)))
 	return "the owner is asked", nil
@@ -327,10 +332,10 @@ func TestOnlyGrantedToolsExist(t *testing.T) {
 		granted []grant.Tool
 		want    []string
 	}{
-		{"main, all", "main", everyTool, []string{"cancel_task", "list_groups", "list_tasks", "pause_task", "register_group", "resume_task", "schedule_task", "send_file", "send_image", "send_message", "update_task"}},
+		{"main, all", "main", everyTool, []string{"add_reaction", "cancel_task", "list_groups", "list_tasks", "pause_task", "register_group", "resume_task", "schedule_task", "send_file", "send_image", "send_message", "update_task"}},
 		{"main, one", "main", everyTool[:1], []string{"send_message"}},
 		{"main, none", "main", nil, nil},
-		{"a group, all", "family", everyTool, []string{"cancel_task", "list_tasks", "pause_task", "resume_task", "schedule_task", "send_file", "send_image", "send_message", "update_task"}},
+		{"a group, all", "family", everyTool, []string{"add_reaction", "cancel_task", "list_tasks", "pause_task", "resume_task", "schedule_task", "send_file", "send_image", "send_message", "update_task"}},
 		{"a tool that nobody knows", "main", []grant.Tool{{Name: "run_on_host"}}, nil},
 	}
 	for _, tt := range tests {

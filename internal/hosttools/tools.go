@@ -12,7 +12,7 @@ var all = sync.OnceValue(func() []tool {
 		actTask(PauseTask, "Pause a scheduled task: it is not due until it is resumed. What it would have done meanwhile is left out."),
 		actTask(ResumeTask, "Resume a paused task. Its next time is computed from now; what passed meanwhile is not made up for."),
 		actTask(CancelTask, "Cancel a scheduled task for good: it is forgotten, with its history. If it runs now, the run is ended."),
-		sendFile(), sendImage(),
+		sendFile(), sendImage(), addReaction(),
 	}
 })
 

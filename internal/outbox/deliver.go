@@ -224,11 +224,23 @@ func (o *Outbox) deliver(ctx context.Context, p Pending) (over bool, err error) 
 func (o *Outbox) attempt(ctx context.Context, ch Channel, p Pending) (chat.MessageID, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.patience, errSilent)
 	defer cancel()
-	id, err := ch.Deliver(ctx, o.shown(ch, p.Outbound))
+	id, err := o.give(ctx, ch, p.Outbound)
 	if err != nil && errors.Is(context.Cause(ctx), errSilent) {
 		err = fmt.Errorf("%w: %w", errSilent, err)
 	}
 	return id, err
+}
+
+// give is the attempt itself.
+func (o *Outbox) give(ctx context.Context, ch Channel, m chat.Outbound) (chat.MessageID, error) {
+	if m.React == "" {
+		return ch.Deliver(ctx, o.shown(ch, m))
+	}
+	r, ok := ch.(channel.Reactor)
+	if !ok {
+		return "", channel.Permanent(errors.New("the network has no reactions"))
+	}
+	return m.React, r.React(ctx, m.To, m.React, m.Text)
 }
 
 // errSilent says that a channel did not answer.

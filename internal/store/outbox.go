@@ -36,7 +36,7 @@ func scanOutbound(rows *sql.Rows, beside ...any) (outbox.Pending, error) {
 	}
 	var x extra
 	err = json.Unmarshal([]byte(more), &x)
-	p.File, p.Code = x.File, x.Code
+	p.File, p.Code, p.React = x.File, x.Code, x.React
 	return p, err
 }
 
@@ -44,14 +44,16 @@ func scanOutbound(rows *sql.Rows, beside ...any) (outbox.Pending, error) {
 type extra struct {
 	File *chat.File `json:"file,omitempty"`
 	Code string     `json:"code,omitempty"`
+
+	React chat.MessageID `json:"react,omitempty"`
 }
 
 // extraOf is the extra of a message as it is kept, "" for none.
 func extraOf(m chat.Outbound) (string, error) {
-	if m.File == nil && m.Code == "" {
+	if m.File == nil && m.Code == "" && m.React == "" {
 		return "", nil
 	}
-	b, err := json.Marshal(extra{m.File, m.Code})
+	b, err := json.Marshal(extra{m.File, m.Code, m.React})
 	return string(b), err
 }
 

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -33,6 +34,9 @@ type Network struct {
 	// Repeat plays the network sending the last message once more, as networks do.
 	// Nil: it never does.
 	Repeat func(ctx context.Context) error
+	// Reacted are the reactions that were given, the last word of each being the emoji.
+	// Wanted of a channel that is a channel.Reactor.
+	Reacted func() []string
 	// Cut ends the connection without a word. Nil: there is none to be cut.
 	Cut func()
 	// Fetched says that no chat can be unreachable: whoever is there comes for what was
@@ -64,6 +68,7 @@ func Run(t *testing.T, make func(t *testing.T) Network) {
 		{"delivers from several goroutines", testDeliverMany},
 		{"says when nobody is there", testNobody},
 		{"a foreign chat is a permanent error", testForeign},
+		{"gives reactions once", testReact},
 		{"deliver ends with its context", testDeliverEnds},
 		{"progress never blocks", testProgress},
 	} {
@@ -380,6 +385,46 @@ func testForeign(t *testing.T, n Network) {
 	to := chat.Address{Channel: n.Chat.Channel + "-other", Chat: n.Chat.Chat}
 	if _, err := n.Channel.Deliver(ctx, message(to, 1)); !channel.IsPermanent(err) {
 		t.Errorf("Deliver to another channel's chat gave %v, want a permanent error", err)
+	}
+}
+
+func testReact(t *testing.T, n Network) {
+	r, ok := n.Channel.(channel.Reactor)
+	if !ok {
+		t.Log("this network has no reactions")
+		return
+	}
+	sink := &Sink{}
+	ctx := start(t, n.Channel, sink)
+	if err := say(ctx, n, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	id := sink.Got()[0].ID
+	for _, emoji := range chat.Reactions {
+		for range 2 {
+			if err := r.React(ctx, n.Chat, id, emoji); err != nil {
+				t.Errorf("%s: %v", emoji, err)
+			}
+		}
+		all := n.Reacted()
+		count := 0
+		for _, given := range all {
+			if strings.HasSuffix(given, " "+emoji) {
+				count++
+			}
+		}
+		if count != 1 || !strings.HasSuffix(all[len(all)-1], " "+emoji) || !strings.Contains(all[len(all)-1], string(id)) {
+			t.Errorf("after %s for %s, twice, there is %q", emoji, id, all)
+		}
+	}
+	to := chat.Address{Channel: n.Chat.Channel + "-other", Chat: n.Chat.Chat}
+	if err := r.React(ctx, to, id, chat.Reactions[0]); !channel.IsPermanent(err) {
+		t.Errorf("a reaction in another channel's chat gave %v, want a permanent error", err)
+	}
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := r.React(over, n.Chat, id, chat.Reactions[0]); err == nil {
+		t.Error("a reaction after its context ended gave no error")
 	}
 }
 

@@ -54,6 +54,18 @@ func (c *Channel) Deliver(ctx context.Context, m chat.Outbound) (chat.MessageID,
 	return chat.MessageID(done.First()), nil
 }
 
+// React implements channel.Reactor.
+func (c *Channel) React(ctx context.Context, in chat.Address, to chat.MessageID, emoji string) error {
+	at, err := placeOf(in)
+	if err != nil {
+		return err
+	}
+	if !number(string(to)) {
+		return channel.Permanent(fmt.Errorf("%q is no message of Discord's", to))
+	}
+	return c.do(ctx, rest.AddReaction.Compile(nil, at.target(), string(to), emoji), nil, nil)
+}
+
 // nonce is by what Discord knows a part that it has taken: at most 25 characters.
 func nonce(key string, part int) string {
 	sum := sha256.Sum256([]byte(key + "#" + strconv.Itoa(part)))

@@ -57,7 +57,7 @@ func TestConformance(t *testing.T) {
 				return s.Say(ctx, "MESSAGE_CREATE", last)
 			},
 			Repeat: func(ctx context.Context) error { return s.Say(ctx, "MESSAGE_CREATE", last) },
-			Cut:    s.Drop,
+			Cut:    s.Drop, Reacted: s.Reactions,
 			Connect: func() (func(context.Context) (string, error), func()) {
 				received := func(ctx context.Context) (string, error) {
 					m, err := s.Posted(ctx)

@@ -12,8 +12,8 @@ import (
 const BotToken = "bot"
 
 // permissions are what the bot may do in a server: see channels, write in them and in
-// threads, attach files, read what was said.
-const permissions = 1<<10 | 1<<11 | 1<<15 | 1<<16 | 1<<38
+// threads, attach files, read what was said, give reactions.
+const permissions = 1<<6 | 1<<10 | 1<<11 | 1<<15 | 1<<16 | 1<<38
 
 // Login leads through the setting up of a bot. o has the API and what else is to be
 // used for the attempt.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -66,6 +67,35 @@ func (c *Channel) Deliver(ctx context.Context, m chat.Outbound) (chat.MessageID,
 		}
 	}
 	return chat.MessageID(first), nil
+}
+
+// reactionNames are Slack's names of chat.Reactions.
+var reactionNames = map[string]string{
+	"👍": "+1", "👎": "-1", "❤": "heart", "🔥": "fire", "👏": "clap", "😁": "grin",
+	"🤔": "thinking_face", "🎉": "tada", "👀": "eyes", "🙏": "pray", "👌": "ok_hand", "💯": "100",
+}
+
+// React implements channel.Reactor.
+func (c *Channel) React(ctx context.Context, in chat.Address, to chat.MessageID, emoji string) error {
+	at, err := placeOf(in)
+	if err != nil {
+		return err
+	}
+	name, ok := reactionNames[emoji]
+	if !ok {
+		return channel.Permanent(fmt.Errorf("Slack has no name here for %q", emoji))
+	}
+	err = c.call(ctx, "reactions.add", func(ctx context.Context) error {
+		return c.client.AddReactionContext(ctx, name, api.NewRefToMessage(at.channel, string(to)))
+	})
+	var said api.SlackErrorResponse
+	switch {
+	case errors.As(err, &said) && said.Err == "already_reacted":
+		return nil
+	case errors.As(err, &said) && said.Err == "missing_scope":
+		return channel.Permanent(errors.New("the app may not give reactions: add reactions:write to its scopes, or take the manifest of nanoclaw channel login slack again, and install it anew"))
+	}
+	return err
 }
 
 // parts are the messages that a message becomes. Of a very long one they are its

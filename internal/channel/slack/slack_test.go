@@ -54,7 +54,7 @@ func TestConformance(t *testing.T) {
 				return s.Event(ctx, last, nil)
 			},
 			Repeat: func(ctx context.Context) error { return s.Event(ctx, last, nil) },
-			Cut:    s.Drop,
+			Cut:    s.Drop, Reacted: s.Reactions,
 			Connect: func() (func(context.Context) (string, error), func()) {
 				received := func(ctx context.Context) (string, error) {
 					m, err := s.Posted(ctx)

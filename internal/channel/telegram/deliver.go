@@ -61,6 +61,28 @@ func (c *Channel) deliver(ctx context.Context, to place, m chat.Outbound) (chat.
 	return chat.MessageID(done.First()), nil
 }
 
+// React implements channel.Reactor. A bot has one reaction to a message; another takes
+// its place.
+func (c *Channel) React(ctx context.Context, in chat.Address, to chat.MessageID, emoji string) error {
+	at, err := placeOf(in)
+	if err != nil {
+		return err
+	}
+	id, err := strconv.Atoi(string(to))
+	if err != nil {
+		return channel.Permanent(fmt.Errorf("%q is no message of Telegram's", to))
+	}
+	if err := c.moves.load(ctx); err != nil {
+		return err
+	}
+	return inWords(c.call(ctx, "setMessageReaction", func(ctx context.Context) error {
+		_, err := c.client.SetMessageReaction(ctx, &bot.SetMessageReactionParams{ChatID: c.moves.now(at.chat), MessageID: id, Reaction: []models.ReactionType{
+			{Type: models.ReactionTypeTypeEmoji, ReactionTypeEmoji: &models.ReactionTypeEmoji{Type: models.ReactionTypeTypeEmoji, Emoji: emoji}},
+		}})
+		return err
+	}))
+}
+
 // parts are the messages that a message becomes, and the file that goes after them, if
 // one does: that of the message, or all of an answer that is very long.
 func (c *Channel) parts(m chat.Outbound) (parts []string, file *outfile) {

@@ -149,6 +149,8 @@ func (s *Server) answer(method string, part []string, r *http.Request) (int, any
 		return s.historyLocked(part, r)
 	case "PATCH messages", "DELETE messages":
 		return s.changeLocked(method, part, r)
+	case "PUT messages":
+		return s.reactLocked(part)
 	case "POST interactions":
 		var body struct {
 			Type int `json:"type"`

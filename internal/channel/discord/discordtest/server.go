@@ -66,13 +66,14 @@ type Server struct {
 	identify int
 	resumed  int
 
-	messages []Message
-	history  map[string][]Object // by channel, oldest first
-	files    map[string]string
-	posted   chan Message
-	fail     map[string]func(http.ResponseWriter) bool
-	calls    map[string]int
-	pressed  []string
+	messages  []Message
+	history   map[string][]Object // by channel, oldest first
+	reactions []string
+	files     map[string]string
+	posted    chan Message
+	fail      map[string]func(http.ResponseWriter) bool
+	calls     map[string]int
+	pressed   []string
 }
 
 // New starts a server, which ends with the test.

@@ -71,6 +71,8 @@ func (s *Server) answer(method string, r *http.Request) map[string]any {
 		return map[string]any{"channel": f.Get("channel"), "ts": f.Get("ts"), "text": f.Get("text")}
 	case "conversations.history", "conversations.replies":
 		return s.historyLocked(f.Get("channel"), f.Get("oldest"), f.Get("ts"))
+	case "reactions.add":
+		return s.reactLocked(f)
 	case "files.info":
 		file, ok := s.files[f.Get("file")]
 		if !ok {

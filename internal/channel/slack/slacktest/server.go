@@ -62,20 +62,21 @@ type Server struct {
 	// Patience is how long Say waits for an acknowledgement.
 	Patience time.Duration
 
-	mu       sync.Mutex // guards all below
-	clock    int64
-	messages []Message
-	posted   chan Message
-	socket   *websocket.Conn
-	sockets  int // open now
-	Opened   int // ever
-	most     int
-	waiting  map[string]chan struct{} // for acknowledgements
-	lost     chan struct{}            // closed when the socket ends
-	fail     map[string]func(http.ResponseWriter) bool
-	files    map[string]File
-	deaf     bool
-	calls    map[string]int
+	mu        sync.Mutex // guards all below
+	clock     int64
+	messages  []Message
+	posted    chan Message
+	socket    *websocket.Conn
+	sockets   int // open now
+	Opened    int // ever
+	most      int
+	waiting   map[string]chan struct{} // for acknowledgements
+	lost      chan struct{}            // closed when the socket ends
+	fail      map[string]func(http.ResponseWriter) bool
+	files     map[string]File
+	deaf      bool
+	reactions []string
+	calls     map[string]int
 }
 
 // New starts a workspace, which ends with the test.

@@ -71,6 +71,8 @@ func (s *Server) answer(method string, r *http.Request) (result any, no string) 
 		s.messages = append(s.messages, m)
 		s.posted <- m
 		return sent(m), ""
+	case "setMessageReaction":
+		return s.reactLocked(r)
 	case "editMessageText", "deleteMessage":
 		return s.changeLocked(method, r)
 	}

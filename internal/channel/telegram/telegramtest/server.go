@@ -44,20 +44,21 @@ type Server struct {
 	// Patience is how long Say waits for an update to be confirmed.
 	Patience time.Duration
 
-	mu       sync.Mutex // guards all below
-	changed  chan struct{}
-	updates  []update
-	number   int64
-	ids      map[int64]int
-	messages []Message
-	posted   chan Message
-	drafts   []Message
-	files    map[string]string
-	fail     map[string]func(http.ResponseWriter) bool
-	calls    map[string]int
-	poll     context.CancelFunc // of the request that waits
-	polls    int
-	most     int
+	mu        sync.Mutex // guards all below
+	changed   chan struct{}
+	updates   []update
+	number    int64
+	ids       map[int64]int
+	messages  []Message
+	posted    chan Message
+	drafts    []Message
+	files     map[string]string
+	fail      map[string]func(http.ResponseWriter) bool
+	calls     map[string]int
+	poll      context.CancelFunc // of the request that waits
+	reactions []string
+	polls     int
+	most      int
 }
 
 // update is one that is not confirmed.
