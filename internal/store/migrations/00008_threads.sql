@@ -26,3 +26,8 @@ ALTER TABLE groups DROP COLUMN agent_session;
 
 -- The thread whose messages the run answers, '' for none.
 ALTER TABLE runs ADD COLUMN thread TEXT NOT NULL DEFAULT '';
+
+-- The host runs of an hour are counted at each decision, and out of the index alone: with
+-- 15,000 of them that took 23 ms.
+DROP INDEX runs_host;
+CREATE INDEX runs_host ON runs (grp, started, follow_ups) WHERE mode = 'host';
