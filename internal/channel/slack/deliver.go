@@ -83,7 +83,7 @@ func (c *Channel) React(ctx context.Context, in chat.Address, to chat.MessageID,
 	}
 	name, ok := reactionNames[emoji]
 	if !ok {
-		return channel.Permanent(fmt.Errorf("Slack has no name here for %q", emoji))
+		return channel.Permanent(fmt.Errorf("slack has no name here for %q", emoji))
 	}
 	err = c.call(ctx, "reactions.add", func(ctx context.Context) error {
 		return c.client.AddReactionContext(ctx, name, api.NewRefToMessage(at.channel, string(to)))
