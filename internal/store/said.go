@@ -47,7 +47,8 @@ func (r *Reader) Said(ctx context.Context, g chat.Group, thread chat.Thread, n i
 // lookedThrough is among how many messages that went out last Began looks for one.
 const lookedThrough = 2000
 
-// Began is runner.Store's. What went out longer ago than that is not found: the network's
+// Began is runner.Store's. What an agent was never meant to see, such as a stranger's
+// message, a command, a pairing code or a question of the host's, is no beginning. What went out longer ago than that is not found: the network's
 // ids are in no index, which would cost each message more than this is worth.
 func (r *Reader) Began(ctx context.Context, g chat.Group, thread chat.Address) (x runner.Exchange, ok bool, err error) {
 	base, first := thread.Base(), thread.Beginning()
@@ -59,12 +60,14 @@ func (r *Reader) Began(ctx context.Context, g chat.Group, thread chat.Address) (
 		m, err := scanMessage(rows, &run)
 		x.Messages, ok = append(x.Messages, m), true
 		return err
-	}, `SELECT CASE trigger WHEN 1 THEN coalesce(run, '') ELSE '' END, `+messageColumns+` FROM inbox WHERE channel = ? AND chat = ? AND message = ? AND grp = ?`, base.Channel, base.Chat, first, g)
+	}, `SELECT CASE trigger WHEN 1 THEN coalesce(run, '') ELSE '' END, `+messageColumns+` FROM inbox WHERE channel = ? AND chat = ? AND message = ? AND grp = ?
+		AND (run IS NOT NULL OR state IN ('waiting', 'context'))`, base.Channel, base.Chat, first, g)
 	if err == nil && !ok {
 		err = each(ctx, r.db, func(rows *sql.Rows) error {
 			ok = true
 			return rows.Scan(&run, &x.Answer)
-		}, `SELECT run, text FROM outbox WHERE id > (SELECT coalesce(max(id), 0) FROM outbox) - ? AND channel = ? AND chat = ? AND network = ? AND grp = ?`, lookedThrough, base.Channel, base.Chat, first, g)
+		}, `SELECT run, text FROM outbox WHERE id > (SELECT coalesce(max(id), 0) FROM outbox) - ? AND channel = ? AND chat = ? AND network = ? AND grp = ?
+			AND kind IN (?, ?)`, lookedThrough, base.Channel, base.Chat, first, g, chat.Reply, chat.Tool)
 	}
 	if err == nil && run != "" {
 		var whole runner.Exchange

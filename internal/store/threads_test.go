@@ -94,20 +94,31 @@ func TestThreads(t *testing.T) {
 		}
 	}
 
+	// What no agent may see.
+	say(chatAt, "refused", "a stranger's words", router.Refuse)
+	say(chatAt, "command", "approve k4m2-9x7a", router.Answer)
+	q, err := s.Put(ctx, chat.Outbound{To: chatAt, Kind: chat.Question, Text: "May it? k4m2-9x7a", Group: "family", Key: "q"}, noon)
+	check(t, err)
+	check(t, s.Sending(ctx, q.ID, noon))
+	check(t, s.Sent(ctx, q.ID, "question", noon))
+
 	for name, tt := range map[string]struct {
 		g    chat.Group
 		at   chat.Address
 		want []string
 	}{
-		"a question":            {"family", thread, []string{"a question", "an answer"}},
-		"an answer":             {"family", other, []string{"a question", "an answer"}},
-		"what was read along":   {"family", chat.Address{Channel: "net", Chat: "c#read"}, []string{"read along"}},
-		"nothing that we had":   {"family", chat.Address{Channel: "net", Chat: "c#5"}, nil},
-		"a message elsewhere":   {"family", chat.Address{Channel: "net", Chat: "d#root"}, nil},
-		"one of another group":  {"work", thread, nil},
-		"an answer of another":  {"work", other, nil},
-		"no thread at all":      {"family", chatAt, nil},
-		"a thread with no name": {"family", chat.Address{Channel: "net", Chat: "c#"}, nil},
+		"a question":               {"family", thread, []string{"a question", "an answer"}},
+		"an answer":                {"family", other, []string{"a question", "an answer"}},
+		"what was read along":      {"family", chat.Address{Channel: "net", Chat: "c#read"}, []string{"read along"}},
+		"nothing that we had":      {"family", chat.Address{Channel: "net", Chat: "c#5"}, nil},
+		"a stranger's message":     {"family", chat.Address{Channel: "net", Chat: "c#refused"}, nil},
+		"a command":                {"family", chat.Address{Channel: "net", Chat: "c#command"}, nil},
+		"a question of the host's": {"family", chat.Address{Channel: "net", Chat: "c#question"}, nil},
+		"a message elsewhere":      {"family", chat.Address{Channel: "net", Chat: "d#root"}, nil},
+		"one of another group":     {"work", thread, nil},
+		"an answer of another":     {"work", other, nil},
+		"no thread at all":         {"family", chatAt, nil},
+		"a thread with no name":    {"family", chat.Address{Channel: "net", Chat: "c#"}, nil},
 	} {
 		x, ok, err := s.Began(ctx, tt.g, tt.at)
 		if d := cmp.Diff(tt.want, words(x)); d != "" || ok != (tt.want != nil) || err != nil {
