@@ -80,7 +80,7 @@ func way(*http.Request) (*url.URL, error) {
 
 // serve connects, and works until ctx ends.
 func (a *adapter) serve(ctx context.Context) {
-	a.host.say("hello", line{"version": 1, "name": "nanoclaw-whatsapp", "abilities": []string{"files", "fetch", "typing", "login"}, "markup": "whatsapp", "max_file": maxFile})
+	a.host.say("hello", line{"version": 1, "name": "nanoclaw-whatsapp", "abilities": []string{"files", "fetch", "typing", "login", "reactions"}, "markup": "whatsapp", "max_file": maxFile})
 	defer a.net.Disconnect()
 	go a.begin(ctx)
 	for {
@@ -188,7 +188,13 @@ func (a *adapter) typeCode(ctx context.Context) {
 func (a *adapter) event(raw any) bool {
 	if e, ok := raw.(*events.Message); ok {
 		m, ok := a.reader().read(e)
-		return !ok || a.host.deliver(a.ctx, m)
+		if !ok {
+			return true
+		}
+		if err := a.state.heard(a.ctx, m.Chat, m.ID, e.Info.Chat, e.Info.Sender); err != nil {
+			return false
+		}
+		return a.host.deliver(a.ctx, m)
 	}
 	if _, ok := raw.(*events.Connected); ok {
 		a.host.state("connected", "", a.client.Store.GetJID().ToNonAD().String())

@@ -145,11 +145,11 @@ func (p *phone) answer(l *life, line fromPlayed) toPlayed {
 		p.live = l
 	case "download":
 		return toPlayed{N: line.N, Binary: []byte("bytes")}
-	case "send", "upload":
+	case "send", "upload", "react":
 		if p.gone {
 			return toPlayed{N: line.N, Gone: true}
 		}
-		if line.Ask == "send" && p.seen[line.ID] {
+		if line.Ask != "upload" && p.seen[line.ID] {
 			return toPlayed{N: line.N}
 		}
 		p.seen[line.ID] = true
@@ -237,6 +237,16 @@ func (p *phone) network(c *external.Channel) channeltest.Network {
 		},
 		Repeat: func(ctx context.Context) error { return p.play(ctx, *p.last) },
 		Cut:    p.kill,
+		Reacted: func() (all []string) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			for _, l := range p.sent {
+				if l.Ask == "react" {
+					all = append(all, l.To+" "+l.Kind+" "+strings.TrimSuffix(l.Text, "\ufe0f"))
+				}
+			}
+			return all
+		},
 		Connect: func() (func(context.Context) (string, error), func()) {
 			received := func(ctx context.Context) (string, error) {
 				select {

@@ -136,6 +136,46 @@ func TestRecordedEvents(t *testing.T) {
 	}
 }
 
+// A reaction names its message as WhatsApp does, by the identity that wrote it there, and
+// is known again after a restart; one to what never came is given up.
+func TestReactions(t *testing.T) {
+	sink := &channeltest.Sink{}
+	ctx, c, p, _ := running(t, sink, nil)
+	by, _ := recordings(t)
+	team, own := group.String(), me.String()
+	for _, tt := range []struct{ name, to, mine, wrote string }{
+		{"plain text", team, "fromMe:false", "490000000002@s.whatsapp.net"},
+		{"by the hidden identity, which is known", team, "fromMe:false", "900000000002@lid"},
+		{"from the owner's phone to themselves", own, "fromMe:true", ""},
+	} {
+		p.until(ctx, by[tt.name])
+		all := sink.Got()
+		m := all[len(all)-1]
+		p.kill()
+		// The outbox tries again, as long as it may help.
+		for err := errors.New("not yet"); err != nil; {
+			if err = c.(channel.Reactor).React(ctx, m.From, m.ID, "❤"); err != nil && (channel.IsPermanent(err) || ctx.Err() != nil) {
+				t.Fatalf("%s: %v", tt.name, err)
+			}
+		}
+		p.mu.Lock()
+		last := p.sent[len(p.sent)-1]
+		p.mu.Unlock()
+		wrote := ""
+		if _, after, ok := strings.Cut(last.Kind, `participant:"`); ok {
+			wrote, _, _ = strings.Cut(after, `"`)
+		}
+		if last.Ask != "react" || last.To != tt.to || last.Text != "❤\ufe0f" || wrote != tt.wrote || !strings.Contains(last.Kind, tt.mine) || !strings.Contains(last.Kind, string(m.ID)) {
+			t.Errorf("%s: %+v", tt.name, last)
+		}
+	}
+	for _, to := range []chat.Address{p.chat, {Channel: "whatsapp", Chat: chat.ChatID(own)}} {
+		if err := c.(channel.Reactor).React(ctx, to, "NEVER", "❤"); !channel.IsPermanent(err) {
+			t.Errorf("a reaction to no message gave %v", err)
+		}
+	}
+}
+
 // Sixty messages, four a second for fifteen seconds in whole seconds, every other two
 // out of order, and the device gone twice on the way, once in the middle of a message:
 // each arrives under one id.

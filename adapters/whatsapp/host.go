@@ -30,6 +30,8 @@ type fromHost struct {
 	Data    string   `json:"data"`
 	On      bool     `json:"on"`
 	Nonce   string   `json:"nonce"`
+	ID      string   `json:"id"`
+	Emoji   string   `json:"emoji"`
 }
 
 type file struct {
@@ -183,6 +185,7 @@ type handler interface {
 	login()
 	deliver(l fromHost, file []byte)
 	fetch(l fromHost)
+	react(l fromHost)
 	typing(chat string, on bool)
 	cancel(call uint64)
 }
@@ -224,6 +227,8 @@ func (h *host) take(l fromHost, to handler) error {
 		to.typing(l.Chat, l.On)
 	case "fetch":
 		to.fetch(l)
+	case "react":
+		to.react(l)
 	case "cancel":
 		delete(h.files, l.Call)
 		delete(h.asked, l.Call)

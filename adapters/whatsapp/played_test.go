@@ -206,6 +206,9 @@ func (p *played) GetJoinedGroups(context.Context) ([]*types.GroupInfo, error) {
 func (p *played) SendMessage(ctx context.Context, to types.JID, m *waE2E.Message, extra ...whatsmeow.SendRequestExtra) (whatsmeow.SendResponse, error) {
 	words, _, f := content(m)
 	l := fromPlayed{Ask: "send", To: to.String(), ID: extra[0].ID, Text: words}
+	if r := m.GetReactionMessage(); r != nil {
+		l.Ask, l.Text, l.Kind = "react", r.GetText(), r.GetKey().String()
+	}
 	if f != nil {
 		l.Kind = f.Type
 	}

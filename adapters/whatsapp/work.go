@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -35,13 +36,15 @@ func (a *adapter) cancel(call uint64) {
 // deliver sends a message, in its turn.
 func (a *adapter) deliver(l fromHost, data []byte) {
 	a.typing(l.Chat, false)
-	send := func(context.Context) {
-		a.work(l.Call, func(ctx context.Context) (string, error) { return a.send(ctx, l, data) })
-	}
+	a.inTurn(l.Call, func(ctx context.Context) (string, error) { return a.send(ctx, l, data) })
+}
+
+// inTurn works for a call after what was to be sent before it.
+func (a *adapter) inTurn(call uint64, do func(context.Context) (string, error)) {
 	select {
-	case a.sends <- send:
+	case a.sends <- func(context.Context) { a.work(call, do) }:
 	default:
-		a.host.result(l.Call, "", errors.New("too much waits to be sent"))
+		a.host.result(call, "", errors.New("too much waits to be sent"))
 	}
 }
 
@@ -98,6 +101,33 @@ func (a *adapter) sendFile(ctx context.Context, to types.JID, l fromHost, data [
 	}
 	_, err = a.net.SendMessage(ctx, to, textMessage(caption), whatsmeow.SendRequestExtra{ID: words})
 	return id, judge(err)
+}
+
+// react gives a message a reaction, in its turn.
+func (a *adapter) react(l fromHost) {
+	a.inTurn(l.Call, func(ctx context.Context) (string, error) {
+		in, by, err := a.state.wrote(ctx, l.Chat, l.ID)
+		if errors.Is(err, sql.ErrNoRows) {
+			return "", &failure{never, fmt.Errorf("there was no message %q there in the last %d days", l.ID, int(heardKept.Hours()/24))}
+		}
+		if err != nil {
+			return "", err
+		}
+		id := messageID("react/"+l.Chat+"/"+l.ID+"/"+l.Emoji, 0)
+		if err := a.state.sending(ctx, id); err != nil {
+			return "", err
+		}
+		_, err = a.net.SendMessage(ctx, in, a.client.BuildReaction(in, by, l.ID, inColor(l.Emoji)), whatsmeow.SendRequestExtra{ID: id})
+		return "", judge(err)
+	})
+}
+
+// inColor has the one reaction that is also a character of text shown as an emoji.
+func inColor(emoji string) string {
+	if emoji == "\u2764" {
+		return emoji + "\ufe0f"
+	}
+	return emoji
 }
 
 // judge says which errors no later attempt cures.

@@ -28,6 +28,9 @@ type Filer interface {
 
 // Reactor is for channels whose network has reactions.
 type Reactor interface {
+	// Reacts says whether it can give any now: an adapter in a process of its own may
+	// be one that cannot.
+	Reacts() bool
 	// React gives a message in a chat a reaction, one of chat.Reactions. One that is
 	// there already is no error.
 	React(ctx context.Context, in chat.Address, to chat.MessageID, emoji string) error

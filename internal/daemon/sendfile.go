@@ -75,7 +75,7 @@ func (h *toolHost) React(ctx context.Context, from hosttools.Identity, emoji str
 	if !ok {
 		return "Not given: you are not answering a message.", nil
 	}
-	if _, ok := h.d.channels[to.Channel].(channel.Reactor); !ok {
+	if r, ok := h.d.channels[to.Channel].(channel.Reactor); !ok || !r.Reacts() {
 		return "Not given: the chat you are answering has no reactions.", nil
 	}
 	_, err := h.d.outbox.Put(ctx, chat.Outbound{

@@ -400,6 +400,15 @@ func testReact(t *testing.T, n Network) {
 		t.Fatal(err)
 	}
 	id := sink.Got()[0].ID
+	if n.Reacted == nil {
+		if err := r.React(ctx, n.Chat, id, chat.Reactions[0]); r.Reacts() || !channel.IsPermanent(err) {
+			t.Errorf("it has reactions: %v, and giving one gave %v; want a permanent error", r.Reacts(), err)
+		}
+		return
+	}
+	if !r.Reacts() {
+		t.Error("it says that it has no reactions")
+	}
 	for _, emoji := range chat.Reactions {
 		for range 2 {
 			if err := r.React(ctx, n.Chat, id, emoji); err != nil {

@@ -54,6 +54,9 @@ func (c *Channel) Deliver(ctx context.Context, m chat.Outbound) (chat.MessageID,
 	return chat.MessageID(done.First()), nil
 }
 
+// Reacts implements channel.Reactor.
+func (c *Channel) Reacts() bool { return true }
+
 // React implements channel.Reactor.
 func (c *Channel) React(ctx context.Context, in chat.Address, to chat.MessageID, emoji string) error {
 	at, err := placeOf(in)

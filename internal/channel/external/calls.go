@@ -255,6 +255,25 @@ func (c *call) pour(ctx context.Context, from io.Reader) error {
 	}
 }
 
+// Reacts implements channel.Reactor.
+func (c *Channel) Reacts() bool { return c.said().can(abilityReact) }
+
+// React implements channel.Reactor.
+func (c *Channel) React(ctx context.Context, in chat.Address, to chat.MessageID, emoji string) error {
+	if err := c.mine(in); err != nil {
+		return err
+	}
+	n, err := c.connected(ctx)
+	if err != nil {
+		return err
+	}
+	if !n.hello.can(abilityReact) {
+		return channel.Permanent(errors.New("this network's adapter gives no reactions"))
+	}
+	_, err = n.ask(ctx, toAdapter{Type: "react", Chat: string(in.Chat), ID: string(to), Emoji: emoji}, nothing)
+	return err
+}
+
 // fetchTime bounds the fetching of one file.
 const fetchTime = 5 * time.Minute
 

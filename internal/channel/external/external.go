@@ -98,6 +98,7 @@ var (
 	_ channel.Formatter  = (*Channel)(nil)
 	_ channel.Fetcher    = (*Channel)(nil)
 	_ channel.Filer      = (*Channel)(nil)
+	_ channel.Reactor    = (*Channel)(nil)
 	_ channel.Historian  = (*Channel)(nil)
 	_ channel.Supervised = (*Channel)(nil)
 	_ channel.Pairing    = (*Channel)(nil)

@@ -302,6 +302,35 @@ func TestResults(t *testing.T) {
 	}
 }
 
+// A reaction is asked of an adapter that said that it can give them, and of no other.
+func TestReact(t *testing.T) {
+	in := chat.Address{Channel: "box", Chat: "team"}
+	for _, can := range []bool{true, false} {
+		heard := make(chan toAdapter, 1)
+		c, _ := played(t, &channeltest.Sink{}, func(f *fake, _ int) {
+			h := helloLine
+			if can {
+				h = strings.Replace(h, `"login"`, `"login","reactions"`, 1)
+			}
+			f.say(h, upLine)
+			for l := f.hear("react"); l.Type != ""; l = f.hear("react") {
+				heard <- l
+				f.say(fmt.Sprintf(`{"type":"result","call":%d}`, l.Call))
+			}
+		}, Options{})
+		err := c.React(t.Context(), in, "m1", "👍")
+		if !can {
+			if c.Reacts() || !channel.IsPermanent(err) {
+				t.Errorf("without the ability it reacts: %v, and gave %v", c.Reacts(), err)
+			}
+			continue
+		}
+		if l := <-heard; err != nil || !c.Reacts() || l.Chat != "team" || l.ID != "m1" || l.Emoji != "👍" {
+			t.Errorf("it was told %+v, and gave %v", l, err)
+		}
+	}
+}
+
 // Files go both ways in pieces, and a history is that of the chat that was asked for.
 func TestFilesAndHistory(t *testing.T) {
 	const pieces = 3

@@ -43,11 +43,12 @@ const (
 
 // What an adapter can do, as its hello says.
 const (
-	abilityFiles   = "files"   // send files
-	abilityFetch   = "fetch"   // fetch files that came
-	abilityHistory = "history" // tell what was said before
-	abilityTyping  = "typing"  // show that an answer is being written
-	abilityLogin   = "login"   // be logged in to by steps
+	abilityFiles   = "files"     // send files
+	abilityFetch   = "fetch"     // fetch files that came
+	abilityHistory = "history"   // tell what was said before
+	abilityTyping  = "typing"    // show that an answer is being written
+	abilityLogin   = "login"     // be logged in to by steps
+	abilityReact   = "reactions" // give messages reactions
 )
 
 // errProtocol is what an adapter is ended for.
@@ -363,6 +364,8 @@ type toAdapter struct {
 	Error     string            `json:"error,omitempty"`
 	Call      uint64            `json:"call,omitempty"`
 	Chat      string            `json:"chat,omitempty"`
+	ID        string            `json:"id,omitempty"`
+	Emoji     string            `json:"emoji,omitempty"`
 	Key       string            `json:"key,omitempty"`
 	Again     bool              `json:"again,omitempty"`
 	Parts     []string          `json:"parts,omitempty"`

@@ -75,6 +75,9 @@ var reactionNames = map[string]string{
 	"🤔": "thinking_face", "🎉": "tada", "👀": "eyes", "🙏": "pray", "👌": "ok_hand", "💯": "100",
 }
 
+// Reacts implements channel.Reactor.
+func (c *Channel) Reacts() bool { return true }
+
 // React implements channel.Reactor.
 func (c *Channel) React(ctx context.Context, in chat.Address, to chat.MessageID, emoji string) error {
 	at, err := placeOf(in)

@@ -61,6 +61,9 @@ func (c *Channel) deliver(ctx context.Context, to place, m chat.Outbound) (chat.
 	return chat.MessageID(done.First()), nil
 }
 
+// Reacts implements channel.Reactor.
+func (c *Channel) Reacts() bool { return true }
+
 // React implements channel.Reactor. A bot has one reaction to a message; another takes
 // its place.
 func (c *Channel) React(ctx context.Context, in chat.Address, to chat.MessageID, emoji string) error {
