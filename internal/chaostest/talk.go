@@ -45,7 +45,7 @@ func (t *thinker) expect() (held <-chan struct{}, free func()) {
 }
 
 func (t *thinker) answer(r agenttest.Request) agenttest.Step {
-	found := wordsIn(r.UserText, talk)
+	found := wordsIn(asked(r.UserText), talk)
 	step := agenttest.Step{}
 	if len(found) == 0 { // a note of the host: nobody saw the answer
 		for _, w := range wordsIn(people(r.Body), talk) {
@@ -69,6 +69,16 @@ func (t *thinker) answer(r agenttest.Request) agenttest.Step {
 		}
 	}
 	return step
+}
+
+// asked is what the last prompt asks. Claude Code puts before it, in the same turn, those
+// of earlier starts that were killed before an answer to them was on its disk, though the
+// answer itself may have been given since.
+func asked(text string) string {
+	if i := strings.LastIndex(text, "<messages>"); i >= 0 {
+		return text[i:]
+	}
+	return text
 }
 
 // people is what people wrote in the conversation that a request carries.
