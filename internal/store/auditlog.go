@@ -251,7 +251,7 @@ func (r *Reader) ReadHashes(ctx context.Context, indexes []int64) ([]tlog.Hash, 
 			}
 			query = strconv.AppendInt(query, ix, 10)
 		}
-		err := each(ctx, r.db, func(rows *sql.Rows) error {
+		err := each(ctx, r.db.DB, func(rows *sql.Rows) error { // a query that is never asked again
 			var pos int64
 			var hash sql.RawBytes
 			err := rows.Scan(&pos, &hash)

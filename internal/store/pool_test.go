@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
+
+	"nanoclaw/internal/audit"
 )
 
 // However many queries there are, by however many at once, each has its own answer and
@@ -27,5 +30,27 @@ func TestPoolKeepsABoundedNumber(t *testing.T) {
 	}
 	if err := s.Reader.db.QueryRowContext(t.Context(), `SELECT nothing FROM nowhere`).Scan(new(int)); err == nil {
 		t.Error("a wrong query has no error")
+	}
+}
+
+// A query that is composed of what it asks for is never asked again, and takes no place
+// from those that are.
+func TestPoolKeepsNoComposedQuery(t *testing.T) {
+	s := newStore(t)
+	for range 40 {
+		check(t, s.Record(t.Context(), audit.Entry{At: time.Unix(0, 1), Kind: audit.HostStopped}))
+	}
+	key, err := audit.OpenKey(t.TempDir())
+	check(t, err)
+	_, err = audit.NewSequencer(s, key, nil).Sequence(t.Context())
+	check(t, err)
+	before := len(s.Reader.db.stmts)
+	for k := int64(0); k < 20; k++ {
+		if _, err := s.Reader.ReadHashes(t.Context(), []int64{k, k + 2}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := len(s.Reader.db.stmts); got > before+1 {
+		t.Errorf("%d statements are kept, and %d were before", got, before)
 	}
 }

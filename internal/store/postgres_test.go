@@ -133,6 +133,7 @@ var ofOne = map[string]string{
 	"TestOddFolderNames":                "of SQLite's file",
 	"TestOnlyWhatMayWaitForTheDiskDoes": "of SQLite's log: PostgreSQL is always waited for",
 	"TestPoolKeepsABoundedNumber":       "PostgreSQL's driver keeps them",
+	"TestPoolKeepsNoComposedQuery":      "PostgreSQL's driver keeps them",
 	"TestTheDocumentHasTheMoves":        "of a document",
 	"TestUnusableFilesAreLeftAlone":     "of SQLite's file",
 	"TestOnPostgres":                    "runs the others",
