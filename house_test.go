@@ -247,3 +247,34 @@ func TestShippedInitIsTheTestedOne(t *testing.T) {
 		}
 	}
 }
+
+// What an ordinary user need not repeat is named in the Makefile: a name that is no test's
+// any more would hide that its follower is.
+func TestWhatAUserLeavesOutExists(t *testing.T) {
+	make, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, ok := strings.Cut(string(make), "\nSAMETESTS := ")
+	list, _, _ = strings.Cut(list, "\n")
+	if !ok || list == "" {
+		t.Fatal("the Makefile has no SAMETESTS")
+	}
+	files, err := filepath.Glob("internal/daemon/*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(text)
+	}
+	for name := range strings.SplitSeq(list, "|") {
+		if !strings.Contains(all.String(), "func Test"+name+"(t ") {
+			t.Errorf("the daemon has no Test%s", name)
+		}
+	}
+}
