@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,12 +41,15 @@ type account struct {
 	signed chan struct{} // closed when the device has signed
 	up     chan *session // connections that are logged in
 	keys   int           // that were uploaded for people to write to it
+	bundle waBinary.Node // these keys
+	// said are the nodes that the device sends by itself, but for answers.
+	said chan waBinary.Node
 	// refuse is told at the login in the place of success, if it has a tag.
 	refuse waBinary.Node
 }
 
 func newAccount(t *testing.T) *account {
-	return &account{t: t, phone: keys.NewKeyPair(), scan: make(chan string), signed: make(chan struct{}), up: make(chan *session, 10)}
+	return &account{t: t, phone: keys.NewKeyPair(), scan: make(chan string), signed: make(chan struct{}), up: make(chan *session, 10), said: make(chan waBinary.Node, 100)}
 }
 
 // serve is the server's side of one connection.
@@ -75,8 +79,14 @@ func (a *account) serve(c *session) {
 	c.tell(waBinary.Node{Tag: "success", Attrs: waBinary.Attrs{"t": strconv.FormatInt(time.Now().Unix(), 10), "lid": device(myLID)}})
 	a.up <- c
 	for n := c.hear(); n != nil; n = c.hear() {
-		if n.Tag == "iq" && n.Attrs["type"] != "result" {
+		switch {
+		case n.Tag == "iq" && n.Attrs["type"] != "result":
 			c.tell(a.answer(n))
+		case n.Tag == "message":
+			c.tell(waBinary.Node{Tag: "ack", Attrs: waBinary.Attrs{"class": "message", "id": n.Attrs["id"], "from": n.Attrs["to"], "t": strconv.FormatInt(time.Now().Unix(), 10)}})
+			a.said <- *n
+		case n.Tag == "receipt", n.Tag == "ack":
+			a.said <- *n
 		}
 	}
 }
@@ -114,6 +124,15 @@ func (a *account) pair(c *session) {
 		}
 	}()
 	for n := c.hear(); n != nil; n = c.hear() {
+		if n.Attrs["xmlns"] == "md" { // it asks for a code to type
+			reg := n.GetChildByTag("link_code_companion_reg")
+			if reg.Attrs["jid"] != me.ToNonAD() {
+				a.t.Errorf("a code is asked for the number %v", reg.Attrs["jid"])
+			}
+			c.tell(waBinary.Node{Tag: "iq", Attrs: waBinary.Attrs{"from": types.ServerJID, "id": n.Attrs["id"], "type": "result"}, Content: []waBinary.Node{{
+				Tag: "link_code_companion_reg", Content: []waBinary.Node{{Tag: "link_code_pairing_ref", Content: []byte("ref")}},
+			}}})
+		}
 		if n.Tag != "iq" || n.Attrs["id"] != "p2" {
 			continue
 		}
@@ -189,7 +208,21 @@ func (a *account) answer(n *waBinary.Node) waBinary.Node {
 		out.Content = []waBinary.Node{{Tag: "count", Attrs: waBinary.Attrs{"value": strconv.Itoa(a.keys)}}}
 	case n.Attrs["xmlns"] == "encrypt":
 		list := n.GetChildByTag("list")
-		a.keys += len(list.GetChildren())
+		a.keys, a.bundle = a.keys+len(list.GetChildren()), *n
+	case n.Attrs["xmlns"] == "usync":
+		var users []waBinary.Node
+		list := n.GetChildByTag("usync", "list")
+		for _, u := range list.GetChildren() {
+			id, lid := "0", annID
+			if jid := u.Attrs["jid"].(types.JID); jid.User == me.User || jid.User == myLID.User {
+				id, lid = "7", myLID
+			}
+			users = append(users, waBinary.Node{Tag: "user", Attrs: u.Attrs, Content: []waBinary.Node{
+				{Tag: "lid", Attrs: waBinary.Attrs{"val": lid}},
+				{Tag: "devices", Content: []waBinary.Node{{Tag: "device-list", Content: []waBinary.Node{{Tag: "device", Attrs: waBinary.Attrs{"id": id}}}}}},
+			}})
+		}
+		out.Content = []waBinary.Node{{Tag: "usync", Content: []waBinary.Node{{Tag: "list", Content: users}}}}
 	case n.Attrs["xmlns"] == "w:g2":
 		out.Attrs["from"] = types.GroupServerJID
 		out.Content = []waBinary.Node{{Tag: "groups", Content: []waBinary.Node{{Tag: "group", Attrs: waBinary.Attrs{
@@ -200,7 +233,7 @@ func (a *account) answer(n *waBinary.Node) waBinary.Node {
 }
 
 // wired is the channel of an adapter that speaks with the server.
-func (s *server) wired(args ...string) (*external.Channel, func() []channel.Status) {
+func (s *server) wired(sink channel.Sink, args ...string) (*external.Channel, func() []channel.Status) {
 	home := s.t.TempDir()
 	c := external.New(external.Options{
 		ID: "whatsapp", Supervise: supervise.Options{First: time.Millisecond, Most: 5 * time.Millisecond},
@@ -230,7 +263,7 @@ func (s *server) wired(args ...string) (*external.Channel, func() []channel.Stat
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { c.Run(ctx, &channeltest.Sink{}); close(done) }()
+	go func() { c.Run(ctx, sink); close(done) }()
 	s.t.Cleanup(func() { cancel(); <-done })
 	return c, func() []channel.Status {
 		mu.Lock()
@@ -269,7 +302,7 @@ func said(t *testing.T, all func() []channel.Status, state channel.State, words 
 func TestLink(t *testing.T) {
 	a := newAccount(t)
 	s := newServer(t, a.serve)
-	c, all := s.wired("-newest=false")
+	c, all := s.wired(&channeltest.Sink{}, "-newest=false")
 	a.scan <- code(t, c)
 	<-a.signed
 	first := <-a.up
@@ -299,6 +332,24 @@ func TestLink(t *testing.T) {
 	said(t, all, channel.Connecting, "lost")
 }
 
+// Who has the phone's number in the configuration is given a code to type in on it.
+func TestTypedCode(t *testing.T) {
+	s := newServer(t, newAccount(t).serve)
+	c, _ := s.wired(&channeltest.Sink{}, "-newest=false", "-phone", me.User)
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		step, err := c.Login(t.Context())
+		if err == nil && step != nil && step.Copy != "" {
+			if !regexp.MustCompile(`^[0-9A-Z]{4}-[0-9A-Z]{4}$`).MatchString(step.Copy) || !strings.Contains(step.Text, "type in this code") {
+				t.Errorf("what is shown is %+v", step)
+			}
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("no code was shown: %v", err)
+		}
+	}
+}
+
 // What WhatsApp says to a device that logs in is said in words.
 func TestRefused(t *testing.T) {
 	failure := func(reason string) waBinary.Node {
@@ -319,7 +370,7 @@ func TestRefused(t *testing.T) {
 			a := newAccount(t)
 			a.refuse = tt.tell
 			s := newServer(t, a.serve)
-			c, all := s.wired("-newest=false")
+			c, all := s.wired(&channeltest.Sink{}, "-newest=false")
 			a.scan <- code(t, c)
 			said(t, all, tt.state, tt.words)
 		})
@@ -337,7 +388,7 @@ func TestImpostor(t *testing.T) {
 		ended <- c.err
 	})
 	s.signer = keys.NewKeyPair()
-	c, all := s.wired("-newest=false")
+	c, all := s.wired(&channeltest.Sink{}, "-newest=false")
 	for end := time.Now().Add(time.Minute); len(ended) == 0; time.Sleep(5 * time.Millisecond) {
 		if step, _ := c.Login(t.Context()); step != nil && step.QR != "" || time.Now().After(end) {
 			t.Fatalf("it shows %+v", step)

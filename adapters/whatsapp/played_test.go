@@ -111,6 +111,11 @@ type played struct {
 	answers map[int]chan toPlayed
 }
 
+// account0 is a link to an account that nobody made: it is stored, and proves nothing.
+func account0() *waAdv.ADVSignedDeviceIdentity {
+	return &waAdv.ADVSignedDeviceIdentity{Details: []byte{1}, AccountSignature: make([]byte, 64), AccountSignatureKey: make([]byte, 32), DeviceSignature: make([]byte, 64)}
+}
+
 // play links the device, as if somebody had, and puts the played network in.
 func play(a *adapter) error {
 	p := &played{a: a, out: json.NewEncoder(os.NewFile(4, "out")), answers: map[int]chan toPlayed{}}
@@ -118,7 +123,7 @@ func play(a *adapter) error {
 		id := me
 		id.Device = 3
 		a.client.Store.ID, a.client.Store.LID = &id, myLID
-		a.client.Store.Account = &waAdv.ADVSignedDeviceIdentity{Details: []byte{1}, AccountSignature: make([]byte, 64), AccountSignatureKey: make([]byte, 32), DeviceSignature: make([]byte, 64)}
+		a.client.Store.Account = account0()
 		if err := a.client.Store.Save(a.ctx); err != nil {
 			return err
 		}
