@@ -15,7 +15,7 @@ import (
 	"nanoclaw/internal/install"
 )
 
-// reference is how docs name code: a package below internal or a command, and
+// reference is how docs name code: a package below internal, a command or an adapter, and
 // a function, a method or a type in it.
 var reference = regexp.MustCompile("`((?:cmd/)?[a-z/-]+)` · `([A-Za-z]+(?:\\.[A-Za-z]+)?)`")
 
@@ -37,7 +37,7 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 		for _, m := range reference.FindAllStringSubmatch(string(data), -1) {
 			total++
 			dir := m[1]
-			if !strings.HasPrefix(dir, "cmd/") {
+			if !strings.HasPrefix(dir, "cmd/") && !strings.HasPrefix(dir, "adapters/") {
 				dir = "internal/" + dir
 			}
 			if !names[dir][m[2]] {
@@ -55,7 +55,7 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 func declared(t *testing.T) map[string]map[string]bool {
 	t.Helper()
 	names := make(map[string]map[string]bool)
-	for dir, files := range sources(t) {
+	for dir, files := range parsed(t, "cmd", "internal", "adapters") {
 		names[dir] = make(map[string]bool)
 		for _, s := range files {
 			for _, d := range s.AST.Decls {

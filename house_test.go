@@ -55,9 +55,15 @@ func (s source) lines(from, to token.Pos) int {
 // rule hold for the files of all systems at once.
 func sources(t *testing.T) map[string][]source {
 	t.Helper()
+	return parsed(t, "cmd", "internal")
+}
+
+// parsed does that for everything beneath some folders.
+func parsed(t *testing.T, tops ...string) map[string][]source {
+	t.Helper()
 	found := make(map[string][]source)
 	set := token.NewFileSet()
-	for _, top := range []string{"cmd", "internal"} {
+	for _, top := range tops {
 		err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
 			if err != nil {
 				return err
