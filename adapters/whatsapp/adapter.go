@@ -113,8 +113,8 @@ func (a *adapter) begin(ctx context.Context) {
 		}
 		return
 	}
+	a.host.state("waiting", "it is not linked to an account: nanoclaw channel login "+a.host.channel(), "")
 	for {
-		a.host.state("waiting", "it is not linked to an account: nanoclaw channel login "+a.host.channel(), "")
 		select {
 		case <-a.logins:
 		case <-ctx.Done():
@@ -137,7 +137,8 @@ func newest(ctx context.Context) {
 	}
 }
 
-// link goes through one login, and says whether it came to its end.
+// link goes through one login, and says whether it came to its end. Why it did not stays
+// the state until the next: whoever asked for it looks there.
 func (a *adapter) link(ctx context.Context) bool {
 	defer a.host.say("login", line{})
 	codes, err := a.client.GetQRChannel(ctx)
@@ -162,6 +163,7 @@ func (a *adapter) link(ctx context.Context) bool {
 			a.event(&events.ClientOutdated{})
 			return true
 		case item.Event == whatsmeow.QRChannelTimeout.Event:
+			a.host.state("waiting", "nobody linked it in time: nanoclaw channel login "+a.host.channel(), "")
 			a.client.Disconnect()
 			return false
 		case item.Event == whatsmeow.QRChannelEventError:
@@ -170,6 +172,7 @@ func (a *adapter) link(ctx context.Context) bool {
 			return false
 		}
 	}
+	a.host.state("waiting", "linking ended before it was done: nanoclaw channel login "+a.host.channel(), "")
 	return false
 }
 

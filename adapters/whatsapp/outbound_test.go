@@ -141,6 +141,12 @@ func TestNotLinked(t *testing.T) {
 	hear("result", `"failure":"later"`)
 	say(`{"type":"login"}`)
 	hear("state", "cannot be reached")
+	say(`{"type":"login"}`)
+	for lines.Scan() && !strings.Contains(lines.Text(), `"state"`) {
+	}
+	if !strings.Contains(lines.Text(), "cannot be reached") {
+		t.Errorf("why it could not be linked is followed by %s", lines.Text())
+	}
 	inW.Close()
 	go io.Copy(io.Discard, outR)
 	if err := <-done; err != nil && !errors.Is(err, io.EOF) {
