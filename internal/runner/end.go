@@ -68,7 +68,7 @@ func (r *Runner) end(ctx context.Context, job queue.Job, s *session, res agent.R
 			if s.taken = lost(cause) || lost(err); s.taken {
 				s.ended = takenOver
 			}
-			r.closeCut(s, cut)
+			r.closeSession(s)
 		}
 		found, notice = s.guard.Check(context.WithoutCancel(ctx), s.caller(), job.Last().From, !keep)
 	}

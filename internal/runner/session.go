@@ -142,11 +142,10 @@ func (s *session) exceeded() *boundary.LimitError {
 	return s.box.Exceeded()
 }
 
-// why says why a session ends, for the record and for the group's next agent. cut is
-// what cut gave just now: to look reads a dozen files of the kernel's.
-func (s *session) why(cut error) string {
+// why says why a session ends, for the record and for the group's next agent.
+func (s *session) why() string {
 	var words []string
-	if cut != nil {
+	if cut := s.cut(); cut != nil {
 		words = append(words, cut.Error())
 	} else if s.ended != "" {
 		words = append(words, s.ended)
@@ -322,11 +321,8 @@ func (r *Runner) unasked(s *session, u agent.Unasked) {
 }
 
 // closeSession ends a session and writes it down.
-func (r *Runner) closeSession(s *session) { r.closeCut(s, s.cut()) }
-
-// closeCut is closeSession for who knows already what cut it.
-func (r *Runner) closeCut(s *session, cut error) {
-	data := audit.SessionEndedData{Reason: s.why(cut)}
+func (r *Runner) closeSession(s *session) {
+	data := audit.SessionEndedData{Reason: s.why()}
 	if data.Reason == "" && s.box != nil && s.stands() && !s.alive() {
 		data.Reason = "the agent ended by itself"
 	} else if data.Reason != "" && s.used && !s.taken && s.grant.Agent != grant.Shell && !s.talk.Isolated { // a shell reads no words of ours
