@@ -163,9 +163,11 @@ func (a *adapter) link(ctx context.Context) bool {
 			a.event(&events.ClientOutdated{})
 			return true
 		case item.Event == whatsmeow.QRChannelTimeout.Event:
-			a.host.state("waiting", "nobody linked it in time: nanoclaw channel login "+a.host.channel(), "")
+			a.host.state("waiting", "it was not linked before the codes ran out or the connection was lost: nanoclaw channel login "+a.host.channel(), "")
 			a.client.Disconnect()
 			return false
+		case item.Event == whatsmeow.QRChannelErrUnexpectedEvent.Event:
+			return false // event has said what WhatsApp wants
 		case item.Event == whatsmeow.QRChannelEventError:
 			a.host.state("waiting", "linking failed: "+item.Error.Error(), "")
 			a.client.Disconnect()

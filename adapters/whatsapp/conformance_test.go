@@ -89,19 +89,27 @@ func whatsapp(t *testing.T, status func(channel.Status)) (*external.Channel, *ph
 	return c, p
 }
 
-func (p *phone) start() (external.Program, error) {
-	l := &life{cmd: exec.Command(os.Args[0]), gone: make(chan struct{}), played: map[int]chan fromPlayed{}}
-	l.cmd.Env, l.cmd.Dir, l.cmd.Stderr = append(os.Environ(), playedEnv+"=1", "HOME="+p.home), p.home, &l.cried
+// newLife makes a process of the adapter that is to be started, with its folder.
+func newLife(home string, env []string, args ...string) (*life, error) {
+	l := &life{cmd: exec.Command(os.Args[0], args...)}
+	l.cmd.Env, l.cmd.Dir, l.cmd.Stderr = append(append(os.Environ(), "HOME="+home), env...), home, &l.cried
 	in, inErr := l.cmd.StdinPipe()
 	out, outErr := l.cmd.StdoutPipe()
+	l.Reader, l.Writer, l.files = out, in, []io.Closer{in, out}
+	return l, errors.Join(inErr, outErr)
+}
+
+func (p *phone) start() (external.Program, error) {
+	l, err := newLife(p.home, []string{playedEnv + "=1"})
 	toR, toW, toErr := os.Pipe()
 	fromR, fromW, fromErr := os.Pipe()
-	if err := errors.Join(inErr, outErr, toErr, fromErr); err != nil {
+	if err := errors.Join(err, toErr, fromErr); err != nil {
 		return nil, err
 	}
 	l.cmd.ExtraFiles = []*os.File{toR, fromW}
-	l.Reader, l.Writer, l.tell, l.files = out, in, json.NewEncoder(toW), []io.Closer{in, out, toW}
-	err := l.cmd.Start()
+	l.gone, l.played = make(chan struct{}), map[int]chan fromPlayed{}
+	l.tell, l.files = json.NewEncoder(toW), append(l.files, toW)
+	err = l.cmd.Start()
 	toR.Close()
 	fromW.Close()
 	if err != nil {

@@ -6,8 +6,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -35,8 +33,7 @@ type account struct {
 	phone *keys.KeyPair // the account's identity, on the phone
 
 	mu     sync.Mutex
-	noise  []byte // of the device, from its code
-	linked *session
+	noise  []byte        // of the device, from its code
 	scan   chan string   // codes that the phone is held to
 	signed chan struct{} // closed when the device has signed
 	up     chan *session // connections that are logged in
@@ -137,7 +134,7 @@ func (a *account) pair(c *session) {
 			continue
 		}
 		a.mu.Lock()
-		a.device(n, code)
+		a.checkDevice(n, code)
 		a.mu.Unlock()
 		close(a.signed)
 		c.tell(waBinary.Node{Tag: "stream:error", Attrs: waBinary.Attrs{"code": "515"}})
@@ -179,8 +176,8 @@ func (a *account) success(code []string) waBinary.Node {
 	}
 }
 
-// device checks that the device signed what the phone had.
-func (a *account) device(n *waBinary.Node, code []string) {
+// checkDevice checks that the device signed what the phone had.
+func (a *account) checkDevice(n *waBinary.Node, code []string) {
 	identity, err := base64.StdEncoding.DecodeString(code[2])
 	if err != nil || n.Attrs["type"] != "result" {
 		a.t.Errorf("the device answers %v", n)
@@ -238,19 +235,10 @@ func (s *server) wired(sink channel.Sink, args ...string) (*external.Channel, fu
 	c := external.New(external.Options{
 		ID: "whatsapp", Supervise: supervise.Options{First: time.Millisecond, Most: 5 * time.Millisecond},
 		Start: func(context.Context) (external.Program, error) {
-			l := &life{cmd: exec.Command(os.Args[0], args...), gone: make(chan struct{}), played: map[int]chan fromPlayed{}}
-			l.cmd.Dir, l.cmd.Stderr = home, &l.cried
-			l.cmd.Env = append(os.Environ(), wiredEnv+"="+base64.StdEncoding.EncodeToString(s.root.Pub[:]), "HOME="+home, "HTTPS_PROXY="+s.proxy, "SSL_CERT_FILE="+s.ca)
-			in, err := l.cmd.StdinPipe()
+			l, err := newLife(home, []string{wiredEnv + "=" + base64.StdEncoding.EncodeToString(s.root.Pub[:]), "HTTPS_PROXY=" + s.proxy, "SSL_CERT_FILE=" + s.ca}, args...)
 			if err != nil {
 				return nil, err
 			}
-			out, err := l.cmd.StdoutPipe()
-			if err != nil {
-				return nil, err
-			}
-			l.Reader, l.Writer = out, in
-			l.files = append(l.files, in, out)
 			return l, l.cmd.Start()
 		},
 	})
@@ -315,7 +303,7 @@ func TestLink(t *testing.T) {
 	if got := c.Rooms(); string(got[0].Chat) != me.String() || string(got[1].Chat) != group.String() || got[1].Name != "The team" {
 		t.Errorf("its chats are %+v", got)
 	}
-	if c.Self() != "" && string(c.Self()) != me.String() {
+	if string(c.Self()) != me.String() {
 		t.Errorf("it is %q", c.Self())
 	}
 	a.mu.Lock()
@@ -362,7 +350,7 @@ func TestRefused(t *testing.T) {
 		words string
 	}{
 		{"outdated", failure("405"), channel.Ended, "client outdated"},
-		{"logged out", failure("401"), channel.Waiting, "nanoclaw channel login whatsapp"},
+		{"logged out", failure("401"), channel.Waiting, "was logged out of the account"},
 		{"replaced", waBinary.Node{Tag: "stream:error", Content: []waBinary.Node{{Tag: "conflict", Attrs: waBinary.Attrs{"type": "replaced"}}}}, channel.Ended, "only one can"},
 		{"banned", waBinary.Node{Tag: "failure", Attrs: waBinary.Attrs{"reason": "402", "code": "101", "expire": "3600"}}, channel.Ended, "banned"},
 	} {
@@ -373,6 +361,33 @@ func TestRefused(t *testing.T) {
 			c, all := s.wired(&channeltest.Sink{}, "-newest=false")
 			a.scan <- code(t, c)
 			said(t, all, tt.state, tt.words)
+		})
+	}
+}
+
+// Why nobody could be linked is said, too: what WhatsApp wants, or that it is gone.
+func TestLinkRefused(t *testing.T) {
+	for _, tt := range []struct {
+		name, words string
+		serve       func(*session)
+	}{
+		{"refused", "refuses the connection", func(c *session) {
+			c.tell(waBinary.Node{Tag: "failure", Attrs: waBinary.Attrs{"reason": "418"}})
+			for c.hear() != nil {
+			}
+		}},
+		{"gone", "the connection was lost: nanoclaw channel login whatsapp", func(c *session) {
+			c.tell(waBinary.Node{Tag: "iq", Attrs: waBinary.Attrs{"from": types.ServerJID, "id": "p1", "type": "set"}, Content: []waBinary.Node{{
+				Tag: "pair-device", Content: []waBinary.Node{{Tag: "ref", Content: []byte("ref0")}},
+			}}})
+			c.hear() // the device has the code
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newServer(t, tt.serve)
+			c, all := s.wired(&channeltest.Sink{}, "-newest=false")
+			c.Login(t.Context())
+			said(t, all, channel.Waiting, tt.words)
 		})
 	}
 }

@@ -111,8 +111,8 @@ type played struct {
 	answers map[int]chan toPlayed
 }
 
-// account0 is a link to an account that nobody made: it is stored, and proves nothing.
-func account0() *waAdv.ADVSignedDeviceIdentity {
+// unproven is a link to an account that nobody made: it is stored, and proves nothing.
+func unproven() *waAdv.ADVSignedDeviceIdentity {
 	return &waAdv.ADVSignedDeviceIdentity{Details: []byte{1}, AccountSignature: make([]byte, 64), AccountSignatureKey: make([]byte, 32), DeviceSignature: make([]byte, 64)}
 }
 
@@ -123,7 +123,7 @@ func play(a *adapter) error {
 		id := me
 		id.Device = 3
 		a.client.Store.ID, a.client.Store.LID = &id, myLID
-		a.client.Store.Account = account0()
+		a.client.Store.Account = unproven()
 		if err := a.client.Store.Save(a.ctx); err != nil {
 			return err
 		}

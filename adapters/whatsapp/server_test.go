@@ -41,14 +41,13 @@ import (
 // web socket, the Noise handshake with a certificate, and nodes. That it is WhatsApp's is
 // proven to the library by root, in the place of WhatsApp's own key.
 type server struct {
-	t       *testing.T
-	proxy   string // its URL
-	ca      string // a file with the one TLS root
-	root    *keys.KeyPair
-	signer  *keys.KeyPair // of the certificate; root, unless the server is an impostor
-	serve   func(*session)
-	mu      sync.Mutex
-	dialled int
+	t      *testing.T
+	proxy  string // its URL
+	ca     string // a file with the one TLS root
+	root   *keys.KeyPair
+	signer *keys.KeyPair // of the certificate; root, unless the server is an impostor
+	serve  func(*session)
+	all    sync.WaitGroup // connections
 }
 
 // newServer starts one. serve has each of its connections, after the handshake.
@@ -67,57 +66,44 @@ func newServer(t *testing.T, serve func(*session)) *server {
 	s.ca = filepath.Join(t.TempDir(), "ca.pem")
 	must(t, os.WriteFile(s.ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
 
-	inner := &handOver{conns: make(chan net.Conn), done: make(chan struct{})}
-	web := &http.Server{Handler: http.HandlerFunc(s.upgrade)}
-	go web.Serve(tls.NewListener(inner, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}))
-	t.Cleanup(func() { web.Close() })
-	outer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	web := httptest.NewUnstartedServer(http.HandlerFunc(s.upgrade))
+	web.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	web.StartTLS()
+	t.Cleanup(s.all.Wait) // the adapter's process is over, and with it its connections
+	t.Cleanup(web.Close)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodConnect || r.Host != "web.whatsapp.com:443" {
 			t.Errorf("it asks the proxy for %s %s", r.Method, r.Host)
 			http.Error(w, "no", http.StatusForbidden)
 			return
 		}
-		conn, _, err := w.(http.Hijacker).Hijack()
+		there, err := net.Dial("tcp", web.Listener.Addr().String())
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
-		select {
-		case inner.conns <- conn:
-		case <-inner.done:
-			conn.Close()
+		defer there.Close()
+		here, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
 		}
+		defer here.Close()
+		io.WriteString(here, "HTTP/1.1 200 OK\r\n\r\n")
+		go func() {
+			io.Copy(there, here)
+			there.Close()
+		}()
+		io.Copy(here, there)
 	}))
-	t.Cleanup(outer.Close)
-	s.proxy = outer.URL
+	t.Cleanup(proxy.Close)
+	s.proxy = proxy.URL
 	return s
 }
 
-// handOver is a listener whose connections come from the proxy.
-type handOver struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func (h *handOver) Accept() (net.Conn, error) {
-	select {
-	case c := <-h.conns:
-		return c, nil
-	case <-h.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (h *handOver) Close() error {
-	h.once.Do(func() { close(h.done) })
-	return nil
-}
-
-func (h *handOver) Addr() net.Addr { return &net.TCPAddr{} }
-
 func (s *server) upgrade(w http.ResponseWriter, r *http.Request) {
+	s.all.Add(1)
+	defer s.all.Done()
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{OriginPatterns: []string{"web.whatsapp.com"}})
 	if err != nil {
 		s.t.Error(err)
@@ -125,14 +111,8 @@ func (s *server) upgrade(w http.ResponseWriter, r *http.Request) {
 	}
 	defer conn.CloseNow()
 	conn.SetReadLimit(1 << 24)
-	s.mu.Lock()
-	s.dialled++
-	n := s.dialled
-	s.mu.Unlock()
-	c := &session{t: s.t, ctx: r.Context(), conn: conn, n: n}
-	if err := c.handshake(s); err != nil {
-		c.err = err
-	}
+	c := &session{t: s.t, ctx: r.Context(), conn: conn}
+	c.err = c.handshake(s)
 	s.serve(c)
 }
 
@@ -141,7 +121,6 @@ type session struct {
 	t    *testing.T
 	ctx  context.Context
 	conn *websocket.Conn
-	n    int   // the how manieth it is
 	err  error // of the handshake
 
 	client  []byte // its static key

@@ -40,7 +40,7 @@ func newFriend(t *testing.T) *friend {
 	d := st.keys.NewDevice()
 	id := types.NewJID(ann.User, types.DefaultUserServer)
 	d.ID, d.LID = &id, annID
-	d.Account = account0()
+	d.Account = unproven()
 	must(t, d.Save(t.Context()))
 	return &friend{t: t, client: whatsmeow.NewClient(d, waLog.Noop), to: device(me)}
 }
