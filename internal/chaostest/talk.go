@@ -45,7 +45,8 @@ func (t *thinker) expect() (held <-chan struct{}, free func()) {
 }
 
 func (t *thinker) answer(r agenttest.Request) agenttest.Step {
-	found := wordsIn(asked(r.UserText), talk)
+	text := asked(r.UserText)
+	found := wordsIn(text, talk)
 	step := agenttest.Step{}
 	if len(found) == 0 { // a note of the host: nobody saw the answer
 		for _, w := range wordsIn(people(r.Body), talk) {
@@ -60,7 +61,7 @@ func (t *thinker) answer(r agenttest.Request) agenttest.Step {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if strings.Contains(r.UserText, hold) && t.goOn != nil {
+	if strings.Contains(text, hold) && t.goOn != nil {
 		step.Until = t.goOn
 		select {
 		case <-t.held:
