@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -254,33 +255,33 @@ func TestShippedInitIsTheTestedOne(t *testing.T) {
 	}
 }
 
-// What an ordinary user need not repeat is named in the Makefile: a name that is no test's
-// any more would hide that its follower is.
+// What an ordinary user need not repeat is named in the Makefile. A name that is no test's
+// any more would hide that its follower is, and one that another package has, too, would
+// leave that one out.
 func TestWhatAUserLeavesOutExists(t *testing.T) {
-	make, err := os.ReadFile("Makefile")
+	text, err := os.ReadFile("Makefile")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, list, ok := strings.Cut(string(make), "\nSAMETESTS := ")
-	list, _, _ = strings.Cut(list, "\n")
-	if !ok || list == "" {
-		t.Fatal("the Makefile has no SAMETESTS")
-	}
-	files, err := filepath.Glob("internal/daemon/*_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all strings.Builder
-	for _, f := range files {
-		text, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
+	value := func(name string) string {
+		_, rest, _ := strings.Cut(string(text), "\n"+name+" ")
+		line, _, _ := strings.Cut(rest, "\n")
+		_, list, ok := strings.Cut(line, ":= ")
+		if !ok || list == "" {
+			t.Fatalf("the Makefile has no %s", name)
 		}
-		all.Write(text)
+		return list
 	}
-	for name := range strings.SplitSeq(list, "|") {
-		if !strings.Contains(all.String(), "func Test"+name+"(t ") {
+	same := regexp.MustCompile("^internal/(" + value("SAME") + ")(/|$)")
+	names := declared(t)
+	for name := range strings.SplitSeq(value("SAMETESTS"), "|") {
+		if !names["internal/daemon"]["Test"+name] {
 			t.Errorf("the daemon has no Test%s", name)
+		}
+		for dir, has := range names {
+			if dir != "internal/daemon" && !strings.HasPrefix(dir, "adapters/") && has["Test"+name] && !same.MatchString(dir) {
+				t.Errorf("%s has a Test%s, which an ordinary user is to run", dir, name)
+			}
 		}
 	}
 }
