@@ -13,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"nanoclaw/internal/wire"
 )
 
 // keyCanary is the description of a key that the host may have planted in its
@@ -121,6 +123,9 @@ func (p *prober) processes() {
 	if init != 1 { // process 1 takes no signal that it does not ask for, pid_namespaces(7)
 		p.try("signal the init", func() (string, error) { return "it can be", unix.Kill(init, 0) })
 		p.try("signal the engine's process 1", func() (string, error) { return "it can be", unix.Kill(1, 0) })
+	}
+	if os.Getenv(apartVar) != "" {
+		p.try(wire.ThreadsWithin, func() (string, error) { return unconfined(init) })
 	}
 	p.try("trace the init", func() (string, error) {
 		// SEIZE does not stop the tracee, so that a success does no harm.
@@ -245,3 +250,34 @@ func capability(sets ...string) (string, error) {
 	}
 	return "", errRefused("none")
 }
+
+// unconfined looks for a thread of a process that could do more than we, by what the
+// kernel inside says of it.
+func unconfined(pid int) (string, error) {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if err != nil || len(tasks) == 0 {
+		return "none that can be looked at", err
+	}
+	for _, t := range tasks {
+		status, err := os.ReadFile(t)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // it ended
+		}
+		if err != nil {
+			return t + ": " + err.Error(), nil
+		}
+		want := map[string]string{"NoNewPrivs": "1", "Seccomp": "2", "CapInh": none, "CapPrm": none, "CapEff": none, "CapBnd": none, "CapAmb": none}
+		for line := range strings.Lines(string(status)) {
+			if name, value, _ := strings.Cut(line, ":"); want[name] == strings.TrimSpace(value) {
+				delete(want, name)
+			}
+		}
+		for name := range want {
+			return t + ": " + name, nil
+		}
+	}
+	return "", errRefused(strconv.Itoa(len(tasks)) + " threads, all confined")
+}
+
+// none is an empty set of capabilities.
+const none = "0000000000000000"

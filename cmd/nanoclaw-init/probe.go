@@ -26,6 +26,8 @@ const (
 	outsideVar = "NANOCLAW_PROBE_OUTSIDE"
 	// landlockVar says that Landlock is in force and must be felt.
 	landlockVar = "NANOCLAW_PROBE_LANDLOCK"
+	// apartVar says that the host cannot see the init's threads.
+	apartVar = "NANOCLAW_PROBE_APART"
 )
 
 // prober collects attempts.

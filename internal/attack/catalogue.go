@@ -17,7 +17,8 @@ type Line struct {
 	// Audit are hosts whose refusal has to be in the audit.
 	Audit []string
 	// Open says why no boundary stops it, "" if it has to be stopped: then every
-	// attempt succeeds. OpenBy says why a single engine does not stop all of it.
+	// attempt succeeds. OpenBy says why a single engine does not stop all of it, by
+	// its name or one of those that kinds gives.
 	Open   string
 	OpenBy map[string]string
 	// Shown are tests that hold the line, or a part of it, in code of the host:
@@ -34,6 +35,7 @@ const (
 	ordinary session = iota // all that does not disturb the others
 	noHosts                 // a grant without any host
 	rough                   // what may end the session, within small limits
+	fatal                   // what ends it where process 1 is not protected
 	hungry                  // what has to end it, by its memory
 	filling                 // and by its disk
 )

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"nanoclaw/internal/attack/inside"
+	"nanoclaw/internal/boundary"
 )
 
 // result is what came of one attempt, and what was done about what it left.
@@ -14,9 +15,35 @@ type result struct {
 	after string
 }
 
+// gvisorAsRoot is what root starts in gVisor.
+const gvisorAsRoot = boundary.GVisor + ", as root"
+
+// kinds are the names by which Line.OpenBy speaks of an engine: its own, and those of
+// a kernel that it puts between.
+func (r *run) kinds(user string) []string {
+	list := []string{r.Engine.Name()}
+	if k, ok := r.Engine.(interface{ Kernel() string }); ok && k.Kernel() == boundary.GVisor {
+		list = append(list, boundary.GVisor)
+		if user == "root" {
+			list = append(list, gvisorAsRoot)
+		}
+	}
+	return list
+}
+
+// openBy is why an engine of these kinds does not stop a line, if it does not.
+func (l Line) openBy(kinds []string) (why string, ok bool) {
+	for _, k := range kinds {
+		if why, ok = l.OpenBy[k]; ok {
+			return why, true
+		}
+	}
+	return "", false
+}
+
 // judge makes the outcome of a line from what its attempts came to and from what
 // the host found afterwards.
-func judge(l Line, engine string, results []result, found []finding) Outcome {
+func judge(l Line, kinds []string, results []result, found []finding) Outcome {
 	if !l.tried() && len(l.After) == 0 {
 		return Outcome{Line: l.ID, State: Elsewhere, Detail: strings.Join(l.Shown, ", ")}
 	}
@@ -43,7 +70,7 @@ func judge(l Line, engine string, results []result, found []finding) Outcome {
 			broke = append(broke, f.String())
 		}
 	}
-	byEngine, partly := l.OpenBy[engine]
+	byEngine, partly := l.openBy(kinds)
 	switch {
 	case partly && len(broke) > 0:
 		return Outcome{Line: l.ID, State: Open, Detail: byEngine}

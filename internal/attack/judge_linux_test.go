@@ -58,7 +58,7 @@ func TestJudge(t *testing.T) {
 		{"the host alone looks", looked, "native", nil, nil, Held, ""},
 		{"the host alone looks, and finds something", looked, "native", nil, []finding{{what: leftovers, detail: ".mcp.json"}}, Broke, ".mcp.json"},
 	} {
-		got := judge(c.line, c.engine, c.give, c.found)
+		got := judge(c.line, []string{c.engine}, c.give, c.found)
 		if got.State != c.want || !strings.Contains(got.Detail, c.detail) {
 			t.Errorf("%s: %s (%s), want %s (%s)", c.name, got.State, got.Detail, c.want, c.detail)
 		}

@@ -52,13 +52,13 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		return report, err
 	}
 	defer r.network.close()
-	for _, kind := range []session{ordinary, noHosts, rough, hungry, filling} {
+	for _, kind := range []session{ordinary, noHosts, rough, fatal, hungry, filling} {
 		if err := r.session(ctx, kind); err != nil {
 			return report, err
 		}
 	}
 	for _, l := range r.lines(Catalogue()) {
-		report.Outcomes = append(report.Outcomes, judge(l, report.Engine, r.results[l.ID], r.found[l.ID]))
+		report.Outcomes = append(report.Outcomes, judge(l, r.kinds(report.User), r.results[l.ID], r.found[l.ID]))
 	}
 	report.Missing = r.missing
 	return report, nil
@@ -148,6 +148,7 @@ func (r *run) within(ctx context.Context, s *boundary.Session, kind session, lin
 	switch {
 	case kind.ends() && s.Exceeded() == nil:
 		found = append(found, finding{what: limit, detail: "the session goes on"})
+	case kind == fatal && r.killed(s, lines[0].ID):
 	case !kind.ends() && attackErr != nil:
 		found = append(found, finding{what: "the attacker", line: lines[0].ID, detail: attackErr.Error()})
 	}
@@ -304,6 +305,22 @@ func (r *run) ended(ctx context.Context, s *boundary.Session, line string) {
 	if err := s.Exceeded(); err != nil {
 		r.results[line] = append(r.results[line], result{Result: inside.Result{Line: line, Name: names[len(names)-1], Detail: err.Error()}})
 	}
+}
+
+// killed writes the result that the attacker cannot where it killed process 1, and
+// so itself, and says whether it did.
+func (r *run) killed(s *boundary.Session, line string) bool {
+	names := inside.Attempts()[line]
+	select {
+	case <-s.Done():
+	default:
+		return false
+	}
+	if len(r.results[line]) != len(names)-1 {
+		return false
+	}
+	r.results[line] = append(r.results[line], result{Result: inside.Result{Line: line, Name: names[len(names)-1], Broke: true, Detail: "the session ended"}})
+	return true
 }
 
 // maxResults bounds what an attacker says, in bytes.

@@ -123,6 +123,9 @@ func (c *Container) launch(ctx context.Context, spec Spec, p *containerPlan) (*S
 		return nil, &StartError{Step: c.name, Err: err}
 	}
 	s, err := establish(ctx, c.name, t, t.wire, c.host.bound(spec, t), spec, &p.spec)
+	if err == nil && p.run.gvisor {
+		err = c.prove(s, t, p)
+	}
 	if err == nil {
 		return s, nil
 	}
@@ -130,6 +133,18 @@ func (c *Container) launch(ctx context.Context, spec Spec, p *containerPlan) (*S
 		err = c.explain(ctx, err, t, p)
 	}
 	return nil, err
+}
+
+// prove looks from the machine at mounts whose inodes the init cannot compare, before
+// anything of the agent runs. It ends the session where they are not the right ones.
+func (c *Container) prove(s *Session, t *contained, p *containerPlan) error {
+	layer, missing, err := c.host.proveMounts(t, p.spec.Mounts)
+	if err != nil {
+		s.Close()
+		return err
+	}
+	s.note(layer, missing)
+	return nil
 }
 
 // containerPlan is a session of a container before its start.
@@ -206,7 +221,10 @@ func (c *Container) furnish(p *containerPlan, spec Spec, id containerID, facts *
 	places := []string{confine.InitPath, skeleton}
 	p.spec.Built = &wire.Built{
 		By: facts.words, Outside: facts.outside,
-		Contained: &wire.Contained{Pinned: facts.local && !facts.apart, Apart: !facts.local || facts.apart, Places: places},
+		Contained: &wire.Contained{Pinned: facts.local && !facts.apart, Apart: !facts.local || facts.apart, GVisor: facts.gvisor, Places: places},
+	}
+	if facts.gvisor {
+		p.forGVisor()
 	}
 	own := []bind{
 		{source: c.initPath(), target: confine.InitPath, exec: true},
@@ -234,6 +252,15 @@ func (c *Container) furnish(p *containerPlan, spec Spec, id containerID, facts *
 		p.run.program = []string{"contained"}
 	}
 	p.run.program = append(p.run.program, c.opts.skip...)
+}
+
+// forGVisor asks for nothing that gVisor's kernel does not have. That kernel is the
+// wall then: one that the owner chose, and that lies before this machine's.
+func (p *containerPlan) forGVisor() {
+	p.run.gvisor = true
+	p.spec.LandlockFloor = 0
+	// Its queues of messages are its own memory, which is bounded.
+	p.spec.Rlimits = slices.DeleteFunc(p.spec.Rlimits, func(l wire.Rlimit) bool { return l.Resource == rlimitMsgQueue })
 }
 
 // write makes what the session is given as files. Everybody may read it, since the

@@ -33,6 +33,7 @@ type containerRun struct {
 	name, image string
 	labels      [][2]string
 	runtime     string // "": the engine's own
+	gvisor      bool   // it is gVisor's runsc
 	id          containerID
 	keepID      bool // the engine's user namespace shall keep our own uid
 	binds       []bind
@@ -90,7 +91,16 @@ func (r *containerRun) sizes(a *arguments) {
 	tmpfs := "/tmp:rw,exec,nosuid,nodev,mode=1777"
 	if l.TmpSize > 0 {
 		tmpfs += ",size=" + strconv.FormatInt(l.TmpSize-l.TmpSize/4, 10)
-		a.add("--shm-size", strconv.FormatInt(l.TmpSize/4, 10))
+		if !r.gvisor {
+			a.add("--shm-size", strconv.FormatInt(l.TmpSize/4, 10))
+		}
+	}
+	if r.gvisor { // whose kernel has the memory of its processes; the engine's would be files of the machine
+		shm := "/dev/shm:rw,nosuid,nodev,noexec,mode=1777"
+		if l.TmpSize > 0 {
+			shm += ",size=" + strconv.FormatInt(l.TmpSize/4, 10)
+		}
+		a.add("--tmpfs", shm)
 	}
 	a.add("--tmpfs", tmpfs)
 	// In place of the kernel's: no session has /sys, and cgroups of version 1 can
@@ -125,6 +135,9 @@ func (r *containerRun) sizes(a *arguments) {
 func (r *containerRun) podman(a *arguments) {
 	if r.runtime != "" {
 		a.add("--runtime", r.runtime)
+	}
+	if r.gvisor { // it copies what is up in the container's network, where podman leaves "lo" down
+		a.add("--runtime-flag", "network=none")
 	}
 	r.shared(a)
 	// Each of these turns off something that podman would add by itself.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -164,12 +165,73 @@ type containerBounds struct {
 	*limits
 	host *containerHost
 	tree *contained
+	last atomic.Pointer[lastLook]
+}
+
+// over implements bounds.
+func (b *containerBounds) over() *LimitError {
+	if l := b.last.Load(); l != nil && l.ended() {
+		<-l.done
+		return l.passed
+	}
+	return b.limits.over()
+}
+
+// lastLook is at the limits when process 1 has just died: a moment later the engine
+// removes the cgroup, which alone says why. The kernel kills gVisor whole for memory.
+type lastLook struct {
+	process *os.File // a pidfd
+	done    chan struct{}
+	passed  *LimitError // read it after done
+}
+
+// lookAtEnd looks when a process ends. It gives nil if that is not to be known.
+func lookAtEnd(pid int, look func() *LimitError) *lastLook {
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		return nil
+	}
+	l := &lastLook{process: nonblocking(fd), done: make(chan struct{})}
+	conn, err := l.process.SyscallConn()
+	if err != nil {
+		l.process.Close()
+		return nil
+	}
+	go func() {
+		defer close(l.done)
+		if conn.Read(hasEnded) == nil { // else the session has ended, and this with it
+			l.passed = look()
+		}
+	}()
+	return l
+}
+
+// hasEnded says whether the process of a pidfd has ended (pidfd_open(2)).
+func hasEnded(fd uintptr) bool {
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		if err != unix.EINTR {
+			return n == 1
+		}
+	}
+}
+
+func (l *lastLook) ended() (yes bool) {
+	select {
+	case <-l.done:
+		return true
+	default:
+	}
+	if conn, err := l.process.SyscallConn(); err == nil {
+		conn.Control(func(fd uintptr) { yes = hasEnded(fd) })
+	}
+	return yes
 }
 
 func (h *containerHost) bound(spec Spec, t *contained) bounds {
 	l := &limits{Limits: spec.Grant.Limits, log: t.log, why: t.engine.name + " set none", entered: make(chan struct{})}
 	l.disk = h.native.disks.watch(spec.Grant, l.log)
-	return &containerBounds{l, h, t}
+	return &containerBounds{limits: l, host: h, tree: t}
 }
 
 // words implements bounds. It is asked when the init has answered, so that there is
@@ -183,13 +245,20 @@ func (b *containerBounds) words() (layers, missing []string) {
 	}
 	b.group = engineCgroup(b.host.native.cgroups.fs, b.tree.pid, b.Limits)
 	b.enter(b.tree.pid)
-	return b.limits.words()
+	layers, missing = b.limits.words()
+	if l := lookAtEnd(b.tree.pid, b.limits.over); l != nil {
+		b.last.Store(l)
+	}
+	return layers, missing
 }
 
 // free implements bounds.
 func (b *containerBounds) free() {
 	b.tree.look.Do(b.leave)
 	b.limits.free()
+	if l := b.last.Load(); l != nil {
+		l.process.Close()
+	}
 }
 
 // leave is for a session whose processes are not known: only its disk is watched.

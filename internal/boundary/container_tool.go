@@ -143,6 +143,7 @@ type engineFacts struct {
 	rootless bool   // its containers' root is us
 	local    bool   // its containers share our kernel
 	apart    bool   // its runtime has a kernel of its own
+	gvisor   bool   // which is gVisor's
 	outside  []string
 	remap    bool   // uids of its containers are none that it tells
 	storage  string // where it keeps images and containers
@@ -162,8 +163,8 @@ func (c *Container) facts(ctx context.Context) (*engineFacts, error) {
 	if err != nil {
 		return nil, &StartError{Step: c.name, Err: err, Hint: c.runningHint()}
 	}
-	if runtime := c.opts.Container.Runtime; ownKernel(runtime) {
-		f.apart = true
+	if runtime := c.opts.Container.Runtime; runtime != "" {
+		f.by(runtime)
 	}
 	if f.outside, err = c.host.outside(); err != nil {
 		return nil, err
@@ -182,10 +183,34 @@ func (c *Container) runningHint() string {
 	return ""
 }
 
-// ownKernel says whether an OCI runtime puts a kernel between container and
-// machine.
-func ownKernel(runtime string) bool {
-	return strings.Contains(filepath.Base(runtime), "runsc") || strings.Contains(filepath.Base(runtime), "kata")
+// GVisor is the kernel that gVisor's OCI runtime, runsc, gives containers of their own.
+const GVisor = "gVisor"
+
+// kernelOf is what Kernel says of an engine that has one.
+func kernelOf(e Engine) string {
+	if c, ok := e.(*Container); ok {
+		return c.Kernel()
+	}
+	return ""
+}
+
+// Kernel names the kernel that containers have in place of this machine's, as far as
+// it matters and is known: GVisor or "".
+func (c *Container) Kernel() string {
+	c.learn.Lock()
+	defer c.learn.Unlock()
+	if c.known != nil && c.known.gvisor {
+		return GVisor
+	}
+	return ""
+}
+
+// by notes which OCI runtime starts the containers, by its name: some put a kernel
+// between container and machine.
+func (f *engineFacts) by(runtime string) {
+	name := filepath.Base(runtime)
+	f.gvisor = strings.Contains(name, "runsc")
+	f.apart = f.gvisor || strings.Contains(name, "kata")
 }
 
 func (t *tool) facts(ctx context.Context) (*engineFacts, error) {
@@ -216,10 +241,12 @@ func (t *tool) podmanFacts(ctx context.Context) (*engineFacts, error) {
 	if err := json.Unmarshal(out, &info); err != nil {
 		return nil, fmt.Errorf("podman info: %w", err)
 	}
-	return &engineFacts{
+	f := &engineFacts{
 		words: "podman " + plain(info.Version.Version), rootless: info.Host.Security.Rootless,
-		local: localKernel && !info.Host.ServiceIsRemote, apart: ownKernel(info.Host.OCIRuntime.Name), storage: info.Store.GraphRoot,
-	}, nil
+		local: localKernel && !info.Host.ServiceIsRemote, storage: info.Store.GraphRoot,
+	}
+	f.by(info.Host.OCIRuntime.Name)
+	return f, nil
 }
 
 func (t *tool) dockerFacts(ctx context.Context) (*engineFacts, error) {
@@ -239,8 +266,9 @@ func (t *tool) dockerFacts(ctx context.Context) (*engineFacts, error) {
 	}
 	f := &engineFacts{
 		words: "docker " + plain(info.ServerVersion), local: localKernel && info.OperatingSystem != "Docker Desktop",
-		apart: ownKernel(info.DefaultRuntime), storage: info.DockerRootDir,
+		storage: info.DockerRootDir,
 	}
+	f.by(info.DefaultRuntime)
 	for _, o := range info.SecurityOptions {
 		f.remap = f.remap || strings.HasPrefix(o, "name=rootless") || strings.HasPrefix(o, "name=userns")
 	}

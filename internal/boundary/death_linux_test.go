@@ -144,7 +144,7 @@ func TestNothingOutlivesADaemonKilledAtAStart(t *testing.T) {
 		daemon := exec.Command("/proc/self/exe")
 		daemon.Env = []string{roleVar + "=holder", engineVar + "=" + underTest(), "NANOCLAW_TEST_HOLD_INIT=" + program, "TMPDIR=" + filepath.Dir(program), srtVar + "=" + openSRT(t),
 			fmt.Sprint("NANOCLAW_TEST_HOLD_UID=", uid), "NANOCLAW_TEST_HOLD_MARK=1",
-			programVar + "=" + os.Getenv(programVar), programEnvVar + "=" + os.Getenv(programEnvVar)}
+			programVar + "=" + os.Getenv(programVar), programEnvVar + "=" + os.Getenv(programEnvVar), runtimeVar + "=" + os.Getenv(runtimeVar)}
 		daemon.ExtraFiles = []*os.File{w}
 		if err := daemon.Start(); err != nil {
 			t.Fatal(err)
@@ -177,7 +177,7 @@ func TestNothingOutlivesAKilledDaemon(t *testing.T) {
 	}
 	daemon := exec.Command("/proc/self/exe")
 	daemon.Env = []string{roleVar + "=holder", engineVar + "=" + underTest(), "NANOCLAW_TEST_HOLD_INIT=" + program, "TMPDIR=" + filepath.Dir(program), srtVar + "=" + openSRT(t), fmt.Sprint("NANOCLAW_TEST_HOLD_UID=", uid),
-		programVar + "=" + os.Getenv(programVar), programEnvVar + "=" + os.Getenv(programEnvVar)}
+		programVar + "=" + os.Getenv(programVar), programEnvVar + "=" + os.Getenv(programEnvVar), runtimeVar + "=" + os.Getenv(runtimeVar)}
 	daemon.Stderr = os.Stderr
 	out, err := daemon.StdoutPipe()
 	if err != nil {

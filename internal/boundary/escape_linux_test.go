@@ -334,7 +334,7 @@ func TestEveryThreadIsConfined(t *testing.T) {
 	for range 30 { // more threads may come while it works
 		b.sh("true")
 	}
-	if a := threads(b.PID(), NativeEngine); a.Broke {
+	if a := threads([]int{b.PID()}, func(status string) error { return confined(status, NativeEngine) }); a.Broke {
 		t.Error(a.Detail)
 	}
 	status := b.sh("cat /proc/self/status")

@@ -72,6 +72,8 @@ func underTest() string {
 const (
 	programVar    = "NANOCLAW_TEST_CONTAINER"
 	programEnvVar = "NANOCLAW_TEST_CONTAINER_ENV"
+	// runtimeVar is the OCI runtime, if not the engine's own.
+	runtimeVar = "NANOCLAW_TEST_CONTAINER_RUNTIME"
 	// runVar names the tests of another run of this test binary.
 	runVar = "NANOCLAW_TEST_RUN"
 )
@@ -100,6 +102,18 @@ var notOfContainers = []exception{
 	{"TestSecretsOutsideAreAbsent|TestExhaustionStaysInside", "see the differences \"names in the image\" and \"inotify\"; the catalogue of attacks asks for the rest"},
 	{"TestExplainAgreesWithTheBoundary", "it asks about a root of our making, and names in an image are the image's"},
 	{"TestLandlockClosesAMountTooMany", "its rules are for a root of our making: a session of TestPodman looks at the canary in the image"},
+}
+
+// notOfGVisor are those that no engine can pass whose containers have gVisor's kernel.
+// What holds instead, TestGVisor asserts.
+var notOfGVisor = []exception{
+	{"TestForeignDescriptorsAreClosed|TestEveryThreadIsConfined|TestTwentyInOneWorkspace",
+		"they look from the machine at processes that here are gVisor's: the probe judges those"},
+	{"TestLandlockIsFelt|TestWritesOutsideFail", "its kernel has no Landlock, by which alone /proc/self/mem is closed in a container"},
+	{"TestInitTellsNothing", "process 1 can be killed by the agent, and its descriptors be listed; what they are can not be had: see the probe"},
+	{"TestSessionsAreLessUrgent", "what is nice inside is gVisor's matter, which is itself less urgent"},
+	{"TestForkBombStaysInside|TestStalledConnectionsHoldUpNothing", "a process takes several of the machine's, so that the limit comes sooner"},
+	{"TestManyHeldParts", "gVisor does not start with hundreds of mounts"},
 }
 
 // notOfSRT are the tests of the suite that srt cannot pass, since it is what it
@@ -183,6 +197,23 @@ func TestPodmanConforms(t *testing.T) {
 	}
 	again(t, PodmanEngine, os.Geteuid(), skipping(ofNative, notOfContainers),
 		runVar+"="+which, programVar+"="+p.Program, programEnvVar+"="+strings.Join(p.Env, "\n"))
+}
+
+// TestPodmanConformsOnGVisor runs it in containers with gVisor's kernel, where its runsc
+// is installed.
+func TestPodmanConformsOnGVisor(t *testing.T) {
+	runsc := podmantest.Runsc()
+	if runsc == "" {
+		return
+	}
+	p := podmantest.New(t)
+	p.Hollow(hollow)
+	which := "."
+	if os.Getenv(longVar) == "" {
+		which = "^(TestWorks|TestSwappedMountIsRefused|TestDifferences)$"
+	}
+	again(t, PodmanEngine, os.Geteuid(), skipping(skipping(ofNative, notOfContainers), notOfGVisor),
+		runVar+"="+which, programVar+"="+p.Program, programEnvVar+"="+strings.Join(p.Env, "\n"), runtimeVar+"="+runsc)
 }
 
 // again runs this test binary once more.
@@ -310,7 +341,7 @@ func newEngine(t testing.TB, opts Options) Engine {
 
 // suiteContainers are the options of an engine under test that starts containers.
 func suiteContainers() ContainerOptions {
-	return ContainerOptions{Program: os.Getenv(programVar), Env: strings.Split(os.Getenv(programEnvVar), "\n"), Image: hollow, Install: "suite"}
+	return ContainerOptions{Program: os.Getenv(programVar), Env: strings.Split(os.Getenv(programEnvVar), "\n"), Image: hollow, Install: "suite", Runtime: os.Getenv(runtimeVar)}
 }
 
 func newNative(t testing.TB, opts Options) *Native {

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"nanoclaw/internal/wire"
 )
@@ -32,6 +35,10 @@ func Probe(ctx context.Context, e Engine, spec Spec, task wire.Probe) (wire.Prob
 	if has(s.Layers(), "landlock") {
 		env = append(env, "NANOCLAW_PROBE_LANDLOCK=1")
 	}
+	apart := kernelOf(e) == GVisor
+	if apart {
+		env = append(env, "NANOCLAW_PROBE_APART=1")
+	}
 	p, err := s.Exec(ctx, wire.Exec{Env: env, Dir: "/", Probe: &task})
 	if err != nil {
 		return report, fmt.Errorf("start the probe: %w", err)
@@ -41,7 +48,11 @@ func Probe(ctx context.Context, e Engine, spec Spec, task wire.Probe) (wire.Prob
 	if report, err = p.report(ctx); err != nil {
 		return report, fmt.Errorf("the probe gave no report: %w", err)
 	}
-	report.Attempts = append(report.Attempts, threads(s.initPID(), e.Name()))
+	if apart {
+		report.Attempts = append(report.Attempts, threads(descendants(s.tree.PID()), sandboxed), unlooked(report.Attempts))
+	} else {
+		report.Attempts = append(report.Attempts, threads([]int{s.initPID()}, func(status string) error { return confined(status, e.Name()) }))
+	}
 	if e.Name() == SRTEngine {
 		expectSRT(report.Attempts)
 	}
@@ -89,30 +100,48 @@ func nameOf(pid int) string {
 	return strings.TrimSpace(string(name))
 }
 
-// threads reads from the host what the kernel says of every thread of the init.
-// The agent can reach all of them if it finds a way into the init.
-func threads(pid int, engine string) wire.Attempt {
+// threads reads from the host what the kernel says of every thread of the init, or of
+// what stands in its place. The agent can reach all of them if it finds a way into it.
+func threads(pids []int, judge func(status string) error) wire.Attempt {
 	a := wire.Attempt{Name: threadsAttempt, Broke: true}
-	tasks, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/status")
-	if err != nil || len(tasks) == 0 {
+	seen := 0
+	for _, pid := range pids {
+		tasks, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/status")
+		if err != nil {
+			a.Detail = err.Error()
+			return a
+		}
+		for _, t := range tasks {
+			status, err := os.ReadFile(t)
+			if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+				continue // it ended
+			}
+			if err == nil {
+				err = judge(string(status))
+			}
+			if err != nil {
+				a.Detail = filepath.Dir(t) + ": " + err.Error()
+				return a
+			}
+			seen++
+		}
+	}
+	if seen == 0 {
 		a.Detail = "the init's threads cannot be read"
 		return a
 	}
-	for _, t := range tasks {
-		status, err := os.ReadFile(t)
-		if errors.Is(err, os.ErrNotExist) {
-			continue // it ended
-		}
-		if err == nil {
-			err = confined(string(status), engine)
-		}
-		if err != nil {
-			a.Detail = filepath.Dir(t) + ": " + err.Error()
-			return a
-		}
-	}
-	a.Broke, a.Detail = false, strconv.Itoa(len(tasks))+" threads, all confined"
+	a.Broke, a.Detail = false, strconv.Itoa(seen)+" threads, all confined"
 	return a
+}
+
+// unlooked is a probe's success if it did not look at the init's threads from within,
+// where nobody else can.
+func unlooked(made []wire.Attempt) wire.Attempt {
+	const name = "have nobody look at the init's threads"
+	if i := slices.IndexFunc(made, func(a wire.Attempt) bool { return a.Name == wire.ThreadsWithin }); i >= 0 {
+		return wire.Attempt{Name: name, Detail: "the probe looked"}
+	}
+	return wire.Attempt{Name: name, Broke: true, Detail: "the probe did not look"}
 }
 
 // confined judges one thread by its status (proc_pid_status(5)).
@@ -124,6 +153,11 @@ func confined(status, engine string) error {
 	if engine == SRTEngine {
 		delete(want, "CapBnd") // see srtDifferences
 	}
+	return wanted(status, want)
+}
+
+// wanted fails unless a status has lines with these values.
+func wanted(status string, want map[string]string) error {
 	for line := range strings.Lines(status) {
 		name, value, _ := strings.Cut(line, ":")
 		value = strings.TrimSpace(value)

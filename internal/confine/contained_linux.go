@@ -70,7 +70,7 @@ func (p *containerProver) namespaces() error {
 }
 
 func (p *containerProver) grant() error {
-	if !p.known.Pinned {
+	if !p.known.Pinned && !p.known.GVisor { // there the host looks
 		p.lacks("a proof that mounts are the folders that were looked up: %s has a kernel of its own", p.spec.Built.By)
 	}
 	for _, m := range p.spec.Mounts {
@@ -107,7 +107,10 @@ func (p *containerProver) judge(m *mount, write, exec bool) error {
 	if m.gives() {
 		return errors.New("mounts made beneath it would appear elsewhere")
 	}
-	if m.lacks([]string{"nosuid", "nodev"}) != nil {
+	switch {
+	case p.known.GVisor && m.options["nosuid"]:
+		// It shows no nodev, see onGVisor.
+	case m.lacks([]string{"nosuid", "nodev"}) != nil:
 		p.lacks("nosuid and nodev on mounts: %s sets none, so no_new_privs and the device rules of the container hold alone", p.spec.Built.By)
 	}
 	if !exec && !m.options["noexec"] {
@@ -141,6 +144,9 @@ func (p *containerProver) fixed() error {
 		{"/", "", []string{"ro"}}, {"/tmp", "tmpfs", []string{"rw", "nosuid", "nodev"}},
 		{"/dev/shm", "tmpfs", []string{"rw", "nosuid", "nodev"}}, {"/proc", "proc", nil},
 	} {
+		if p.known.GVisor {
+			want = onGVisor(want)
+		}
 		i := slices.IndexFunc(p.mounts, func(m mount) bool { return m.point == want.point })
 		if i < 0 {
 			return fmt.Errorf("%s is no mount of its own", want.point)
@@ -151,6 +157,13 @@ func (p *containerProver) fixed() error {
 		}
 	}
 	return p.temporary()
+}
+
+// onGVisor is what gVisor shows of a mount: never nodev, since no device of this
+// machine can be reached through its kernel whatever file names it.
+func onGVisor(p place) place {
+	p.options = slices.DeleteFunc(slices.Clone(p.options), func(o string) bool { return o == "nodev" })
+	return p
 }
 
 // temporary fails if the agent cannot write to /tmp. Runc gives what it mounts there
@@ -198,7 +211,8 @@ func (p *containerProver) ownMount(m *mount) bool {
 				return true
 			}
 			// Nodes of /dev may be bound one by one; devices judges them all.
-			return slices.Contains(o.types, m.fstype) || o.at == "/dev" && path.Dir(m.point) == "/dev"
+			return slices.Contains(o.types, m.fstype) || o.at == "/dev" && path.Dir(m.point) == "/dev" ||
+				p.known.GVisor && m.point == "/dev" && m.fstype == "dev"
 		}
 	}
 	return false
@@ -212,7 +226,7 @@ func (p *containerProver) devices() error {
 	}
 	for _, e := range entries {
 		kind := e.Type()
-		known := slices.Contains(nodes[:], e.Name())
+		known := slices.Contains(nodes[:], e.Name()) || p.known.GVisor && e.Name() == "fuse"
 		if kind&os.ModeDevice != 0 && !known && e.Name() != "console" && e.Name() != "ptmx" || kind&(os.ModeSocket|os.ModeNamedPipe) != 0 {
 			return fmt.Errorf("/dev/%s is there, and nobody asked for it", e.Name())
 		}

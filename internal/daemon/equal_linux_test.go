@@ -74,7 +74,7 @@ func (e engine) image(t testing.TB, i *install) string {
 			i.env[name] = value
 		}
 	}
-	return fmt.Sprintf(`"container": {"engine": %q, "program": %q, "image": "localhost/equal:latest"},`, e.name, e.with.Program)
+	return fmt.Sprintf(`"container": {"engine": %q, "program": %q, "ociRuntime": %q, "image": "localhost/equal:latest"},`, e.name, e.with.Program, e.with.Runtime)
 }
 
 // answersIn asks all questions in a mode, in one boundary of an engine, and gives what
@@ -181,15 +181,33 @@ func TestModesAreEqual(t *testing.T) {
 	}
 }
 
-// A group in containers of docker answers as one in podman's does: with Claude Code,
-// warm, with the host's tools, stopped in the middle; and what it is asked has the answers
-// of host mode, but for what docs/containers.md lists.
+// A group in containers of docker answers as one in podman's does.
 func TestDockerAnswers(t *testing.T) {
 	if os.Getuid() != 0 {
 		return // the docker of the tests is root's
 	}
 	docker := dockertest.New(t)
-	i, _ := equalInstall(t, engine{boundary.DockerEngine, boundary.ContainerOptions{Program: docker.Program, Env: docker.Env}})
+	answersInContainers(t, engine{boundary.DockerEngine, boundary.ContainerOptions{Program: docker.Program, Env: docker.Env}}, docker.Containers, nil)
+}
+
+// And so does one in containers of podman with gVisor's runsc, where that is installed,
+// but for what its kernel says otherwise.
+func TestGVisorAnswers(t *testing.T) {
+	runsc := podmantest.Runsc()
+	if runsc == "" {
+		return
+	}
+	p := podmantest.New(t)
+	answersInContainers(t, engine{boundary.PodmanEngine, boundary.ContainerOptions{Program: p.Program, Env: p.Env, Runtime: runsc}}, p.Containers,
+		map[string]bool{"devices": true}) // /dev/fuse and /dev/net/tun of that kernel
+}
+
+// answersInContainers holds a group in containers of an engine to what one in host mode
+// does: with Claude Code, warm, with the host's tools, stopped in the middle; and what it
+// is asked has the answers of host mode, but for what docs/containers.md lists.
+func answersInContainers(t *testing.T, e engine, left func() []string, other map[string]bool) {
+	t.Helper()
+	i, _ := equalInstall(t, e)
 	text, err := os.ReadFile(i.paths.Config)
 	must(t, err)
 	i.configure(strings.Replace(string(text), `"family": {"mode": "host"`, `"family": {"mode": "container"`, 1))
@@ -198,7 +216,7 @@ func TestDockerAnswers(t *testing.T) {
 	if first.State != control.Succeeded || !strings.Contains(first.text(), "kept") {
 		t.Fatalf("cold: %+v\n%s", first.Answer, first.text())
 	}
-	if text := logText(t, d, first.Run); !strings.Contains(text, "mode:        container") || !strings.Contains(text, "engine:      docker") {
+	if text := logText(t, d, first.Run); !strings.Contains(text, "mode:        container") || !strings.Contains(text, "engine:      "+e.name) {
 		t.Errorf("its file:\n%s", text)
 	}
 	warm := ask(t, d, "family", `tool: mcp__nanoclaw__send_message {"text":"by a tool"}`)
@@ -210,13 +228,13 @@ func TestDockerAnswers(t *testing.T) {
 	}
 	host, contained := answersIn(t, d, "host", boundary.NativeEngine), answersIn(t, d, "container", "")
 	for n, q := range questions {
-		if host[n] != contained[n] {
-			t.Errorf("%s:\n--- host\n%s\n--- docker\n%s", q.name, host[n], contained[n])
+		if (host[n] != contained[n]) != other[q.name] {
+			t.Errorf("%s (known to differ: %t):\n--- host\n%s\n--- %s\n%s", q.name, other[q.name], host[n], e.name, contained[n])
 		}
 	}
 
 	begun := say(t, d, "family", "bash: touch begun; exec sleep 50")
-	eventually(t, "the command in docker begins", func() bool {
+	eventually(t, "the command in the container begins", func() bool {
 		_, err := os.Stat(filepath.Join(i.paths.DataDir, "groups/family/workspace/begun"))
 		return err == nil
 	})
@@ -226,7 +244,7 @@ func TestDockerAnswers(t *testing.T) {
 	if a, err := d.Wait(t.Context(), "family", begun); err != nil || a.State != "cancelled" {
 		t.Errorf("what was stopped: %+v, %v", a, err)
 	}
-	eventually(t, "docker removes the container", func() bool { return len(docker.Containers()) == 0 })
+	eventually(t, "the engine removes the container", func() bool { return len(left()) == 0 })
 	if a := ask(t, d, "family", `tool: Bash {"command":"cat note"}`); a.State != control.Succeeded || !strings.Contains(a.text(), "kept") {
 		t.Errorf("after a stop: %+v\n%s", a.Answer, a.text())
 	}

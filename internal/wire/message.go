@@ -141,6 +141,8 @@ type Contained struct {
 	// Apart says that the engine's kernel is not the host's, so that its namespaces
 	// cannot be compared.
 	Apart bool `json:"apart,omitempty"`
+	// GVisor says that this kernel is gVisor's, which has no Landlock.
+	GVisor bool `json:"gvisor,omitempty"`
 	// Places are further mounts that the host asked the engine for.
 	Places []string `json:"places,omitempty"`
 }
@@ -323,6 +325,10 @@ type Canary struct {
 	Path string `json:"path"`
 	Data string `json:"data"`
 }
+
+// ThreadsWithin is the attempt of a probe that the host cannot make itself where the
+// init is a process of another kernel.
+const ThreadsWithin = "find a thread of the init that the container's kernel does not confine"
 
 // ProbeReport is what the probe found: one line for each attempt.
 type ProbeReport struct {

@@ -74,6 +74,16 @@ func New(tb testing.TB) *Podman {
 	return p
 }
 
+// Runsc is the path of gVisor's OCI runtime, "" where it is not installed: "make runsc"
+// builds it, and says where it is in NANOCLAW_TEST_RUNSC.
+func Runsc() string {
+	if path := os.Getenv("NANOCLAW_TEST_RUNSC"); path != "" {
+		return path
+	}
+	path, _ := exec.LookPath("runsc")
+	return path
+}
+
 // namespace starts a process in a mount namespace of its own, and gives its number.
 func (p *Podman) namespace() int {
 	cmd := exec.Command("/bin/sh", "-c", "mount --make-rprivate / && echo ready && exec cat")
