@@ -45,6 +45,9 @@ export NANOCLAW_TEST_SRT := $(CURDIR)/tools/srt
 # Docker, another engine. Its daemon is started by tests, in namespaces of its own.
 export NANOCLAW_TEST_DOCKER := $(CURDIR)/tools/docker/root
 
+# gVisor, whose kernel containers may have. The long tests build this version.
+RUNSC := v0.0.0-20260905035102-160fafc42237
+
 .PHONY: run
 run: build ## chat with a confined agent (needs Go and make alone); ARGS="--group G" is passed on
 	@bin/nanoclaw chat $(ARGS)
@@ -136,9 +139,9 @@ test-user: deps claude srt docker build ## the part of "make test" that an ordin
 		$$(go list $(PACKAGES) | grep -vE '^nanoclaw($$|/internal/($(SAME))(/|$$))')
 
 .PHONY: attack
-attack: srt docker build ## try every known attack on every engine, as root and as a user; the table is build/attack.txt
+attack: srt docker runsc build ## try every known attack on every engine, as root and as a user; the table is build/attack.txt
 	@mkdir -p build && rm -f build/attack.json
-	@status=0; NANOCLAW_ATTACK_TABLE=$(CURDIR)/build/attack.json $(STEP) attacks \
+	@status=0; NANOCLAW_TEST_RUNSC=$(CURDIR)/tools/runsc/runsc NANOCLAW_ATTACK_TABLE=$(CURDIR)/build/attack.json $(STEP) attacks \
 		go test -count=1 -timeout 20m -run '^Test(Catalogue|CatalogueInContainers|CatalogueInDocker|ControlArm|RefusesOutside|AsOrdinaryUser)$$' ./internal/attack || status=$$?; \
 	go run ./internal/attack/attacktest/program table <build/attack.json >build/attack.txt && cat build/attack.txt; exit $$status
 
@@ -158,9 +161,11 @@ soak: build ## mixed traffic for SOAK_SECONDS (60) while memory, descriptors, go
 	@go run ./internal/chaostest/program soak build/soak
 
 .PHONY: test-all
-test-all: ## what takes long: make test, as root and as a user, attacks, more chaos, a longer soak
+test-all: runsc ## what takes long: make test, as root and as a user, attacks, more chaos, a longer soak
 	@.ci/run
-	@NANOCLAW_TEST_LONG=1 $(STEP) "the conformance suite in containers" go test -count=1 -timeout 20m -run '^TestPodmanConforms$$' ./internal/boundary
+	@NANOCLAW_TEST_LONG=1 NANOCLAW_TEST_RUNSC=$(CURDIR)/tools/runsc/runsc $(STEP) "the conformance suite in containers" \
+		go test -count=1 -timeout 20m -run '^TestPodman(Conforms|ConformsOnGVisor|OnGVisor)$$' ./internal/boundary
+	@NANOCLAW_TEST_RUNSC=$(CURDIR)/tools/runsc/runsc $(STEP) "Claude Code on gVisor" go test -count=1 -timeout 20m -run '^TestGVisorAnswers$$' ./internal/daemon
 	@$(MAKE) --no-print-directory reproduce
 	@if [ "$$(id -u)" = 0 ]; then $(MAKE) --no-print-directory newuser; else echo "== not run as root: make newuser was left out" >&2; fi
 	@$(MAKE) --no-print-directory attack
@@ -192,9 +197,14 @@ srt:
 docker:
 	@tools/docker/install
 
+# gVisor's OCI runtime, in which the long tests run containers too.
+.PHONY: runsc
+runsc: need-go ## build gVisor's runsc, for make attack and make test-all
+	@[ -x tools/runsc/runsc ] || { mkdir -p tools/runsc && CGO_ENABLED=0 GOFLAGS= GOBIN=$(CURDIR)/tools/runsc go install gvisor.dev/gvisor/runsc@$(RUNSC); }
+
 .PHONY: clean
 clean: ## remove what was built
-	@rm -rf bin build tools/bin tools/claude/node_modules tools/claude/claude tools/srt/node_modules tools/axe/node_modules tools/docker/root $(INSIDE)/nanoclaw-init-*
+	@rm -rf bin build tools/bin tools/claude/node_modules tools/claude/claude tools/srt/node_modules tools/axe/node_modules tools/docker/root tools/runsc $(INSIDE)/nanoclaw-init-*
 
 .PHONY: need-go
 need-go:

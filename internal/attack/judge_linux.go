@@ -22,7 +22,7 @@ const gvisorAsRoot = boundary.GVisor + ", as root"
 // a kernel that it puts between.
 func (r *run) kinds(user string) []string {
 	list := []string{r.Engine.Name()}
-	if k, ok := r.Engine.(interface{ Kernel() string }); ok && k.Kernel() == boundary.GVisor {
+	if e, ok := r.Engine.(boundary.Engine); ok && boundary.KernelOf(e) == boundary.GVisor {
 		list = append(list, boundary.GVisor)
 		if user == "root" {
 			list = append(list, gvisorAsRoot)

@@ -57,8 +57,12 @@ func Run(ctx context.Context, o Options) (Report, error) {
 			return report, err
 		}
 	}
+	kinds := r.kinds(report.User)
+	if slices.Contains(kinds, boundary.GVisor) {
+		report.Engine += " on " + boundary.GVisor
+	}
 	for _, l := range r.lines(Catalogue()) {
-		report.Outcomes = append(report.Outcomes, judge(l, r.kinds(report.User), r.results[l.ID], r.found[l.ID]))
+		report.Outcomes = append(report.Outcomes, judge(l, kinds, r.results[l.ID], r.found[l.ID]))
 	}
 	report.Missing = r.missing
 	return report, nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -84,8 +85,8 @@ func (c *Container) Name() string { return c.name }
 // Programs implements Dependent.
 func (c *Container) Programs() []string {
 	list := []string{c.cli.path}
-	if filepath.IsAbs(c.opts.Container.Runtime) {
-		list = append(list, c.opts.Container.Runtime)
+	if runtime, err := exec.LookPath(c.opts.Container.Runtime); err == nil {
+		list = append(list, runtime)
 	}
 	return list
 }
@@ -179,6 +180,10 @@ func (c *Container) plan(spec Spec, facts *engineFacts) (*containerPlan, error) 
 	}
 	if err := c.refuseSockets(spec.Grant); err != nil {
 		return nil, err
+	}
+	if facts.gvisor && facts.unbound {
+		return nil, &StartError{Step: c.name, Err: errors.New("a rootless podman cannot bound gVisor where cgroups are of version 1, and what gVisor uses cannot be watched by its user"),
+			Hint: "Boot this machine with cgroups of version 2, run nanoclaw as root, or leave container.ociRuntime out."}
 	}
 	held, links, release, err := c.host.lookUp(spec, id)
 	if err != nil {

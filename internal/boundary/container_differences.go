@@ -11,6 +11,19 @@ var containerDifferences = slices.Concat(ofContainers(PodmanEngine), ofContainer
 		Why: "docker mounts folders neither nosuid nor nodev nor noexec: no_new_privs, an empty bounding set, the container's rules for devices and Landlock hold in their place, but the dynamic loader may be told to load what is not to run"},
 	{Engine: AppleEngine, Name: "machine",
 		Why: "each container is a machine of its own: its kernel, its /proc and its limits are that machine's, and no inode can be compared"},
+
+	{Engine: GVisor, Name: "no Landlock", More: true,
+		Why: "gVisor's kernel has none: what the image holds can be read as its permissions let it, and a process can write its own memory by /proc/self/mem"},
+	{Engine: GVisor, Name: "process 1",
+		Why: "an agent can kill the init, list its descriptors but not open them, and so end its own session"},
+	{Engine: GVisor, Name: "devices", More: true,
+		Why: "/dev/fuse and /dev/net/tun of gVisor's kernel are there; to use them takes a capability"},
+	{Engine: GVisor, Name: "uid", Privileged: true, More: true,
+		Why: "what runs the agent's instructions is root on the machine, in a user namespace of its own and under gVisor's filter of system calls"},
+	{Engine: GVisor, Name: "processes",
+		Why: "a process takes several of the machine's, so that a session has about half of limits.processes"},
+	{Engine: GVisor, Name: "held parts",
+		Why: "it does not start with hundreds of mounts: a lent folder with that many parts to hold is refused"},
 })
 
 func ofContainers(engine string) []Difference {

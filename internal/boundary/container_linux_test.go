@@ -87,7 +87,18 @@ func TestPodmanOnGVisor(t *testing.T) {
 	}
 	p := podmantest.New(t)
 	p.Hollow(hollow)
-	containerTests(t, p, newContainer(t, p, func(o *Options) { o.Container.Runtime = runsc }))
+	c := newContainer(t, p, func(o *Options) { o.Container.Runtime = runsc })
+	if facts, err := c.facts(t.Context()); err != nil || !facts.unbound {
+		containerTests(t, p, c)
+		return
+	}
+	spec, _ := fixture(t)
+	if s, err := c.Start(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "cannot bound gVisor") {
+		if err == nil {
+			s.Close()
+		}
+		t.Errorf("in an ordinary user's podman that can make no cgroup: %v", err)
+	}
 }
 
 // TestDocker is the same with a real daemon, which only root can start.

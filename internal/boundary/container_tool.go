@@ -144,6 +144,7 @@ type engineFacts struct {
 	local    bool   // its containers share our kernel
 	apart    bool   // its runtime has a kernel of its own
 	gvisor   bool   // which is gVisor's
+	unbound  bool   // it can make no cgroup
 	outside  []string
 	remap    bool   // uids of its containers are none that it tells
 	storage  string // where it keeps images and containers
@@ -186,16 +187,16 @@ func (c *Container) runningHint() string {
 // GVisor is the kernel that gVisor's OCI runtime, runsc, gives containers of their own.
 const GVisor = "gVisor"
 
-// kernelOf is what Kernel says of an engine that has one.
-func kernelOf(e Engine) string {
+// KernelOf names the kernel that an engine's sessions have in place of this machine's,
+// as far as it matters and is known: GVisor or "". It is known after a start.
+func KernelOf(e Engine) string {
 	if c, ok := e.(*Container); ok {
 		return c.Kernel()
 	}
 	return ""
 }
 
-// Kernel names the kernel that containers have in place of this machine's, as far as
-// it matters and is known: GVisor or "".
+// Kernel is what KernelOf says.
 func (c *Container) Kernel() string {
 	c.learn.Lock()
 	defer c.learn.Unlock()
@@ -232,6 +233,7 @@ func (t *tool) podmanFacts(ctx context.Context) (*engineFacts, error) {
 	var info struct {
 		Host struct {
 			ServiceIsRemote bool
+			CgroupVersion   string
 			Security        struct{ Rootless bool }
 			OCIRuntime      struct{ Name string }
 		}
@@ -246,6 +248,7 @@ func (t *tool) podmanFacts(ctx context.Context) (*engineFacts, error) {
 		local: localKernel && !info.Host.ServiceIsRemote, storage: info.Store.GraphRoot,
 	}
 	f.by(info.Host.OCIRuntime.Name)
+	f.unbound = f.rootless && info.Host.CgroupVersion == "v1"
 	return f, nil
 }
 

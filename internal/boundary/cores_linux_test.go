@@ -39,7 +39,7 @@ func TestCoreLimitOfZero(t *testing.T) {
 func TestStartsBelowACoreLimitOfZero(t *testing.T) {
 	if os.Getenv("NANOCLAW_TEST_CORES") == "" {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-		cmd.Env = append(os.Environ(), "NANOCLAW_TEST_CORES=1")
+		cmd.Env = append(os.Environ(), "NANOCLAW_TEST_CORES=1", runVar+"=")
 		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
 			t.Errorf("%v\n%s", err, out)
 		}

@@ -73,6 +73,9 @@ func (d *Daemon) Doctor(ctx context.Context, q control.DoctorQuery) (control.Doc
 	for _, e := range in.Tried {
 		if e.Asked && e.Off == "" {
 			out.Checks = append(out.Checks, differences(e.Name)...)
+			if e.Kernel != "" {
+				out.Checks = append(out.Checks, differences(e.Kernel)...)
+			}
 		}
 	}
 	return out, nil
@@ -148,6 +151,7 @@ func (d *Daemon) triedContainers(ctx context.Context, probe bool) []doctor.Engin
 				h := m.prober.ask(ctx, g).held
 				e.Missing, e.Attempts = h.Missing, len(h.Report.Attempts)
 				e.Used = e.Used || needed && d.contained.is(m)
+				e.Kernel = m.kernel()
 			} else if problem, fix, ok := strings.Cut(e.Off, "; "+makeIt); ok {
 				e.Off, e.Fix = problem, makeIt+fix
 			}
@@ -159,6 +163,15 @@ func (d *Daemon) triedContainers(ctx context.Context, probe bool) []doctor.Engin
 		out[max(inUse, 0)].Needed = true // of several that could be, the first is what is missing
 	}
 	return out
+}
+
+// kernel is that of its sessions, if it is not this machine's.
+func (m *mechanism) kernel() string {
+	e, err := m.open()
+	if err != nil {
+		return ""
+	}
+	return boundary.KernelOf(e)
 }
 
 // makeIt begins how an image is made, see boundary.ImageHint.

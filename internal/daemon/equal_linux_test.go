@@ -194,7 +194,7 @@ func TestDockerAnswers(t *testing.T) {
 // but for what its kernel says otherwise.
 func TestGVisorAnswers(t *testing.T) {
 	runsc := podmantest.Runsc()
-	if runsc == "" {
+	if runsc == "" || os.Getuid() != 0 { // where cgroups are of version 1, an ordinary user's is refused
 		return
 	}
 	p := podmantest.New(t)

@@ -103,6 +103,8 @@ type Probe struct {
 // Engine is one way to build boundaries, and what came of trying it.
 type Engine struct {
 	Name string
+	// Kernel is that of its sessions, if it is not this machine's.
+	Kernel string
 	// Used says that sessions are built with it; Weaker that it stops less than
 	// others, and is never chosen by itself.
 	Used, Weaker bool
