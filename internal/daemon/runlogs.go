@@ -29,6 +29,7 @@ type runLogs struct {
 	mu      sync.Mutex
 	waiting []loggedRun
 	busy    bool
+	more    chan struct{} // wakes write; holds one
 	written sync.WaitGroup
 
 	// files is held from when a run is taken until its file is written, and before mu.
@@ -42,7 +43,12 @@ type runLogs struct {
 type loggedRun struct {
 	header runlog.Header
 	grant  grant.Grant
+	due    time.Time
 }
+
+// begunAfter is how long the file of a run that has begun waits for its end, so that
+// most are written once.
+const begunAfter = 250 * time.Millisecond
 
 // profile is the hash of what an engine makes of a grant.
 type profile struct {
@@ -62,38 +68,82 @@ func (l *runLogs) limits() runlog.Limits {
 
 // add has a file written, in place of what was there of the run.
 func (l *runLogs) add(h runlog.Header, g grant.Grant) {
+	next := loggedRun{h, g, time.Now()}
+	if h.Ended.IsZero() {
+		next.due = next.due.Add(begunAfter)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.waiting = append(l.waiting, loggedRun{h, g})
+	if i := slices.IndexFunc(l.waiting, func(w loggedRun) bool { return w.header.Run == h.Run }); i >= 0 {
+		l.waiting[i] = next
+	} else {
+		l.waiting = append(l.waiting, next)
+	}
 	if !l.busy {
-		l.busy = true
+		l.busy, l.more = true, make(chan struct{}, 1)
 		l.written.Go(l.write)
+		return
+	}
+	select {
+	case l.more <- struct{}{}:
+	default:
 	}
 }
 
-// write writes what waits.
+// write writes what waits, each when it is due.
 func (l *runLogs) write() {
-	for l.writeNext() {
+	for {
+		wait, ok := l.writeNext()
+		if !ok {
+			return
+		}
+		if wait <= 0 {
+			continue
+		}
+		select {
+		case <-time.After(wait):
+		case <-l.more:
+		}
 	}
 }
 
-func (l *runLogs) writeNext() bool {
+// writeNext writes a file that is due, or says how long the next one waits. It is not
+// ok when there is none.
+func (l *runLogs) writeNext() (wait time.Duration, ok bool) {
 	l.files.Lock()
 	defer l.files.Unlock()
-	l.mu.Lock()
-	if len(l.waiting) == 0 {
-		l.busy = false
-		l.mu.Unlock()
-		return false
+	next, wait, ok := l.take()
+	if !ok || wait > 0 {
+		return wait, ok
 	}
-	next := l.waiting[0]
-	l.waiting = l.waiting[1:]
-	l.mu.Unlock()
 	next.header.Profile = l.profile(next)
 	if err := l.folder(next.header.Group).Write(next.header, l.limits()); err != nil {
 		l.d.log.Error("the file of a run could not be written", "run", next.header.Run, "err", err)
 	}
-	return true
+	return 0, true
+}
+
+// take gives what is due first, or how long that waits. It is not ok, and write not
+// busy any more, when nothing is left.
+func (l *runLogs) take() (next loggedRun, wait time.Duration, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.waiting) == 0 {
+		l.busy = false
+		return loggedRun{}, 0, false
+	}
+	first := 0
+	for i, w := range l.waiting {
+		if w.due.Before(l.waiting[first].due) {
+			first = i
+		}
+	}
+	if wait := time.Until(l.waiting[first].due); wait > 0 {
+		return loggedRun{}, wait, true
+	}
+	next = l.waiting[first]
+	l.waiting = slices.Delete(l.waiting, first, first+1)
+	return next, 0, true
 }
 
 // folder is where the files of a group go. Only write and forget call it.

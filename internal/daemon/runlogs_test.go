@@ -7,9 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"nanoclaw/internal/chat"
 	"nanoclaw/internal/control"
+	"nanoclaw/internal/grant"
+	"nanoclaw/internal/runlog"
 )
 
 // logText is the file of a run, once what waited to be written is.
@@ -104,5 +107,39 @@ func TestRunLogCannotBeWritten(t *testing.T) {
 	must(t, os.WriteFile(d.runLogs.dir(chat.Main), nil, 0o600))
 	if a := ask(t, d, chat.Main, "echo fine"); a.State != control.Succeeded || a.text() != "fine" {
 		t.Errorf("%+v", a)
+	}
+}
+
+// A run that ends soon is written once, as it ended; what has begun waits for that, and
+// for nothing else.
+func TestRunLogIsWrittenOnce(t *testing.T) {
+	l := runLogs{busy: true, more: make(chan struct{}, 1)} // nobody writes meanwhile
+	began := time.Now()
+	header := func(run chat.RunID, ended bool) runlog.Header {
+		h := runlog.Header{Run: run, Group: "family", Started: began}
+		if ended {
+			h.Ended, h.Exit = began, "succeeded"
+		}
+		return h
+	}
+	l.add(header("long", false), grant.Grant{})
+	l.add(header("short", false), grant.Grant{})
+	if next, wait, ok := l.take(); !ok || wait <= 0 || wait > begunAfter {
+		t.Errorf("%s is taken at once, or after %v", next.header.Run, wait)
+	}
+	l.add(header("short", true), grant.Grant{})
+	next, wait, ok := l.take()
+	if !ok || wait != 0 || next.header.Run != "short" || next.header.Exit != "succeeded" {
+		t.Errorf("the end of a run is not taken at once: %+v after %v", next.header, wait)
+	}
+	if len(l.waiting) != 1 || l.waiting[0].header.Run != "long" {
+		t.Errorf("%d files wait, and should one, that of the run that goes on", len(l.waiting))
+	}
+	l.waiting[0].due = began
+	if next, _, ok = l.take(); !ok || next.header.Run != "long" || !next.header.Ended.IsZero() {
+		t.Errorf("a run that goes on is not written: %+v", next.header)
+	}
+	if _, _, ok = l.take(); ok || l.busy {
+		t.Error("there is more")
 	}
 }
