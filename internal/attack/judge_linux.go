@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,9 +21,9 @@ const gvisorAsRoot = boundary.GVisor + ", as root"
 
 // kinds are the names by which Line.OpenBy speaks of an engine: its own, and those of
 // a kernel that it puts between.
-func (r *run) kinds(user string) []string {
+func (r *run) kinds(ctx context.Context, user string) []string {
 	list := []string{r.Engine.Name()}
-	if e, ok := r.Engine.(boundary.Engine); ok && boundary.KernelOf(e) == boundary.GVisor {
+	if e, ok := r.Engine.(boundary.Engine); ok && boundary.KernelOf(ctx, e) == boundary.GVisor {
 		list = append(list, boundary.GVisor)
 		if user == "root" {
 			list = append(list, gvisorAsRoot)

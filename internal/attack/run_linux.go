@@ -57,7 +57,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 			return report, err
 		}
 	}
-	kinds := r.kinds(report.User)
+	kinds := r.kinds(ctx, report.User)
 	if slices.Contains(kinds, boundary.GVisor) {
 		report.Engine += " on " + boundary.GVisor
 	}

@@ -263,6 +263,7 @@ func (c *Container) furnish(p *containerPlan, spec Spec, id containerID, facts *
 // wall then: one that the owner chose, and that lies before this machine's.
 func (p *containerPlan) forGVisor() {
 	p.run.gvisor = true
+	p.spec.Built.By += " on " + GVisor
 	p.spec.LandlockFloor = 0
 	// Its queues of messages are its own memory, which is bounded.
 	p.spec.Rlimits = slices.DeleteFunc(p.spec.Rlimits, func(l wire.Rlimit) bool { return l.Resource == rlimitMsgQueue })

@@ -21,7 +21,7 @@ var containerDifferences = slices.Concat(ofContainers(PodmanEngine), ofContainer
 	{Engine: GVisor, Name: "uid", Privileged: true, More: true,
 		Why: "what runs the agent's instructions is root on the machine, in a user namespace of its own and under gVisor's filter of system calls"},
 	{Engine: GVisor, Name: "processes",
-		Why: "a process takes several of the machine's, so that a session has about half of limits.processes"},
+		Why: "a process takes several of the machine's, so that a session has about half of limits.processes, and may end where it asks for more"},
 	{Engine: GVisor, Name: "held parts",
 		Why: "it does not start with hundreds of mounts: a lent folder with that many parts to hold is refused"},
 })

@@ -119,7 +119,7 @@ func containerTests(t *testing.T, on installed, c *Container) {
 	t.Run("swapped", func(t *testing.T) { containerSwapped(t, c) })
 	t.Run("orphans", func(t *testing.T) { containerOrphans(t, on, c) })
 	t.Run("images", func(t *testing.T) { containerImages(t, on, c) })
-	if c.Kernel() != GVisor { // which gives what it mounts there the mode that was asked for
+	if KernelOf(t.Context(), c) != GVisor { // which gives what it mounts there the mode that was asked for
 		t.Run("tmp", func(t *testing.T) { containerWithoutTmp(t, on, c) })
 	}
 	if os.Geteuid() == 0 { // a rootless podman bounds nothing where cgroups are of version 1
@@ -141,7 +141,7 @@ func containerSession(t *testing.T, on installed, c *Container) {
 		{"no further mounts of the engine", "cat /run/.containerenv /run/secrets/x 2>&1 | grep -c denied || true", "0"},
 		{"the init tells nothing", "cat /proc/1/environ 2>&1 | grep -c denied", "1"},
 		{"no user namespace", "unshare -U true 2>&1 | grep -c 'not permitted'", "1"},
-		{"what only Landlock closes", "cat /.landlock-canary 2>&1 | grep -c denied", landlocked[c.Kernel() != GVisor]},
+		{"what only Landlock closes", "cat /.landlock-canary 2>&1 | grep -c denied", landlocked[KernelOf(t.Context(), c) != GVisor]},
 	} {
 		if got := b.sh(ask.script); got != ask.want {
 			t.Errorf("%s: got %q, want %q", ask.name, got, ask.want)
@@ -157,7 +157,7 @@ func containerSession(t *testing.T, on installed, c *Container) {
 	if want := max(groupUIDOf(), os.Geteuid()); owner(fi) != want {
 		t.Errorf("on the host the file belongs to %d, not %d", owner(fi), want)
 	}
-	checkLayers(t, b.Session, c.Kernel())
+	checkLayers(t, b.Session, KernelOf(t.Context(), c))
 	if got := len(on.Containers()); got != 1 {
 		t.Errorf("%d containers while it lives", got)
 	}

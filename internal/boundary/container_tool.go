@@ -188,22 +188,17 @@ func (c *Container) runningHint() string {
 const GVisor = "gVisor"
 
 // KernelOf names the kernel that an engine's sessions have in place of this machine's,
-// as far as it matters and is known: GVisor or "". It is known after a start.
-func KernelOf(e Engine) string {
-	if c, ok := e.(*Container); ok {
-		return c.Kernel()
+// as far as it matters: GVisor or "". It asks the engine, once, and gives "" while that
+// does not answer.
+func KernelOf(ctx context.Context, e Engine) string {
+	c, ok := e.(*Container)
+	if !ok {
+		return ""
 	}
-	return ""
-}
-
-// Kernel is what KernelOf says.
-func (c *Container) Kernel() string {
-	c.learn.Lock()
-	defer c.learn.Unlock()
-	if c.known != nil && c.known.gvisor {
-		return GVisor
+	if facts, err := c.facts(ctx); err != nil || !facts.gvisor {
+		return ""
 	}
-	return ""
+	return GVisor
 }
 
 // by notes which OCI runtime starts the containers, by its name: some put a kernel

@@ -3,6 +3,7 @@ package boundary
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,8 +19,15 @@ func TestDifferences(t *testing.T) {
 		"sizes": tmpIsSmaller, "loader": loaderRunsWhatIsNotToRun, "late link": lateLinkIsFollowed,
 		"inotify": watchesAreUnbounded, "names in the image": imageIsListed, "kernel file systems": procIsWritable, "lent folders": strangersFolderIsRefused,
 	}
+	all := Differences(underTest())
+	if InContainers(underTest()) {
+		maps.Copy(seen, onGVisor)
+		if KernelOf(t.Context(), newEngine(t, Options{})) == GVisor {
+			all = append(all, Differences(GVisor)...)
+		}
+	}
 	listed := make(map[string]bool)
-	for _, d := range Differences(underTest()) {
+	for _, d := range all {
 		if d.Name == "" {
 			continue
 		}
@@ -163,4 +171,47 @@ func strangersFolderIsRefused(t *testing.T) bool {
 		t.Error(err)
 	}
 	return true
+}
+
+// onGVisor see what is so where containers have gVisor's kernel.
+var onGVisor = map[string]func(*testing.T) bool{
+	"no Landlock": func(t *testing.T) bool {
+		return !strings.Contains(start(t).sh("(exec 3<>/proc/self/mem) 2>&1"), "denied")
+	},
+	"process 1": func(t *testing.T) bool {
+		b := start(t)
+		p, err := b.Exec(t.Context(), wire.Exec{Argv: []string{"/bin/sh", "-c", "kill -9 1; sleep 0.2"}, Env: b.env, Dir: "/"})
+		noError(t, err)
+		if _, err = p.Wait(t.Context()); err != nil {
+			<-b.Done()
+		}
+		return err != nil
+	},
+	"devices": func(t *testing.T) bool { return start(t).sh("ls /dev/fuse 2>&1") == "/dev/fuse" },
+	"uid": func(t *testing.T) bool {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", start(t).PID()))
+		noError(t, err)
+		return strings.Contains(string(status), "\nUid:\t0\t")
+	},
+	"processes": func(t *testing.T) bool {
+		b := start(t, func(s *Spec) { s.Grant.Limits.Processes = 100 })
+		p, err := b.Exec(t.Context(), wire.Exec{Argv: []string{"/bin/sh", "-c", "n=0; while [ $n -lt 80 ]; do sleep 60 >/dev/null 2>&1 & n=$((n+1)); done"}, Env: b.env, Dir: "/"})
+		noError(t, err)
+		end, err := p.Wait(t.Context())
+		return err != nil || end.Code != 0 // the session may end with it
+	},
+	"held parts": func(t *testing.T) bool {
+		dir := openDir(t)
+		spec, _ := fixture(t)
+		for n := range 280 {
+			at := fmt.Sprintf("%s/%d", dir, n)
+			noError(t, os.Mkdir(at, 0o755))
+			spec.Grant.Mounts = append(spec.Grant.Mounts, grant.Mount{Target: fmt.Sprintf("%s/%d", grant.Extra, n), Source: at, Foreign: true})
+		}
+		s, err := newEngine(t, Options{}).Start(t.Context(), spec)
+		if err == nil {
+			s.Close()
+		}
+		return err != nil
+	},
 }

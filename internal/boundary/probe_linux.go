@@ -35,7 +35,7 @@ func Probe(ctx context.Context, e Engine, spec Spec, task wire.Probe) (wire.Prob
 	if has(s.Layers(), "landlock") {
 		env = append(env, "NANOCLAW_PROBE_LANDLOCK=1")
 	}
-	apart := KernelOf(e) == GVisor
+	apart := KernelOf(ctx, e) == GVisor
 	if apart {
 		env = append(env, "NANOCLAW_PROBE_APART=1")
 	}

@@ -151,7 +151,7 @@ func (d *Daemon) triedContainers(ctx context.Context, probe bool) []doctor.Engin
 				h := m.prober.ask(ctx, g).held
 				e.Missing, e.Attempts = h.Missing, len(h.Report.Attempts)
 				e.Used = e.Used || needed && d.contained.is(m)
-				e.Kernel = m.kernel()
+				e.Kernel = m.kernel(ctx)
 			} else if problem, fix, ok := strings.Cut(e.Off, "; "+makeIt); ok {
 				e.Off, e.Fix = problem, makeIt+fix
 			}
@@ -166,12 +166,12 @@ func (d *Daemon) triedContainers(ctx context.Context, probe bool) []doctor.Engin
 }
 
 // kernel is that of its sessions, if it is not this machine's.
-func (m *mechanism) kernel() string {
+func (m *mechanism) kernel(ctx context.Context) string {
 	e, err := m.open()
 	if err != nil {
 		return ""
 	}
-	return boundary.KernelOf(e)
+	return boundary.KernelOf(ctx, e)
 }
 
 // makeIt begins how an image is made, see boundary.ImageHint.
