@@ -128,7 +128,9 @@ func (s *Store) Hold(ctx context.Context, run chat.RunID, h runner.Hold, e audit
 	return nil
 }
 
-const opensQuery = `SELECT min(due) FROM inbox WHERE state = 'waiting' AND due > ?`
+// opensQuery has a cast for the reason that inOrder gives: the index of what is due
+// compares alike.
+const opensQuery = `SELECT min(due) FROM inbox WHERE state = 'waiting' AND due > CAST(? AS bigint)`
 
 // Opens is queue.Store's.
 func (s *Store) Opens(ctx context.Context) (time.Time, error) {

@@ -116,7 +116,10 @@ const (
 	dueQuery = `SELECT ` + outboundColumns + ` FROM outbox o
 	WHERE o.state = 'pending' AND o.held = 0 AND (o.due <= ? OR o.due > ?)
 	AND NOT EXISTS (` + older + ` AND (p.state = 'sending' OR p.held = 1 OR p.due > ? AND p.due <= ?))`
-	inOrder = ` ORDER BY o.id LIMIT ?`
+	// A bare parameter of LIMIT, or one that is compared as a partial index compares, lets
+	// SQLite parse the whole statement anew for each value, since the value may change the
+	// plan (sqlite3_prepare_v2). What each pass asks is parsed once: a cast is no parameter.
+	inOrder = ` ORDER BY o.id LIMIT CAST(? AS bigint)`
 )
 
 // Due is outbox.Store's. A message that is being sent keeps later ones of its

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"regexp"
 	"sync"
 	"testing"
 	"time"
@@ -52,5 +53,16 @@ func TestPoolKeepsNoComposedQuery(t *testing.T) {
 	}
 	if got := len(s.Reader.db.stmts); got > before {
 		t.Errorf("%d statements are kept, and %d were before", got, before)
+	}
+}
+
+// What is asked at each pass has no parameter for whose value SQLite would parse it
+// anew: none of LIMIT, and none that is compared as one of the partial indexes compares.
+func TestWhatEachPassAsksIsParsedOnce(t *testing.T) {
+	anew := regexp.MustCompile(`LIMIT \?|(due|next) > \?`)
+	for name, query := range map[string]string{"opens": opensQuery, "next task": nextTaskQuery, "next due": nextDueQuery, "in order": inOrder} {
+		if found := anew.FindString(query); found != "" {
+			t.Errorf("%s: %q in %s", name, found, query)
+		}
 	}
 }

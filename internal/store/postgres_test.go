@@ -134,6 +134,7 @@ var ofOne = map[string]string{
 	"TestOnlyWhatMayWaitForTheDiskDoes": "of SQLite's log: PostgreSQL is always waited for",
 	"TestPoolKeepsABoundedNumber":       "PostgreSQL's driver keeps them",
 	"TestPoolKeepsNoComposedQuery":      "PostgreSQL's driver keeps them",
+	"TestWhatEachPassAsksIsParsedOnce":  "of SQLite's parser",
 	"TestTheDocumentHasTheMoves":        "of a document",
 	"TestUnusableFilesAreLeftAlone":     "of SQLite's file",
 	"TestOnPostgres":                    "runs the others",

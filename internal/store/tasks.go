@@ -88,7 +88,8 @@ func (s *Store) DueTasks(ctx context.Context, now time.Time) ([]task.Task, error
 	return all, nil
 }
 
-const nextTaskQuery = `SELECT min(next) FROM tasks WHERE state = 'active' AND next > ?`
+// nextTaskQuery has a cast for the reason that inOrder gives.
+const nextTaskQuery = `SELECT min(next) FROM tasks WHERE state = 'active' AND next > CAST(? AS bigint)`
 
 // NextTask is task.Store's.
 func (s *Store) NextTask(ctx context.Context, after time.Time) (time.Time, error) {
