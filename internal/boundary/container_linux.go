@@ -171,8 +171,9 @@ type containerBounds struct {
 // over implements bounds.
 func (b *containerBounds) over() *LimitError {
 	if l := b.last.Load(); l != nil && l.ended() {
-		<-l.done
-		return l.passed
+		if <-l.done; l.passed != nil {
+			return l.passed
+		}
 	}
 	return b.limits.over()
 }

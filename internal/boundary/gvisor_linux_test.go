@@ -104,3 +104,24 @@ func TestHandedOut(t *testing.T) {
 		}
 	}
 }
+
+// A last look that could not be taken leaves the limits to be looked at as ever.
+func TestNoLastLook(t *testing.T) {
+	l := &limits{entered: make(chan struct{})}
+	l.Memory = 1
+	l.watched.Store(int64(os.Getpid()))
+	close(l.entered)
+	b := &containerBounds{limits: l}
+	blind := &lastLook{done: make(chan struct{})}
+	close(blind.done)
+	b.last.Store(blind)
+	if got := b.over(); got == nil || got.Resource != Memory {
+		t.Errorf("the limits say %v", got)
+	}
+	seen := &lastLook{done: make(chan struct{}), passed: &LimitError{CPUTime, 1}}
+	close(seen.done)
+	b.last.Store(seen)
+	if got := b.over(); got == nil || got.Resource != CPUTime {
+		t.Errorf("the last look is forgotten: %v", got)
+	}
+}

@@ -84,7 +84,7 @@ const (
 const ofNative = "^(TestAsOrdinaryUser|TestOtherEngines|TestProgramIsImmutable|TestProgramAsAFile|TestLowerPrivileges|" +
 	"TestFindUnifiedCgroups|TestUnifiedCgroup|TestLeftoversAreRemoved|TestLimitInWords|TestUIDRange|TestArrange|" +
 	"TestRenderShowsWhatStartBuilds|TestBubblewrap.*|TestThroughASpare|TestLaunch.*|TestSpare.*|TestMountChangesAreNoticed|TestWalk.*|TestDiskVerdicts|" +
-	"TestMatch.*|TestPodman.*|TestDocker.*|TestContainer.*|TestKin.*|TestSandboxed|TestUnlooked|TestLookAtEnd|TestHandedOut|TestSeatbelt.*|TestSRT.*|" +
+	"TestMatch.*|TestPodman.*|TestDocker.*|TestContainer.*|TestKin.*|TestSandboxed|TestUnlooked|TestLookAtEnd|TestNoLastLook|TestHandedOut|TestSeatbelt.*|TestSRT.*|" +
 	"TestLiesEndTheSession|TestWordsFromInsideAreMadePlain|TestKindsOutsideTheGrantAreRefused|TestStreamsMayArriveAfterTheEnd)$"
 
 // exception are tests of the suite that an engine is not asked for, and why.
