@@ -3,7 +3,6 @@ package attack
 import (
 	"bytes"
 	"os"
-
 	"testing"
 
 	"nanoclaw/internal/boundary"

@@ -124,7 +124,7 @@ func (c *Container) launch(ctx context.Context, spec Spec, p *containerPlan) (*S
 		return nil, &StartError{Step: c.name, Err: err}
 	}
 	s, err := establish(ctx, c.name, t, t.wire, c.host.bound(spec, t), spec, &p.spec)
-	if err == nil && p.run.gvisor {
+	if err == nil && p.spec.Built.Contained.Seen {
 		err = c.prove(s, t, p)
 	}
 	if err == nil {
@@ -139,12 +139,12 @@ func (c *Container) launch(ctx context.Context, spec Spec, p *containerPlan) (*S
 // prove looks from the machine at mounts whose inodes the init cannot compare, before
 // anything of the agent runs. It ends the session where they are not the right ones.
 func (c *Container) prove(s *Session, t *contained, p *containerPlan) error {
-	layer, missing, err := c.host.proveMounts(t, p.spec.Mounts)
+	layer, err := c.host.proveMounts(t, p.spec.Mounts)
 	if err != nil {
 		s.Close()
 		return err
 	}
-	s.note(layer, missing)
+	s.ready.Layers = append(s.ready.Layers, layer)
 	return nil
 }
 
@@ -226,7 +226,7 @@ func (c *Container) furnish(p *containerPlan, spec Spec, id containerID, facts *
 	places := []string{confine.InitPath, skeleton}
 	p.spec.Built = &wire.Built{
 		By: facts.words, Outside: facts.outside,
-		Contained: &wire.Contained{Pinned: facts.local && !facts.apart, Apart: !facts.local || facts.apart, GVisor: facts.gvisor, Places: places},
+		Contained: &wire.Contained{Pinned: facts.local && !facts.apart, Apart: !facts.local || facts.apart, GVisor: facts.gvisor, Seen: facts.gvisor && facts.local, Places: places},
 	}
 	if facts.gvisor {
 		p.forGVisor()

@@ -90,6 +90,11 @@ func TestPodmanOnGVisor(t *testing.T) {
 	c := newContainer(t, p, func(o *Options) { o.Container.Runtime = runsc })
 	if facts, err := c.facts(t.Context()); err != nil || !facts.unbound {
 		containerTests(t, p, c)
+		t.Run("a filter that is missing inside", func(t *testing.T) {
+			gvisorWithoutFilter(t, newContainer(t, p, func(o *Options) {
+				o.Container.Runtime, o.Init, o.skip = runsc, bytes.NewReader(boundarytest.Layers(t)), []string{"seccomp"}
+			}))
+		})
 		return
 	}
 	spec, _ := fixture(t)
@@ -98,6 +103,19 @@ func TestPodmanOnGVisor(t *testing.T) {
 			s.Close()
 		}
 		t.Errorf("in an ordinary user's podman that can make no cgroup: %v", err)
+	}
+}
+
+// gvisorWithoutFilter: what the init lacks within gVisor cannot be seen from outside, and
+// the probe sees it from within.
+func gvisorWithoutFilter(t *testing.T, c *Container) {
+	spec, _ := fixture(t)
+	report, err := Probe(t.Context(), c, spec, wire.Probe{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := slices.IndexFunc(report.Attempts, func(a wire.Attempt) bool { return a.Name == wire.ThreadsWithin }); i < 0 || !report.Attempts[i].Broke {
+		t.Errorf("an init without a filter is taken for confined: %+v", report.Attempts)
 	}
 }
 

@@ -36,21 +36,24 @@ func sandboxed(status string) error {
 }
 
 // proveMounts fails unless each mount that gVisor's gofer hands out is of the inode
-// that was looked up: a path may have been made to lead elsewhere since. It gives
-// what it could not see as missing.
-func (h *containerHost) proveMounts(t *contained, mounts []wire.Mount) (layer, missing string, err error) {
+// that was looked up: a path may have been made to lead elsewhere since. What cannot be
+// seen is not proven.
+func (h *containerHost) proveMounts(t *contained, mounts []wire.Mount) (layer string, err error) {
 	gofer := goferOf(t.PID())
+	if gofer == 0 {
+		return "", &StartError{Step: "mounts", Err: errors.New("gVisor's gofer, which has them, is not found")}
+	}
 	root, err := unix.Open("/proc/"+strconv.Itoa(gofer)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if gofer == 0 || err != nil {
-		return "", fmt.Sprintf("a proof that mounts are the folders that were looked up: what gVisor's gofer has cannot be seen (%v)", err), nil
+	if err != nil {
+		return "", &StartError{Step: "mounts", Err: fmt.Errorf("look at what gVisor's gofer has: %w", err)}
 	}
 	defer unix.Close(root)
 	for _, m := range mounts {
 		if err := handedOut(root, m); err != nil {
-			return "", "", &StartError{Step: "mount " + m.Target, Err: err}
+			return "", &StartError{Step: "mount " + m.Target, Err: err}
 		}
 	}
-	return fmt.Sprintf("mounts: %d of the inodes that were looked up, seen at gVisor's gofer", len(mounts)), "", nil
+	return fmt.Sprintf("mounts: %d of the inodes that were looked up, seen at gVisor's gofer", len(mounts)), nil
 }
 
 // handedOut fails unless a mount's target, from a root, is of the mount's inode.

@@ -105,7 +105,7 @@ var notOfContainers = []exception{
 }
 
 // notOfGVisor are those that no engine can pass whose containers have gVisor's kernel.
-// What holds instead, TestGVisor asserts.
+// What holds instead, TestPodmanOnGVisor asserts.
 var notOfGVisor = []exception{
 	{"TestForeignDescriptorsAreClosed|TestEveryThreadIsConfined|TestTwentyInOneWorkspace",
 		"they look from the machine at processes that here are gVisor's: the probe judges those"},

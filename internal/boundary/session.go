@@ -156,17 +156,6 @@ func (s *Session) Seen(g grant.Grant) grant.Grant {
 // Layers are the layers of the boundary in force, in words.
 func (s *Session) Layers() []string { return s.ready.Layers }
 
-// note adds what an engine saw of its own after the start, before anybody has the
-// session.
-func (s *Session) note(layer, missing string) {
-	if layer != "" {
-		s.ready.Layers = append(s.ready.Layers, layer)
-	}
-	if missing != "" {
-		s.ready.Missing = append(s.ready.Missing, missing)
-	}
-}
-
 // Missing are layers that this machine does not have.
 func (s *Session) Missing() []string { return s.ready.Missing }
 

@@ -143,6 +143,8 @@ type Contained struct {
 	Apart bool `json:"apart,omitempty"`
 	// GVisor says that this kernel is gVisor's, which has no Landlock.
 	GVisor bool `json:"gvisor,omitempty"`
+	// Seen says that the host compares the inodes of the mounts itself, from outside.
+	Seen bool `json:"seen,omitempty"`
 	// Places are further mounts that the host asked the engine for.
 	Places []string `json:"places,omitempty"`
 }
