@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -231,6 +232,12 @@ func answersInContainers(t *testing.T, e engine, left func() []string, other map
 		if (host[n] != contained[n]) != other[q.name] {
 			t.Errorf("%s (known to differ: %t):\n--- host\n%s\n--- %s\n%s", q.name, other[q.name], host[n], e.name, contained[n])
 		}
+	}
+
+	report, err := d.Doctor(t.Context(), control.DoctorQuery{})
+	must(t, err)
+	if told := slices.ContainsFunc(report.Checks, func(c control.Check) bool { return c.Name == "gVisor differs" }); told != (e.with.Runtime != "") {
+		t.Errorf("doctor tells what differs on gVisor: %t", told)
 	}
 
 	begun := say(t, d, "family", "bash: touch begun; exec sleep 50")
