@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -372,6 +373,7 @@ func fileCapabilities(a *attacker) (string, error) {
 
 // killFirst sends process 1 what would end or stop any other.
 func killFirst(*attacker) (string, error) {
+	time.Sleep(time.Second / 2) // where it ends the session, what came before has to be out
 	for _, sig := range []syscall.Signal{unix.SIGTERM, unix.SIGSTOP, unix.SIGSEGV, unix.SIGKILL} {
 		unix.Kill(1, sig)
 	}
